@@ -1,0 +1,234 @@
+"""Measures stackae: `python scripts/bench.py step` compares a pretraining epoch with a hand-written loop.
+
+docs/benchmarks.md says what each figure means and holds the figures of one machine.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated
+
+# OpenMP reads it when torch is imported; it is what stackae's own entry sets.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import typer
+from torch import nn
+
+from stackae.config import LayerConfig, PretrainConfig, TrainerConfig
+from stackae.data.batches import Batches
+from stackae.data.features import CHUNK, create
+from stackae.hardware import Hardware, resolve
+from stackae.kinds import build
+from stackae.progress import NoProgress
+from stackae.tasks import PretrainTask
+from stackae.training import Job, fit
+
+EPOCHS = 3
+"""Timed epochs of one turn; one more before them warms up and is dropped."""
+CASES = ((64, 32, 100), (64, 32, 256), (784, 1000, 100), (784, 1000, 256))
+"""Inputs and units of a layer, and rows per batch."""
+TARGETS = {(784, 1000): 1.25}
+"""The most that our epoch may take, as a multiple of the hand-written one, by inputs and units."""
+MASKING = 0.25
+
+Epochs = Callable[[], list[float]]
+"""A variant's turn: the seconds of each timed epoch."""
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+
+@app.callback()
+def bench() -> None:
+    """Benchmarks of stackae."""
+
+
+@app.command()
+def step(
+    rows: Annotated[int, typer.Option(help="Training rows of an epoch; a tenth as many validate.")] = 20_000,
+    rounds: Annotated[int, typer.Option(help="How often each variant has its turn.")] = 5,
+    threads: Annotated[int, typer.Option(help="Threads of torch; 0 keeps torch's own number.")] = 0,
+    precision: Annotated[str, typer.Option(help="auto, 32-true or bf16-mixed.")] = "auto",
+) -> None:
+    """Times a pretraining epoch of ours, of a plain PyTorch loop, and of its matrix products alone."""
+    if precision not in ("auto", "32-true", "bf16-mixed"):
+        raise typer.BadParameter(f"'{precision}'; use auto, 32-true or bf16-mixed", param_hint="--precision")
+    if threads:
+        torch.set_num_threads(threads)
+    hardware = resolve(TrainerConfig(precision=precision))
+    print(
+        f"torch {torch.__version__} on {platform.system()} {platform.machine()}, {hardware.device.type}, "
+        f"{hardware.precision}, {torch.get_num_threads()} of {os.cpu_count()} cores; "
+        f"{rows} rows, {rounds} rounds of {EPOCHS} epochs; medians\n"
+    )
+    print("| layer | batch | ours s/epoch | by hand | products | ours rows/s | ours/hand | ours/products |")
+    print("|---|---|---|---|---|---|---|---|")
+    for inputs, units, batch in CASES:
+        with tempfile.TemporaryDirectory() as folder:
+            case = Case(inputs, units, batch, Path(folder), hardware)
+            case.write(rows)
+            print(_row(case, rows, _measure(case, rounds)), flush=True)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the table: a denoising layer, its batch, its data on disk, what it is computed on."""
+
+    inputs: int
+    units: int
+    batch: int
+    folder: Path
+    hardware: Hardware
+
+    def write(self, rows: int) -> None:
+        """Writes training rows and a tenth as many validation rows, uniform in [0, 1)."""
+        rng = np.random.default_rng(0)
+        for part, count in (("train", rows), ("val", max(rows // 10, 1))):
+            made = create(self.folder / f"{part}.npy", (count, self.inputs))
+            for at in range(0, count, CHUNK):
+                made[at : at + CHUNK] = rng.random(made[at : at + CHUNK].shape, dtype=np.float32)
+            made.flush()
+
+    def read(self, part: str) -> np.ndarray:
+        made: np.ndarray = np.load(self.folder / f"{part}.npy", mmap_mode="r")
+        return made
+
+    def tensor(self, part: str) -> torch.Tensor:
+        return torch.from_numpy(np.array(self.read(part))).to(self.hardware.device)
+
+
+def _measure(case: Case, rounds: int) -> dict[str, list[float]]:
+    """Seconds per epoch of each variant, one for each round."""
+    variants: dict[str, Epochs] = {"ours": _ours(case), "hand": _by_hand(case), "products": _products(case)}
+    found: dict[str, list[float]] = {name: [] for name in variants}
+    for turn in range(rounds):
+        # Whoever comes first in a round is another one each time.
+        names = list(variants)
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            found[name].append(statistics.median(variants[name]()))
+    return found
+
+
+def _row(case: Case, rows: int, found: dict[str, list[float]]) -> str:
+    seconds = {name: statistics.median(values) for name, values in found.items()}
+    ratios = {
+        name: statistics.median(a / b for a, b in zip(found["ours"], found[name], strict=True))
+        for name in ("hand", "products")
+    }
+    target = TARGETS.get((case.inputs, case.units))
+    aim = "" if target is None else f" (target: at most {target})"
+    return (
+        f"| {case.inputs}-{case.units} | {case.batch} | {seconds['ours']:.4f} | {seconds['hand']:.4f} "
+        f"| {seconds['products']:.4f} | {rows / seconds['ours']:,.0f} "
+        f"| {ratios['hand']:.2f}{aim} | {ratios['products']:.2f} |"
+    )
+
+
+def _ours(case: Case) -> Epochs:
+    """The pretraining stage's own fit, from memory maps on disk; times are those of its metrics."""
+    layer = LayerConfig(width=case.units)
+    settings = PretrainConfig(batch_size=case.batch, epochs=EPOCHS + 1)
+
+    def turn() -> list[float]:
+        unit, objective = build(layer, (case.inputs,), "bernoulli")
+        train = Batches(case.read("train"), batch_size=case.batch, seed=0)
+        val = Batches(case.read("val"), batch_size=CHUNK)
+        task = PretrainTask(unit, objective, settings, seed=0, steps=settings.epochs * len(train))
+        # A folder of its own, for a checkpoint saved in one turn would be gone on from in the next.
+        with tempfile.TemporaryDirectory(dir=case.folder) as folder:
+            job = Job("pretrain-1", Path(folder), 0, case.hardware, False, NoProgress())
+            fitted = fit(job, task, train, val, settings, keep_best=False)
+        at = [row["seconds"] for row in fitted.history]
+        return [after - before for before, after in pairwise(at)]
+
+    return turn
+
+
+def _by_hand(case: Case) -> Epochs:
+    """The same work as one would write it in plain PyTorch, with the rows in memory."""
+    device = case.hardware.device
+    train, val = case.tensor("train"), case.tensor("val")
+    model = nn.Sequential(
+        nn.Linear(case.inputs, case.units), nn.ReLU(), nn.Linear(case.units, case.inputs)
+    ).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    mixed = torch.autocast(device.type, torch.bfloat16, enabled=case.hardware.precision == "bf16-mixed")
+
+    def loss(x: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        with mixed:
+            output = model(seen)
+        return F.binary_cross_entropy_with_logits(output.float(), x, reduction="sum") / len(x)
+
+    def epoch() -> None:
+        total = torch.zeros((), device=device)
+        for rows in torch.randperm(len(train), device=device).split(case.batch):
+            x = train[rows]
+            value = loss(x, x * (torch.rand_like(x) >= MASKING))
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+            total += value.detach() * len(x)
+        with torch.no_grad():
+            validation = sum(loss(x, x) * len(x) for x in val.split(CHUNK))
+        # As ours, it reports both losses: a device must have finished before it can.
+        (total / len(train)).item(), float(validation) / len(val)
+
+    return lambda: _timed(epoch)
+
+
+def _products(case: Case) -> Epochs:
+    """The matrix products of such an epoch and nothing else; that by the inputs' gradient is not needed."""
+    device = case.hardware.device
+    kind = torch.bfloat16 if case.hardware.precision == "bf16-mixed" else torch.float32
+    rows, val_rows = len(case.read("train")), len(case.read("val"))
+    encoder = torch.rand(case.units, case.inputs, device=device, dtype=kind)
+    decoder = torch.rand(case.inputs, case.units, device=device, dtype=kind)
+
+    def chunks(count: int, size: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Inputs and code of each chunk; chunks of one size are the same memory."""
+        full, rest = divmod(count, size)
+        sizes = [size] * full + [rest] * (rest > 0)
+        made = {
+            n: (
+                torch.rand(n, case.inputs, device=device, dtype=kind),
+                torch.rand(n, case.units, device=device, dtype=kind),
+            )
+            for n in set(sizes)
+        }
+        return [made[n] for n in sizes]
+
+    training, validating = chunks(rows, case.batch), chunks(val_rows, CHUNK)
+
+    def epoch() -> None:
+        for x, code in training:
+            _ = x @ encoder.t(), code @ decoder.t()
+            # With an output's gradient of x's shape, and a code's gradient of the code's.
+            _ = x.t() @ code, x @ decoder, code.t() @ x
+        for x, code in validating:
+            out = x @ encoder.t(), code @ decoder.t()
+        out[0][0, 0].item()
+
+    return lambda: _timed(epoch)
+
+
+def _timed(epoch: Callable[[], None]) -> list[float]:
+    found = []
+    for _ in range(EPOCHS + 1):
+        start = time.monotonic()
+        epoch()
+        found.append(time.monotonic() - start)
+    return found[1:]
+
+
+if __name__ == "__main__":
+    app()

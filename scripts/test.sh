@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Runs ruff, mypy and the tests, all of them even where one fails: bash scripts/test.sh [pytest arguments]
+# Makes .venv first where there is none, with ${PYTHON:-python3}.
+set -uo pipefail
+here="${BASH_SOURCE[0]%/*}"
+[[ -d "$here" ]] || here=.
+source "$here/venv.sh" || exit
+
+ready_venv dev || exit
+cd "$root" || exit
+
+# Two workers with many threads each would only wait for each other.
+export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
+export NO_COLOR=1
+unset WANDB_MODE FORCE_COLOR CLICOLOR_FORCE PY_COLORS MYPY_FORCE_COLOR
+
+failed=()
+check() { # name, command…
+  printf '== %s\n' "$1"
+  "$venv/bin/python" -m "${@:2}" || failed+=("$1")
+}
+
+check "ruff check" ruff check
+check "ruff format" ruff format --check
+check "mypy" mypy --no-color-output
+if ((${#failed[@]})); then printf '== failed so far: %s\n' "$(IFS=,; echo "${failed[*]}")"; fi
+check "pytest" pytest -n 2 --color=no "$@"
+((${#failed[@]} == 0))

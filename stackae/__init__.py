@@ -1,0 +1,41 @@
+"""Greedy layer-wise pretraining of stacked autoencoders, with evidence of what it gained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from stackae.model import Model
+    from stackae.results import Results
+
+__version__ = "0.1.0"
+__all__ = ["load", "run"]
+
+
+def run(
+    config: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    out: str | Path | None = None,
+    store: str | Path = ".stackae",
+    fresh: bool = False,
+    quiet: bool = True,
+) -> Results:
+    """Carries out a config file, as `stackae run` does, and returns its results.
+
+    `overrides` are words such as `layers.0.width=500`; `out` defaults to `runs/<name>`. Raises
+    `stackae.errors.StackaeError` with one line per fault.
+    """
+    from stackae.launch import launch
+
+    return launch(config, overrides, out=out, store=store, fresh=fresh, quiet=quiet)
+
+
+def load(run: str | Path) -> Model:
+    """Loads the model of a run's folder, to predict, encode and reconstruct with."""
+    from stackae import model
+
+    return model.load(run)

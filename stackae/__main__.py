@@ -1,0 +1,5 @@
+"""`python -m stackae`."""
+
+from stackae.cli import main
+
+main()

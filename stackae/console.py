@@ -1,0 +1,204 @@
+"""What a person sees: a progress line per stage, the plan, the table of stages, the verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichBar
+from rich.table import Table
+
+from stackae.progress import NoStageProgress, Progress, StageProgress
+
+if TYPE_CHECKING:
+    from stackae.plan import Plan
+    from stackae.results import Results
+    from stackae.store import Store
+
+# The figure shown on a stage's line, the first of these that it has.
+SHOWN = ("val_accuracy", "val_reconstruction", "train_loss")
+
+
+def make_progress(*, quiet: bool) -> Progress:
+    """Bars on a terminal, a line per stage elsewhere, warnings alone when quiet."""
+    console = Console(stderr=True, highlight=False)
+    if quiet:
+        return Quiet(console)
+    return Bars(console) if console.is_terminal else Lines(console)
+
+
+class Quiet:
+    """Warnings only."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def stage(self, name: str, epochs: int, rows: int) -> Iterator[StageProgress]:
+        yield NoStageProgress()
+
+    def reused(self, name: str) -> None:
+        pass
+
+    def warn(self, line: str) -> None:
+        self._console.print(f"warning: {line}", style="yellow", markup=False, soft_wrap=True)
+
+
+class Lines:
+    """One plain line per stage, for logs."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def stage(self, name: str, epochs: int, rows: int) -> Iterator[StageProgress]:
+        line = _Counted(rows)
+        yield line
+        self._print(
+            f"{name}: {line.epoch} epochs, {figures(line.metrics)}, {line.seconds:.1f} s, {line.rate}"
+        )
+
+    def reused(self, name: str) -> None:
+        self._print(f"{name}: reused")
+
+    def warn(self, line: str) -> None:
+        self._print(f"warning: {line}")
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, soft_wrap=True)
+
+
+class Bars(Quiet):
+    """A live bar per stage: epoch, figures, rows per second, time left."""
+
+    @contextmanager
+    def stage(self, name: str, epochs: int, rows: int) -> Iterator[StageProgress]:
+        columns = (
+            TextColumn("{task.description:<11}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[text]}"),
+            TimeRemainingColumn(compact=True),
+        )
+        with RichBar(*columns, console=self._console, transient=False) as bar:
+            task = bar.add_task(name, total=epochs, text=f"epoch 0/{epochs}")
+            counted = _Counted(rows)
+
+            class Line:
+                def advance(self, epoch: int, share: float, metrics: Mapping[str, float]) -> None:
+                    counted.advance(epoch, share, metrics)
+                    at = min(epoch + (share > 0), epochs)
+                    text = ", ".join(filter(None, (f"epoch {at}/{epochs}", figures(metrics), counted.rate)))
+                    bar.update(task, completed=epoch + share, text=text)
+
+            yield Line()
+            # A stage that stopped early is done all the same.
+            bar.update(task, total=max(counted.epoch, 1), completed=max(counted.epoch, 1))
+
+    def reused(self, name: str) -> None:
+        self._console.print(f"{name:<11} reused", markup=False)
+
+
+class _Counted:
+    """Counts epochs and rows per second."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows, self._started = rows, time.monotonic()
+        self._first: float | None = None
+        self._done = 0.0
+        self.epoch, self.metrics = 0, dict[str, float]()
+
+    def advance(self, epoch: int, share: float, metrics: Mapping[str, float]) -> None:
+        # A resumed stage starts with epochs that this process did not do.
+        if self._first is None:
+            self._first = float(int(epoch + share) - 1 if share == 0 else epoch)
+        self.epoch, self._done, self.metrics = epoch, epoch + share - self._first, dict(metrics)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    @property
+    def rate(self) -> str:
+        return f"{self._done * self._rows / max(self.seconds, 1e-9):,.0f} rows/s"
+
+
+def figures(metrics: Mapping[str, float]) -> str:
+    """The training loss and the validation figure that matters, as one short text."""
+    parts = [f"loss {metrics['train_loss']:.4g}"] if "train_loss" in metrics else []
+    shown = next((name for name in SHOWN if name in metrics and name != "train_loss"), None)
+    if shown:
+        value = metrics[shown]
+        parts.append(f"{shown} {value:.2%}" if shown == "val_accuracy" else f"{shown} {value:.4g}")
+    return ", ".join(parts)
+
+
+def show_plan(plan: Plan, store: Store) -> None:
+    """Prints the stages of a plan, with shapes and keys, and whether the store has them."""
+    parts = plan.split
+    labelled = int(parts.labelled.sum())
+    console = Console(highlight=False)
+    console.print(
+        f"{plan.config.name}: {len(parts.train):,} training rows ({labelled:,} labelled), "
+        f"{len(parts.val):,} validation, {len(parts.test):,} test; precision {plan.hardware.precision}",
+        soft_wrap=True,
+    )
+    table = Table(
+        "stage", "input", "code", "loss", "epochs", "parameters", "key", "store", box=None, pad_edge=False
+    )
+    done = {stage.name: store.has(stage.name, stage.key) for stage in plan.stages}
+    for layer in plan.layers:
+        table.add_row(
+            layer.stage.name,
+            "×".join(map(str, layer.shape)),
+            "×".join(map(str, layer.code_shape)),
+            layer.loss,
+            str(layer.fit.epochs),
+            f"{layer.parameters:,}",
+            layer.stage.key[:12],
+            _reuse(done[layer.stage.name]),
+        )
+    for stage in plan.stages[len(plan.layers) :]:
+        epochs = str(plan.config.finetune.epochs) if plan.config.finetune and stage.name != "probe" else ""
+        table.add_row(stage.name, "", "", "", epochs, "", stage.key[:12], _reuse(done[stage.name]))
+    console.print(table)
+
+
+def _reuse(done: bool) -> str:
+    return "reuse" if done else "train"
+
+
+def show_results(results: Results, folder: Path) -> None:
+    """Prints the table of stages, the test figures, the verdict and where everything lies."""
+    console = Console(highlight=False)
+    table = Table("stage", "epochs", "seconds", "figures", box=None, pad_edge=False)
+    for stage in results.stages:
+        seconds = "reused" if stage["reused"] else f"{stage['seconds']:.1f}"
+        table.add_row(
+            stage["stage"], str(stage["epochs"] or ""), seconds, _stage_figures(stage["stage"], results)
+        )
+    console.print(table)
+    if results.verdict:
+        console.print(results.verdict["text"], soft_wrap=True, style="bold")
+    elif results.classifier:
+        console.print(f"Test error {results.classifier['test']['error']:.2%}.", style="bold")
+    console.print(f"Results in {folder / 'results.json'}, model in {folder / 'model'}.", soft_wrap=True)
+
+
+def _stage_figures(name: str, results: Results) -> str:
+    part = {"finetune": results.classifier, "scratch": results.scratch}.get(name)
+    if part is not None:
+        test = part["test"]
+        return f"test accuracy {test['accuracy']:.2%}, macro-F1 {test['macro_f1']:.2%}, NLL {test['nll']:.3f}"
+    if name == "probe":
+        depths = (f"{found['depth']}: {found['test']['accuracy']:.2%}" for found in results.probe)
+        return "test accuracy at depth " + ", ".join(depths)
+    metrics = next(stage["metrics"] for stage in results.stages if stage["stage"] == name)
+    return (
+        f"val reconstruction {metrics['val_reconstruction']:.4g}, "
+        f"ratio {metrics['reconstruction_ratio']:.3f}, effective rank {metrics['effective_rank']:.0f}"
+    )

@@ -1,0 +1,1 @@
+"""From a source of examples to the rows each stage trains on."""

@@ -1,0 +1,88 @@
+"""A loader of whole batches that knows where it is, so that a killed run goes on exactly there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stackae.seeds import derive
+
+
+class Batch(NamedTuple):
+    """Rows x (rows, *shape), their classes y (rows,) or None, and where in training they stand."""
+
+    x: Tensor
+    y: Tensor | None
+    epoch: int
+    number: int
+
+
+class Batches:
+    """Batches of an array's rows; with a seed in an order that depends on (seed, epoch) alone.
+
+    Reads a memory map as well as an array in memory. The last, shorter batch is yielded too.
+    Lightning saves and restores the position through `state_dict`, and supplies the epoch through
+    `sampler.set_epoch`, which is why `sampler` is the loader itself.
+    """
+
+    # Lightning asks every loader with a sampler for it.
+    batch_sampler = None
+
+    def __init__(
+        self,
+        x: np.ndarray,
+        y: np.ndarray | None = None,
+        *,
+        batch_size: int,
+        rows: np.ndarray | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self._x, self._y = x, y
+        self._rows = np.arange(len(x)) if rows is None else rows
+        self._seed = seed
+        self._epoch = 0
+        self._position = 0
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self._rows) // self.batch_size)
+
+    @property
+    def rows(self) -> int:
+        """How many rows an epoch has."""
+        return len(self._rows)
+
+    @property
+    def sampler(self) -> Batches:
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"position": self._position}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._position = state["position"]
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = self._order()
+        # The end of an epoch is the start of the next: Lightning never exhausts a sized iterator, so
+        # nothing after this loop could be relied upon to turn the position back.
+        for number in range(self._position % len(self), len(self)):
+            self._position = number + 1
+            # Reading in the file's order is faster, and a batch has no order of its own.
+            rows = np.sort(order[number * self.batch_size : (number + 1) * self.batch_size])
+            y = None if self._y is None else torch.from_numpy(self._y[rows])
+            yield Batch(torch.from_numpy(np.asarray(self._x[rows])), y, self._epoch, number)
+
+    def _order(self) -> np.ndarray:
+        if self._seed is None:
+            return self._rows
+        rng = torch.Generator().manual_seed(derive(self._seed, "order", self._epoch))
+        order: np.ndarray = self._rows[torch.randperm(len(self._rows), generator=rng).numpy()]
+        return order

@@ -1,0 +1,21 @@
+"""What can go wrong, told apart by who can mend it."""
+
+
+class StackaeError(Exception):
+    """Something stopped the work; the message is one line that names cause and remedy."""
+
+
+class ConfigError(StackaeError):
+    """The configuration is at fault. One line per fault, all faults of a file at once."""
+
+
+class DataError(StackaeError):
+    """The data are missing, damaged, or do not fit the configuration."""
+
+
+class ArtifactError(StackaeError):
+    """A store entry, a model folder or a run folder is missing or damaged."""
+
+
+class TrainingError(StackaeError):
+    """Training cannot go on: the loss or a weight stopped being a number."""

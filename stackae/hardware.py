@@ -1,0 +1,57 @@
+"""What the machine computes on, and in which precision."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from stackae.config import TrainerConfig
+from stackae.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What Lightning's Trainer is told: `accelerator` cpu, gpu or mps, and its `precision`."""
+
+    accelerator: str
+    strategy: str
+    precision: str
+
+    @property
+    def device(self) -> torch.device:
+        """The device of tensors that are computed on outside of Lightning."""
+        return torch.device({"gpu": "cuda"}.get(self.accelerator, self.accelerator))
+
+
+def resolve(config: TrainerConfig) -> Hardware:
+    """Settles what the config leaves on `auto`; ConfigError where it asks for what is not there."""
+    present = {"cpu": True, "gpu": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if config.devices > 1:
+        raise ConfigError(
+            f"trainer.devices: {config.devices} devices asked for; one is used at present, write 1"
+        )
+    if config.accelerator == "auto":
+        accelerator = next(name for name in ("gpu", "mps", "cpu") if present[name])
+    elif present[config.accelerator]:
+        accelerator = config.accelerator
+    else:
+        raise ConfigError(f"trainer.accelerator: no '{config.accelerator}' on this machine; use auto or cpu")
+    precision = config.precision
+    if precision == "auto":
+        precision = "bf16-mixed" if multiplies_in_bf16(accelerator) else "32-true"
+    if precision == "16-mixed" and accelerator == "cpu":
+        raise ConfigError("trainer.precision: '16-mixed' needs a GPU; use auto, bf16-mixed or 32-true")
+    return Hardware(accelerator, config.strategy, precision)
+
+
+def multiplies_in_bf16(accelerator: str) -> bool:
+    """Whether the hardware has bfloat16 matrix products; elsewhere they are emulated and slow."""
+    if accelerator == "gpu":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if accelerator == "cpu" and platform.system() == "Linux":
+        flags = Path("/proc/cpuinfo").read_text(errors="replace")
+        return "avx512_bf16" in flags or "amx_bf16" in flags
+    return False

@@ -1,0 +1,67 @@
+"""Starts a run: what a config file, a run folder and a store folder become before the main path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stackae.config import Config
+from stackae.config_file import load_config
+from stackae.console import make_progress, show_plan, show_results
+
+if TYPE_CHECKING:
+    from stackae.results import Results
+
+# Two busy processes on the same cores make idle OpenMP threads spin, ten times slower; OpenMP reads
+# this when torch is first imported, so it is set before.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def launch(
+    config: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    out: str | Path | None,
+    store: str | Path,
+    fresh: bool,
+    quiet: bool,
+) -> Results:
+    """Reads the config, opens store and tracker, carries the run out, and shows its results."""
+    settings = load_config(config, overrides)
+    from stackae.pipeline import run
+    from stackae.store import Store
+    from stackae.tracking.tracker import make_tracker
+
+    folder = run_folder(settings, out)
+    progress = make_progress(quiet=quiet)
+    tracking = settings.tracking
+    tracker = make_tracker(
+        tracking.wandb,
+        project=tracking.project,
+        entity=tracking.entity,
+        group=settings.name,
+        folder=folder,
+        warn=progress.warn,
+    )
+    results = run(settings, Store(Path(store), progress.warn), tracker, progress, out=folder, fresh=fresh)
+    if not quiet:
+        show_results(results, folder)
+    return results
+
+
+def preview(config: str | Path, overrides: Sequence[str], *, store: str | Path) -> None:
+    """Shows what a run would do and what it would find done."""
+    settings = load_config(config, overrides)
+    from stackae.data.sources import read_source
+    from stackae.plan import make_plan
+    from stackae.store import Store
+
+    plan = make_plan(settings, read_source(settings.data))
+    show_plan(plan, Store(Path(store), make_progress(quiet=False).warn))
+
+
+def run_folder(settings: Config, out: str | Path | None) -> Path:
+    """The folder of a run: the one asked for, else `runs/<name>`."""
+    return Path(out) if out is not None else Path("runs") / settings.name

@@ -1,0 +1,119 @@
+"""The main path of a run, from config to results. Read it from top to bottom."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVarTuple
+
+import torch
+
+from stackae import stages
+from stackae.config import Config
+from stackae.config_file import dump_config
+from stackae.data.sources import Source, read_source
+from stackae.model import save
+from stackae.plan import Plan, Planned, make_plan
+from stackae.progress import Progress
+from stackae.results import Outcome, Results, gather, versions
+from stackae.stack import Decoder, Encoder
+from stackae.store import Entry, Store
+from stackae.tracking.tracker import Tracker
+from stackae.training import Job
+
+
+def run(
+    config: Config, store: Store, tracker: Tracker, progress: Progress, *, out: Path, fresh: bool = False
+) -> Results:
+    """Carries out one config: reuses what the store has, trains the rest, writes the run's folder `out`.
+
+    `fresh` forgets the run's stages in the store first. Running again after a kill goes on.
+    """
+    source = read_source(config.data)
+    plan = make_plan(config, source)
+    crew = Crew(plan, store, tracker, progress, fresh)
+
+    data = crew.obtain(plan.data, stages.prepare, source, plan.split)
+    depths = [data]
+    for layer in plan.layers:
+        depths.append(crew.obtain(layer.stage, stages.pretrain, plan, tuple(depths)))
+    if plan.finetune:
+        crew.obtain(plan.finetune, stages.finetune, plan, data, depths[1:])
+    if plan.scratch:
+        crew.obtain(plan.scratch, stages.finetune, plan, data, [])
+    if plan.probe:
+        crew.obtain(plan.probe, stages.probe, plan, depths)
+
+    results = gather(plan, crew.outcomes)
+    write_run(out, plan, source, crew.entries, results)
+    return results
+
+
+Given = TypeVarTuple("Given")
+
+
+class Crew:
+    """What every stage of one run needs to be obtained, and how the stages obtained so far ended."""
+
+    def __init__(self, plan: Plan, store: Store, tracker: Tracker, progress: Progress, fresh: bool) -> None:
+        self._plan, self._store, self._tracker = plan, store, tracker
+        self._progress, self._fresh = progress, fresh
+        self.outcomes: list[Outcome] = []
+
+    @property
+    def entries(self) -> dict[str, Entry]:
+        """The finished stages by name."""
+        return {outcome.planned.name: outcome.entry for outcome in self.outcomes}
+
+    def obtain(self, planned: Planned, work: Callable[[Job, *Given], stages.Done], *given: *Given) -> Entry:
+        """The finished stage: from the store if it is there, else worked out and committed."""
+        with self._store.lock(planned.name, planned.key) as folder:
+            if self._fresh:
+                self._store.discard(planned.name, planned.key)
+            entry = self._store.open(planned.name, planned.key)
+            reused = entry is not None
+            if entry is None:
+                entry = self._carry_out(planned, folder, lambda job: work(job, *given))
+            else:
+                self._progress.reused(planned.name)
+        self.outcomes.append(Outcome(planned, entry, reused))
+        return entry
+
+    def _carry_out(self, planned: Planned, folder: Path, work: Callable[[Job], stages.Done]) -> Entry:
+        plan, started = self._plan, time.monotonic()
+        with (
+            self._tracker.stage(planned.name, planned.settings, [planned.parent]) as log,
+            # A stage seeds the global generator; whoever called gets his own back.
+            torch.random.fork_rng(),
+        ):
+            job = Job(planned.name, folder, plan.config.seed, plan.hardware, log.logger, self._progress)
+            done = work(job)
+            entry = self._store.commit(
+                planned.name,
+                planned.key,
+                parent=planned.parent,
+                settings=planned.settings,
+                metrics={"seconds": time.monotonic() - started} | done.metrics,
+                versions=versions(),
+                files=done.files,
+            )
+            log.finish(entry.manifest, entry.folder)
+        return entry
+
+
+def write_run(out: Path, plan: Plan, source: Source, entries: dict[str, Entry], results: Results) -> None:
+    """Writes the run's folder: the resolved config, the model, and last the results."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.yaml").write_text(dump_config(plan.config))
+    layers = [(entries[layer.stage.name], layer) for layer in plan.layers]
+    save(
+        out / "model",
+        plan.layers,
+        Encoder([stages.load_unit(entry, layer).encoder for entry, layer in layers]),
+        Decoder([stages.load_decoder(entry, layer) for entry, layer in layers]),
+        stages.load_classifier(entries["finetune"], plan) if plan.finetune else None,
+        scale=source.scale,
+        classes=plan.classes,
+    )
+    results.write(out / "results.json")

@@ -1,0 +1,144 @@
+"""The plan of a run: its stages with their shapes and chained keys. Trains nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stackae.config import Config, LayerConfig, PretrainConfig
+from stackae.data.sources import Source
+from stackae.data.splits import Split, make_split
+from stackae.errors import ConfigError
+from stackae.hardware import Hardware, resolve
+from stackae.shallow.activations import ACTIVATIONS
+from stackae.shallow.losses import LOSSES
+from stackae.store import chained_key
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A stage to come: its name, its key, the key before it, and the settings its key covers."""
+
+    name: str
+    key: str
+    parent: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class PlannedLayer:
+    """A layer's pretraining stage, with what is settled of its config.
+
+    `shape` is that of one input, `loss` the name of a loss, never `auto`.
+    """
+
+    stage: Planned
+    config: LayerConfig
+    fit: PretrainConfig
+    shape: tuple[int, ...]
+    loss: str
+
+    @property
+    def code_shape(self) -> tuple[int, ...]:
+        return (self.config.width,)
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of the layer's encoder."""
+        return (math.prod(self.shape) + 1) * self.config.width
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages of a run in their order; those that the config leaves out are None."""
+
+    config: Config
+    hardware: Hardware
+    split: Split
+    classes: tuple[str, ...]
+    data: Planned
+    layers: tuple[PlannedLayer, ...]
+    finetune: Planned | None
+    scratch: Planned | None
+    probe: Planned | None
+
+    @property
+    def stages(self) -> list[Planned]:
+        """All stages but the data, in the order in which they are carried out."""
+        last = (self.finetune, self.scratch, self.probe)
+        return [layer.stage for layer in self.layers] + [stage for stage in last if stage is not None]
+
+
+def make_plan(config: Config, source: Source) -> Plan:
+    """Works out stages, shapes, losses and keys; ConfigError or DataError where they do not fit."""
+    hardware = resolve(config.trainer)
+    split = make_split(source, config.data, config.seed)
+    data = _planned(
+        "data",
+        "",
+        {
+            "fingerprint": source.fingerprint,
+            "rows": split.fingerprint,
+            "seed": config.seed,
+        },
+    )
+    layers = _layers(config, source, hardware, data)
+    # Labels enter where they are used: runs that differ in them alone share their pretraining.
+    labels = {"labels": config.data.model_dump(mode="json")["labels"], "precision": hardware.precision}
+    finetune = scratch = probe = None
+    if config.finetune is not None:
+        if not source.classes:
+            raise ConfigError(
+                f"finetune: '{config.data.source}' has no labels; "
+                "add them, or set finetune: null to pretrain only"
+            )
+        settings = config.finetune.model_dump(mode="json")
+        finetune = _planned("finetune", layers[-1].stage.key, labels | settings)
+        if config.compare.scratch:
+            # What only pretrained layers have is no part of the control, nor of its key.
+            own = {k: v for k, v in settings.items() if k not in ("encoder_lr_scale", "freeze_encoder")}
+            shape = [[layer.config.unit, layer.config.width, layer.config.activation] for layer in layers]
+            scratch = _planned("scratch", data.key, labels | own | {"layers": shape})
+    if config.compare.probe and source.classes:
+        probe = _planned("probe", layers[-1].stage.key, labels)
+    return Plan(config, hardware, split, source.classes, data, layers, finetune, scratch, probe)
+
+
+def _planned(name: str, parent: str, settings: Mapping[str, Any]) -> Planned:
+    return Planned(name, chained_key(parent, {"stage": name} | dict(settings)), parent, settings)
+
+
+def _layers(config: Config, source: Source, hardware: Hardware, data: Planned) -> tuple[PlannedLayer, ...]:
+    planned: list[PlannedLayer] = []
+    shape, parent = tuple(source.shape), data.key
+    low, high = float(source.x.min()) / source.scale, float(source.x.max()) / source.scale
+    below = f"data '{config.data.source}'"
+    for number, layer in enumerate(config.layers):
+        loss = _loss(number, layer, low, high, below, first=number == 0)
+        fit = layer.pretrain(config.pretrain)
+        own = layer.model_dump(mode="json", exclude=set(PretrainConfig.model_fields) | {"loss"})
+        settings = own | {"loss": loss, "fit": fit.model_dump(mode="json"), "precision": hardware.precision}
+        stage = _planned(f"pretrain-{number + 1}", parent, settings)
+        planned.append(PlannedLayer(stage, layer, fit, shape, loss))
+        activation = ACTIVATIONS[layer.activation]
+        low, high = activation.low, activation.high
+        below = f"layers[{number}].activation '{layer.activation}'"
+        shape, parent = planned[-1].code_shape, stage.key
+    return tuple(planned)
+
+
+def _loss(number: int, layer: LayerConfig, low: float, high: float, below: str, *, first: bool) -> str:
+    """The loss that fits inputs in [low, high]; ConfigError where the config's own does not."""
+    if layer.loss == "auto":
+        unit_interval = low >= 0.0 and high <= 1.0
+        return "bernoulli" if unit_interval else "squared_error"
+    loss = LOSSES[layer.loss]
+    if low < loss.low or high > loss.high:
+        other = "scale the data to [0, 1]" if first else "use activation: sigmoid there"
+        raise ConfigError(
+            f"layers[{number}].loss: '{layer.loss}' needs inputs in [{loss.low:g}, {loss.high:g}], "
+            f"but {below} gives values in [{low:g}, {high:g}]; set loss: squared_error, or {other}"
+        )
+    return layer.loss

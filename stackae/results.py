@@ -1,0 +1,117 @@
+"""The results of a run: what `results.json` holds, in its documented, stable format."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stackae.plan import Plan, Planned
+from stackae.report.verdict import verdict
+from stackae.store import Entry, write_atomically
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything a run found; fields as in the README's section on results."""
+
+    name: str
+    seed: int
+    data: Mapping[str, int]
+    stages: Sequence[Mapping[str, Any]]
+    probe: Sequence[Mapping[str, Any]]
+    classifier: Mapping[str, Any] | None
+    scratch: Mapping[str, Any] | None
+    verdict: Mapping[str, Any] | None
+    reconstruction: Mapping[str, Any]
+    environment: Mapping[str, str]
+    format: int = field(default=FORMAT)
+
+    def write(self, path: Path) -> None:
+        """Writes the results as JSON, whole or not at all."""
+        described = {"format": self.format} | asdict(self)
+        write_atomically(path, json.dumps(described, indent=1, allow_nan=False) + "\n")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A stage of the plan as it ended: its entry in the store, and whether it was there before."""
+
+    planned: Planned
+    entry: Entry
+    reused: bool
+
+
+def gather(plan: Plan, outcomes: Sequence[Outcome]) -> Results:
+    """Puts the stages' manifests together and draws the verdict."""
+    by_name = {outcome.planned.name: outcome.entry for outcome in outcomes}
+    last = by_name[plan.layers[-1].stage.name].metrics
+    labels_test = np.load(by_name["data"].file("labels-test.npy"))
+    right = {
+        name: np.load(by_name[name].file("logits-test.npy")).argmax(1) == labels_test
+        for name in ("finetune", "scratch")
+        if name in by_name
+    }
+    return Results(
+        name=plan.config.name,
+        seed=plan.config.seed,
+        data={
+            "train": len(plan.split.train),
+            "labelled": int(plan.split.labelled.sum()),
+            "val": len(plan.split.val),
+            "test": len(plan.split.test),
+            "features": int(np.prod(plan.layers[0].shape)),
+            "classes": len(plan.classes),
+        },
+        stages=[_stage(outcome) for outcome in outcomes if outcome.planned != plan.data],
+        probe=by_name["probe"].metrics["depths"] if "probe" in by_name else [],
+        classifier=_parts(by_name.get("finetune")),
+        scratch=_parts(by_name.get("scratch")),
+        verdict=asdict(verdict(right["finetune"], right["scratch"])) if len(right) == 2 else None,
+        reconstruction={"test": {"mse": last["test_mse"], "sse_per_row": last["test_sse_per_row"]}},
+        environment=_environment(plan),
+    )
+
+
+def versions() -> dict[str, str]:
+    """The versions that a manifest and the results name."""
+    from importlib.metadata import version
+
+    named = {name: version(name) for name in ("stackae", "torch", "pytorch-lightning", "numpy")}
+    return named | {"python": platform.python_version()}
+
+
+def _stage(outcome: Outcome) -> dict[str, Any]:
+    metrics = outcome.entry.metrics
+    seconds, epochs = metrics.pop("seconds", None), metrics.pop("epochs", None)
+    return {
+        "stage": outcome.planned.name,
+        "key": outcome.planned.key,
+        "reused": outcome.reused,
+        "seconds": seconds,
+        "epochs": epochs,
+        "metrics": {name: value for name, value in metrics.items() if isinstance(value, int | float)},
+    }
+
+
+def _parts(entry: Entry | None) -> dict[str, Any] | None:
+    return None if entry is None else {split: entry.metrics[split] for split in ("val", "test")}
+
+
+def _environment(plan: Plan) -> dict[str, str]:
+    import torch
+
+    device = torch.cuda.get_device_name() if plan.hardware.accelerator == "gpu" else platform.machine()
+    return versions() | {
+        "device": f"{plan.hardware.accelerator} ({device})",
+        "precision": plan.hardware.precision,
+        "threads": str(torch.get_num_threads()),
+        "system": platform.system(),
+    }

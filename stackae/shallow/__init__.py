@@ -1,0 +1,1 @@
+"""Shallow autoencoders: a unit judged by an objective. Knows torch and nothing else."""

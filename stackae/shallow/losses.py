@@ -1,0 +1,58 @@
+"""Reconstruction losses: a sum over an example's features, a mean over the rows of a batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Loss(Protocol):
+    """How far a decoder's output is from its target.
+
+    `low` and `high` bound the targets it is defined for.
+    """
+
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor: ...
+    def activation(self) -> nn.Module:
+        """Turns the decoder's output into the reconstruction, in the target's units."""
+        ...
+
+
+@dataclass(frozen=True)
+class Bernoulli:
+    """Cross-entropy of targets in [0, 1] against logits, in nats per row."""
+
+    low: float = 0.0
+    high: float = 1.0
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        total = F.binary_cross_entropy_with_logits(output, target, reduction="sum")
+        return total / len(target)
+
+    def activation(self) -> nn.Module:
+        return nn.Sigmoid()
+
+
+@dataclass(frozen=True)
+class SquaredError:
+    """Squared error, summed over the features of a row."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        return F.mse_loss(output, target, reduction="sum") / len(target)
+
+    def activation(self) -> nn.Module:
+        return nn.Identity()
+
+
+LOSSES: dict[str, Loss] = {"bernoulli": Bernoulli(), "squared_error": SquaredError()}

@@ -1,0 +1,168 @@
+"""The Lightning modules of the stages. Each keeps its own sums and logs once per epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from stackae.config import FitConfig
+from stackae.data.batches import Batch
+from stackae.seeds import derive
+from stackae.shallow.objectives import Objective, Unit
+from stackae.stack import Classifier
+
+
+class Task(pl.LightningModule):
+    """What training needs of a stage: the epoch's sums, kept in checkpoints, and keyed randomness.
+
+    `score` is what early stopping makes large: a tuple, compared from the left.
+    """
+
+    score: tuple[float, ...] = ()
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed = seed
+        self._sums: dict[str, Tensor] = {}
+        self._rows = 0
+
+    def add(self, rows: int, **terms: Tensor) -> None:
+        """Adds a batch's mean terms to the epoch's sums, without waiting for the device."""
+        self._rows += rows
+        for name, term in terms.items():
+            self._sums[name] = self._sums.get(name, 0.0) + term.detach() * rows
+
+    def take(self) -> dict[str, float]:
+        """The means over the rows since the last call."""
+        means = {name: total.item() / self._rows for name, total in self._sums.items()}
+        self._sums, self._rows = {}, 0
+        return means
+
+    def validated(self, means: dict[str, float]) -> None:
+        """Sets the score from the means of a validation."""
+        raise NotImplementedError
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["sums"], checkpoint["rows"] = dict(self._sums), self._rows
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._sums, self._rows = checkpoint["sums"], checkpoint["rows"]
+
+
+class PretrainTask(Task):
+    """Trains one unit under its objective."""
+
+    def __init__(
+        self, unit: nn.Module, objective: Objective, fit: FitConfig, *, seed: int, steps: int
+    ) -> None:
+        super().__init__(seed)
+        self.unit = unit
+        self._objective = objective
+        self._fit = fit
+        self._steps = steps
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        terms = self._terms(batch)
+        loss = torch.stack(list(terms.values())).sum()
+        self.add(len(batch.x), loss=loss, **terms)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        # The unit is in eval mode: a clean reconstruction, comparable across corruptions.
+        self.add(len(batch.x), **self._terms(batch))
+
+    def validated(self, means: dict[str, float]) -> None:
+        self.score = (-means["reconstruction"],)
+
+    def _terms(self, batch: Batch) -> dict[str, Tensor]:
+        rng = torch.Generator(self.device)
+        rng.manual_seed(derive(self.seed, "noise", batch.epoch, batch.number))
+        unit: Unit = self.unit  # type: ignore[assignment]  # a module that has the unit's methods
+        return self._objective(unit, batch.x, rng)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        return optimizer(self._fit, [(self.unit, self._fit.lr)], self._steps)
+
+
+class FinetuneTask(Task):
+    """Trains a classifier by cross-entropy on the labelled rows."""
+
+    def __init__(
+        self, classifier: Classifier, fit: FitConfig, *, encoder_lr: float, seed: int, steps: int
+    ) -> None:
+        super().__init__(seed)
+        self.classifier = classifier
+        self._fit = fit
+        self._encoder_lr = encoder_lr
+        self._steps = steps
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # Dropout draws from the global generator, which no checkpoint keeps.
+        torch.manual_seed(derive(self.seed, "dropout", batch.epoch, batch.number))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        assert batch.y is not None
+        loss = F.cross_entropy(self.classifier(batch.x).float(), batch.y)
+        self.add(len(batch.x), loss=loss)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        assert batch.y is not None
+        logits = self.classifier(batch.x).float()
+        right = (logits.argmax(1) == batch.y).float().mean()
+        self.add(len(batch.x), nll=F.cross_entropy(logits, batch.y), accuracy=right)
+
+    def validated(self, means: dict[str, float]) -> None:
+        self.score = (means["accuracy"], -means["nll"])
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        parts: list[tuple[nn.Module, float]] = [
+            (self.classifier.encoder, self._encoder_lr),
+            (self.classifier.head, self._fit.lr),
+        ]
+        return optimizer(self._fit, parts, self._steps)
+
+
+def optimizer(fit: FitConfig, parts: list[tuple[nn.Module, float]], steps: int) -> OptimizerLRScheduler:
+    """Lightning's optimiser and schedule for modules, each with its learning rate, over so many steps.
+
+    Biases are not decayed, and frozen parameters are left out.
+    """
+    groups = []
+    for module, lr in parts:
+        trained = [p for p in module.parameters() if p.requires_grad]
+        weights, biases = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
+        groups += [
+            {"params": params, "lr": lr, "weight_decay": decay}
+            for params, decay in ((weights, fit.weight_decay), (biases, 0.0))
+            if params
+        ]
+    made: torch.optim.Optimizer
+    if fit.optimizer == "sgd":
+        made = torch.optim.SGD(groups, momentum=fit.momentum, fused=True)
+    else:
+        made = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[fit.optimizer](groups, fused=True)
+    schedule = _schedule(fit, made, steps)
+    if schedule is None:
+        return made
+    return {"optimizer": made, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _schedule(
+    fit: FitConfig, made: torch.optim.Optimizer, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler | None:
+    schedulers = torch.optim.lr_scheduler
+    highest = [group["lr"] for group in made.param_groups]
+    if fit.schedule == "one_cycle":
+        return schedulers.OneCycleLR(made, highest, total_steps=steps)
+    warmup = min(round(fit.warmup * steps / fit.epochs), steps - 1)
+    rise = schedulers.LinearLR(made, 1 / (warmup + 1), 1.0, total_iters=warmup) if warmup else None
+    if fit.schedule == "constant":
+        return rise
+    fall = schedulers.CosineAnnealingLR(made, T_max=steps - warmup)
+    return schedulers.SequentialLR(made, [rise, fall], milestones=[warmup]) if rise else fall

@@ -1,0 +1,1 @@
+"""Where stages are logged while they train; importing this loads neither torch, Lightning nor wandb."""

@@ -1,0 +1,41 @@
+"""The Lightning logger of a tracked stage; imports Lightning, so import it late."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable
+from typing import Any
+
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
+
+
+class StageLogger(Logger):
+    """Passes Lightning's metrics on to `record`, which must not raise.
+
+    Not Lightning's WandbLogger: that one calls W&B directly in half a dozen places, each of which could
+    stop a fit, saves a module's hyperparameters over the stage's own config, and counts in optimiser
+    steps, while stages are compared epoch by epoch.
+    """
+
+    def __init__(self, name: str, record: Callable[[dict[str, float]], None]) -> None:
+        super().__init__()
+        self._name = name
+        self._record = record
+
+    @property
+    def name(self) -> str:
+        """The stage's name."""
+        return self._name
+
+    @property
+    def version(self) -> None:
+        """None: a stage is logged once, under its name."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Record metrics; Lightning has put their `epoch` among them."""
+        self._record(dict(metrics))
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: the stage's config is in the run already."""

@@ -1,0 +1,260 @@
+"""Weights & Biases: one run per stage. The only file that imports wandb."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import wandb
+
+    from stackae.tracking.logger import StageLogger
+
+# A server that answers does so in about a second; a dead one costs this much, once.
+INIT_SECONDS = 10.0
+# For the upload of what is left when a stage ends, weights included; what is not uploaded stays on disk.
+FINISH_SECONDS = 60.0
+
+Level = Literal["online", "offline", "off"]
+
+
+class WandbTracker:
+    """Opens one W&B run per stage, grouped under the run's name, and never fails or stops a stage.
+
+    `auto` is online where an API key is configured and the environment (`WANDB_MODE`) does not say
+    otherwise, else offline. Nobody is ever asked for a key. What goes wrong in W&B costs one line to
+    `warn` and one level for good, from online to offline, from offline to off, so there are at most two
+    lines however many stages follow.
+    """
+
+    def __init__(
+        self,
+        *,
+        mode: Literal["auto", "online", "offline"],
+        project: str,
+        entity: str | None,
+        group: str,
+        folder: Path,
+        warn: Callable[[str], None],
+    ) -> None:
+        self._mode = mode
+        self._project = project
+        self._entity = entity
+        self._group = group
+        self._folder = folder
+        self._warn = warn
+        self._level: Level | None = None
+
+    @contextmanager
+    def stage(self, name: str, config: Mapping[str, Any], parents: Sequence[str]) -> Iterator[WandbStageLog]:
+        """Open a W&B run for the stage `name`; it is finished on exit, as failed if an exception passes."""
+        from pytorch_lightning.utilities import rank_zero_only
+
+        # Of several processes that train together one logs; the others get a log that is off.
+        level: Level = "off" if getattr(rank_zero_only, "rank", 0) else self._choose_level()
+        run = None
+        while run is None and level != "off":
+            try:
+                run = self._open(name, {**config, "parents": list(parents)}, level)
+            except Exception as error:
+                level = self._step_down(level, f"opening a run for {name}", error)
+        log = WandbStageLog(run, name, parents, failed=partial(self._step_down, level))
+        try:
+            if level == "online":
+                log.use_parents()
+            yield log
+        except BaseException:
+            log.close(exit_code=1)
+            raise
+        log.close(exit_code=0)
+
+    def _choose_level(self) -> Level:
+        if self._level is None:
+            self._level = "off"
+            try:
+                # W&B would fall back to the system's temporary folder without a word.
+                own = self._folder / "wandb"
+                own.mkdir(parents=True, exist_ok=True)
+                if not os.access(own, os.W_OK | os.X_OK):
+                    raise PermissionError(f"cannot write to '{own}'")
+                self._level = self._wanted_level()
+            except Exception as error:
+                self._warn(f"W&B could not start ({_line(error)}); the run goes on without W&B")
+        return self._level
+
+    def _wanted_level(self) -> Level:
+        import wandb
+
+        # Silent for the whole process: reading a key or a settings file prints whatever a run's own
+        # settings say. What matters reaches the user through `warn`.
+        mode = wandb.setup(wandb.Settings(silent=True)).settings.mode
+        if self._mode == "offline" or (self._mode == "auto" and mode in ("offline", "dryrun")):
+            return "offline"
+        if self._mode == "auto" and mode == "disabled":
+            return "off"
+        return self._level_by_key()
+
+    def _level_by_key(self) -> Level:
+        import wandb
+
+        try:
+            # Reads WANDB_API_KEY, the settings files and the netrc file; neither asks nor connects.
+            if wandb.login(prompt=False, verify=False):
+                return "online"
+            fault = "no API key is configured" if self._mode == "online" else None
+        except Exception as error:
+            fault = _line(error)
+        if fault:
+            self._warn(f"W&B: {fault}; logging offline (run 'wandb login' to log online)")
+        return "offline"
+
+    def _open(self, name: str, config: Mapping[str, Any], mode: Literal["online", "offline"]) -> wandb.Run:
+        import wandb
+
+        run = wandb.init(
+            project=self._project,
+            entity=self._entity,
+            group=self._group,
+            job_type=name,
+            name=f"{self._group}-{name}",
+            # An id of its own, else all stages share the one in WANDB_RUN_ID if that is set.
+            id=secrets.token_hex(8),
+            dir=str(self._folder.absolute()),
+            config=dict(config),
+            mode=mode,
+            reinit="create_new",  # else a second run in one process silently joins the first
+            settings=wandb.Settings(
+                silent=True,
+                console="off",
+                init_timeout=INIT_SECONDS,
+                finish_timeout=FINISH_SECONDS,
+                finish_timeout_raises=True,
+                use_dot_wandb=False,
+                # The manifest names the versions; listing every package takes most of opening a run.
+                x_save_requirements=False,
+                save_code=False,
+                disable_code=True,
+                disable_git=True,
+            ),
+        )
+        run.define_metric("epoch")
+        run.define_metric("*", step_metric="epoch")
+        return run
+
+    def _step_down(self, level: Level, doing: str, error: Exception) -> Level:
+        """Warn and go one level down, unless a failure at this level has done so before."""
+        if _service_is_gone(error):
+            import wandb
+
+            # Forget the dead process: the next run starts a new one, and nothing waits for it at exit.
+            # Raises what the dead process caused, and SystemExit with its exit code.
+            with suppress(Exception, SystemExit):
+                wandb.teardown()
+        if level == self._level:
+            self._level = "offline" if level == "online" else "off"
+            then = (
+                f"logging offline under '{self._folder / 'wandb'}' from now on, upload it with 'wandb sync'"
+                if self._level == "offline"
+                else "the run goes on without W&B"
+            )
+            self._warn(f"W&B: {doing} failed ({_line(error)}); {then}")
+        assert self._level is not None
+        return self._level
+
+
+class WandbStageLog:
+    """The W&B run of one stage; after its first failure it takes everything and keeps nothing."""
+
+    def __init__(
+        self,
+        run: wandb.Run | None,
+        name: str,
+        parents: Sequence[str],
+        failed: Callable[[str, Exception], object],
+    ) -> None:
+        from stackae.tracking.logger import StageLogger
+
+        self._run = run
+        self._name = name
+        self._parents = parents
+        self._failed = failed
+        self._broken = False
+        self.logger: StageLogger = StageLogger(name, self._record)
+
+    def use_parents(self) -> None:
+        """Draw the edges from the parents' artifacts; needs the server."""
+        if self._run is None:
+            return
+        for key in self._parents:
+            # A parent that was never uploaded has no artifact, which is no fault; its key is in the config.
+            with suppress(Exception):
+                self._run.use_artifact(f"{_artifact_name(key)}:latest")
+
+    def finish(self, manifest: Mapping[str, Any], folder: Path) -> None:
+        """Put the metrics in the run's summary, the manifest in its config, the weights in an artifact."""
+        self._attempt("logging the result", lambda run: self._log_result(run, manifest, folder))
+
+    def close(self, exit_code: int) -> None:
+        """Finish the run; `exit_code` 0 marks it as finished, any other as failed."""
+        if self._run is None:
+            return
+        try:
+            self._run.finish(exit_code=exit_code)
+        except Exception as error:
+            self._failed(f"finishing the run of {self._name}", error)
+
+    def _record(self, metrics: dict[str, float]) -> None:
+        self._attempt("logging the metrics", lambda run: run.log(metrics))
+
+    def _attempt(self, doing: str, action: Callable[[wandb.Run], object]) -> None:
+        if self._run is None or self._broken:
+            return
+        try:
+            action(self._run)
+        except Exception as error:
+            self._broken = True
+            self._failed(f"{doing} of {self._name}", error)
+
+    def _log_result(self, run: wandb.Run, manifest: Mapping[str, Any], folder: Path) -> None:
+        run.summary.update(dict(manifest.get("metrics", {})))
+        rest = {name: value for name, value in manifest.items() if name not in ("metrics", "config")}
+        run.config["manifest"] = rest
+        weights = folder / "weights.safetensors"
+        if weights.exists():
+            run.log_artifact(self._artifact(manifest["key"], weights), aliases=["latest", self._name])
+
+    def _artifact(self, key: str, weights: Path) -> wandb.Artifact:
+        import wandb
+
+        artifact = wandb.Artifact(
+            _artifact_name(key),
+            type="model",
+            metadata={"stage": self._name, "key": key, "parents": list(self._parents)},
+        )
+        # The store never changes a finished stage, so W&B need not copy the weights to its own folders.
+        artifact.add_file(str(weights.absolute()), policy="immutable", skip_cache=True)
+        return artifact
+
+
+def _artifact_name(key: str) -> str:
+    """An artifact is named by its stage's key, so that a child finds it, whichever run trained it."""
+    return f"stage-{key}"
+
+
+def _service_is_gone(error: Exception) -> bool:
+    """Whether W&B's own background process has ended; by name, as W&B does not publish these errors."""
+    return isinstance(error, ConnectionError) or type(error).__name__ in (
+        "MailboxClosedError",
+        "HandleAbandonedError",
+    )
+
+
+def _line(error: Exception) -> str:
+    if _service_is_gone(error):
+        return "its background process ended"
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

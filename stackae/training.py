@@ -1,0 +1,244 @@
+"""One fit of one task: Lightning's Trainer with what every stage needs and nothing per step that costs."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Checkpoint
+
+from stackae.config import FitConfig
+from stackae.data.batches import Batches
+from stackae.errors import TrainingError
+from stackae.hardware import Hardware
+from stackae.progress import Progress, StageProgress
+from stackae.tasks import Task
+
+CHECKPOINT = "checkpoint.ckpt"
+AUTOSAVE_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """Where a stage works and whom it tells: its folder, its name, a Lightning logger or False."""
+
+    stage: str
+    folder: Path
+    seed: int
+    hardware: Hardware
+    logger: Any
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit left behind: one row of metrics per epoch, which epoch was kept (from 1), and its time."""
+
+    history: list[dict[str, float]]
+    kept_epoch: int
+    seconds: float
+
+
+class Recorder(pl.Callback):
+    """Gathers each epoch's means, hands them to logger and progress line, stops on what is no number."""
+
+    def __init__(self, stage: str, line: StageProgress, lr: float) -> None:
+        self._stage, self._line, self._lr = stage, line, lr
+        self.history: list[dict[str, float]] = []
+        self._train: dict[str, float] = {}
+        self._before, self._started = 0.0, time.monotonic()
+        self._shown = self._started
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent in this fit, those before a kill included."""
+        return self._before + time.monotonic() - self._started
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": self.history, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.history, self._before = state_dict["history"], state_dict["seconds"]
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        now = time.monotonic()
+        if now - self._shown > 0.2:
+            self._shown = now
+            share = (batch.number + 1) / trainer.num_training_batches
+            self._line.advance(batch.epoch, share, self.history[-1] if self.history else {})
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._train = _task(pl_module).take()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        task = _task(pl_module)
+        validated = task.take()
+        task.validated(validated)
+        self._train |= {f"val_{name}": value for name, value in validated.items()}
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        means = self._train or _task(pl_module).take()
+        self._train = {}
+        epoch = trainer.current_epoch + 1
+        row = {"epoch": epoch, "train_loss": means.pop("loss")} | means
+        if bad := [name for name, value in row.items() if not math.isfinite(value)]:
+            good = self.history[-1]["train_loss"] if self.history else None
+            raise TrainingError(
+                f"{self._stage}: {bad[0]} is {row[bad[0]]} in epoch {epoch} "
+                f"(the last good loss was {'none' if good is None else format(good, '.6g')}); "
+                f"the learning rate {self._lr:g} is likely too high: lower it"
+            )
+        row["seconds"] = self.seconds
+        self.history.append(row)
+        if trainer.logger:
+            trainer.logger.log_metrics(row, step=epoch)
+        self._line.advance(epoch, 0.0, row)
+
+
+class KeepBest(pl.Callback):
+    """Keeps the weights with the best score; with `patience`, stops after so many epochs without a better."""
+
+    def __init__(self, patience: int | None) -> None:
+        self._patience = patience
+        self._score: list[float] = []
+        self.epoch = 0
+        self.weights: dict[str, torch.Tensor] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"score": self._score, "epoch": self.epoch, "weights": self.weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._score, self.epoch = state_dict["score"], state_dict["epoch"]
+        self.weights = state_dict["weights"]
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        epoch, score = trainer.current_epoch + 1, list(_task(pl_module).score)
+        if score > self._score:
+            self._score, self.epoch = score, epoch
+            self.weights = {name: value.clone() for name, value in pl_module.state_dict().items()}
+        elif self._patience is not None and epoch - self.epoch >= self._patience:
+            trainer.should_stop = True
+
+
+class Autosave(Checkpoint):
+    """Writes Lightning's checkpoint every so many seconds, so that a killed stage loses no more than that.
+
+    A `Checkpoint`, because Lightning runs those after all other callbacks at an epoch's end.
+    """
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        self._path, self._seconds = path, seconds
+        self._saved = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # At the last batch the epoch's validation is still to come: that moment is left to the epoch's end.
+        if batch.number + 1 < trainer.num_training_batches:
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.should_stop:
+            self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        if time.monotonic() - self._saved < self._seconds:
+            return
+        part = self._path.with_suffix(".part")
+        trainer.save_checkpoint(part)
+        os.replace(part, self._path)
+        self._saved = time.monotonic()
+
+
+def fit(
+    job: Job, task: Task, train: Batches, val: Batches, settings: FitConfig, *, keep_best: bool
+) -> Fitted:
+    """Trains `task` in place; goes on from the checkpoint in `folder` if a killed run left one.
+
+    With `keep_best` the task ends with its best-scored weights, else with its last. Raises
+    TrainingError where the loss is no number, KeyboardInterrupt on Ctrl-C.
+    """
+    checkpoint = _usable(job)
+    with job.progress.stage(job.stage, settings.epochs, train.rows) as line, _QuietLightning():
+        recorder = Recorder(job.stage, line, settings.lr)
+        best = KeepBest(settings.patience) if keep_best else None
+        autosave = Autosave(job.folder / CHECKPOINT, AUTOSAVE_SECONDS)
+        trainer = pl.Trainer(
+            accelerator=job.hardware.accelerator,
+            devices=1,
+            strategy=job.hardware.strategy,
+            precision=job.hardware.precision,  # type: ignore[arg-type]  # one of the config's literals
+            max_epochs=settings.epochs,
+            callbacks=[callback for callback in (recorder, best, autosave) if callback is not None],
+            logger=job.logger,
+            enable_checkpointing=True,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            default_root_dir=job.folder,
+        )
+        _run(trainer, task, train, val, checkpoint)
+    if best is not None:
+        task.load_state_dict(best.weights)
+    task.cpu().eval()
+    return Fitted(recorder.history, best.epoch if best else len(recorder.history), recorder.seconds)
+
+
+def _run(trainer: pl.Trainer, task: Task, train: Batches, val: Batches, checkpoint: Path | None) -> None:
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if main else None
+    try:
+        trainer.fit(task, train, val, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as stop:
+        # Lightning answers Ctrl-C with exit code 1 and leaves the signal ignored.
+        raise KeyboardInterrupt from stop
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, handler)
+
+
+def _usable(job: Job) -> Path | None:
+    """The checkpoint's path if there is one that can be read; a broken one is removed, saying so."""
+    path = job.folder / CHECKPOINT
+    if not path.exists():
+        return None
+    try:
+        state: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        complete = {"state_dict", "loops", "optimizer_states", "callbacks"} <= state.keys()
+    except Exception:  # whatever a damaged file makes the reader raise
+        complete = False
+    if complete:
+        return path
+    job.progress.warn(f"{job.stage}: the checkpoint {path} is damaged; this stage starts anew")
+    path.unlink()
+    return None
+
+
+def _task(module: pl.LightningModule) -> Task:
+    assert isinstance(module, Task)
+    return module
+
+
+class _QuietLightning(warnings.catch_warnings):
+    """Hides Lightning's remarks on devices and loaders: the hardware and the loader are chosen on purpose."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+        warnings.filterwarnings(
+            "ignore", module=r"pytorch_lightning|lightning_fabric|torch\.optim\.lr_scheduler"
+        )

@@ -1,0 +1,94 @@
+"""What all tests share: one thread, no W&B account, the real data sets, the command line as a subprocess."""
+
+from __future__ import annotations
+
+import os
+
+# Torch reads these when it is imported, so they come first.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class RunCli(Protocol):
+    def __call__(
+        self,
+        args: Sequence[str | Path],
+        cwd: Path,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 120,
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps the user's W&B account, caches and settings out of the tests, and torch on one thread."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("WANDB_", "XDG_")):
+                patch.delenv(name)
+        patch.setenv("HOME", str(home))
+        patch.setenv("NETRC", str(home / "netrc"))
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(1)
+        yield
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of the real data sets; skips the test where there is none."""
+    given = os.environ.get("STACKAE_DATA")
+    if not given:
+        pytest.skip("STACKAE_DATA is not set: it names the folder of the real data sets")
+    root = Path(given)
+    if not root.is_dir():
+        pytest.fail(f"STACKAE_DATA={given!r} is not a folder: correct it, or unset it to skip these tests")
+    return root
+
+
+@pytest.fixture(scope="session")
+def run_cli() -> RunCli:
+    """Runs `stackae ARGS` in a process of its own, of this checkout, and returns its code and output.
+
+    `env` is added to this process's environment. A run that exceeds `timeout` seconds is killed with all its
+    children, and `subprocess.TimeoutExpired` is raised.
+    """
+
+    def run(
+        args: Sequence[str | Path],
+        cwd: Path,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 120,
+    ) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "stackae", *map(str, args)]
+        with subprocess.Popen(
+            command,
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "NO_COLOR": "1", **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
+        ) as process:
+            try:
+                out, err = process.communicate(timeout=timeout)
+            except BaseException:
+                # W&B's own process would otherwise outlive the run and hold its pipes open.
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+    return run

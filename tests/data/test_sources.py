@@ -1,0 +1,279 @@
+"""Sources: what each one holds, and what is refused at the door."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stackae.config import DataConfig
+from stackae.data.sources import Source, read_source
+from stackae.errors import DataError
+
+X = np.random.default_rng(0).normal(size=(6, 4))
+Y = np.array([0, 1, 2, 0, 1, 2])
+
+
+def npz(folder: Path, **arrays: Any) -> str:
+    path = folder / "some.npz"
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def read(folder: Path, **arrays: Any) -> Source:
+    return read_source(DataConfig(source=npz(folder, **arrays)))
+
+
+def refused(source: str) -> str:
+    with pytest.raises(DataError) as caught:
+        read_source(DataConfig(source=source))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_digits() -> None:
+    source = read_source(DataConfig())
+    assert source.name == "digits"
+    assert source.shape == (8, 8)
+    assert source.x.shape == (1797, 8, 8)
+    assert (source.x / source.scale).min() == 0
+    assert (source.x / source.scale).max() == 1
+    assert source.classes == tuple("0123456789")
+    assert source.y is not None
+    assert set(source.y) == set(range(10))
+    assert source.x_test is None
+    assert source.y_test is None
+
+
+def test_mnist_lies_below_the_root(tmp_path: Path) -> None:
+    images = np.arange(4 * 2 * 2, dtype=np.uint8).reshape(4, 2, 2)
+    for part in ("train", "t10k"):
+        head = bytes([0, 0, 8, 3]) + b"".join(n.to_bytes(4, "big") for n in images.shape)
+        (tmp_path / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(head + images.tobytes()))
+        (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01\0\0\0\x04" + bytes([7, 0, 9, 7]))
+    source = read_source(DataConfig(source="mnist", root=str(tmp_path)))
+    np.testing.assert_array_equal(source.x, images)
+    assert source.x.dtype == np.uint8
+    assert source.y is not None
+    assert source.y.tolist() == [7, 0, 9, 7]
+    assert source.scale == 255
+    assert len(source.classes) == 10
+    assert source.x_test is not None
+    assert source.y_test is not None
+
+
+@pytest.mark.skipif(
+    "STACKAE_DATA" not in os.environ, reason="STACKAE_DATA does not name the folder of real data"
+)
+def test_fashion_mnist_has_its_classes_names() -> None:
+    source = read_source(DataConfig(source="fashion_mnist"))
+    assert source.classes[9] == "Ankle boot"
+    assert source.y is not None
+    brightness = {name: source.x[source.y == c].mean() for c, name in enumerate(source.classes)}
+    assert min(brightness, key=brightness.__getitem__) == "Sandal"  # a sandal covers the fewest pixels
+
+
+# ---- .npz: what is accepted
+
+
+def test_npz_with_everything(tmp_path: Path) -> None:
+    source = read(tmp_path, x=X, y=Y, x_test=X[:2] + 1, y_test=np.array([2, 0]))
+    np.testing.assert_array_equal(source.x, X)
+    assert source.x_test is not None
+    np.testing.assert_array_equal(source.x_test, X[:2] + 1)
+    assert source.y is not None
+    assert source.y_test is not None
+    assert (source.y.tolist(), source.y_test.tolist()) == ([0, 1, 2, 0, 1, 2], [2, 0])
+    assert source.y.dtype == source.y_test.dtype == np.int64
+    assert (source.name, source.scale, source.classes) == ("some", 1, ("0", "1", "2"))
+
+
+def test_npz_without_labels(tmp_path: Path) -> None:
+    source = read(tmp_path, x=X, x_test=X[:2])
+    assert (source.y, source.y_test, source.classes) == (None, None, ())
+    assert source.x_test is not None
+
+
+@pytest.mark.parametrize(
+    ("y", "index", "classes"),
+    [
+        ([5, -1, 3, 5, 10, -1], [1, -1, 0, 1, 2, -1], ("3", "5", "10")),
+        ([5.0, np.nan, 3.0, 5.0, 10.0, -1.0], [1, -1, 0, 1, 2, -1], ("3", "5", "10")),
+        (["b", "", "a", "b", "Z", ""], [2, -1, 1, 2, 0, -1], ("Z", "a", "b")),
+        ([True, False, True, True, False, False], [1, 0, 1, 1, 0, 0], ("0", "1")),
+    ],
+)
+def test_npz_labels_become_indices_of_sorted_classes(
+    tmp_path: Path, y: list[Any], index: list[int], classes: tuple[str, ...]
+) -> None:
+    source = read(tmp_path, x=X, y=np.array(y), x_test=X, y_test=np.array(y[::-1]))
+    assert source.y is not None
+    assert source.y_test is not None
+    assert source.y.tolist() == index
+    assert source.y_test.tolist() == index[::-1]
+    assert source.classes == classes
+
+
+@pytest.mark.parametrize(
+    ("stored", "kept", "scale"),
+    [
+        ("uint8", "uint8", 255),
+        ("int64", "float32", 1),
+        ("bool", "float32", 1),
+        ("float16", "float16", 1),
+        ("float32", "float32", 1),
+        (">f8", "float64", 1),
+        ("longdouble", "float64", 1),
+    ],
+)
+def test_npz_number_types(tmp_path: Path, stored: str, kept: str, scale: float) -> None:
+    x = (np.arange(24).reshape(6, 4) % 2).astype(stored)
+    source = read(tmp_path, x=x, x_test=x)
+    assert source.x_test is not None
+    assert source.x.dtype == source.x_test.dtype == np.dtype(kept)
+    assert source.x.dtype.isnative, "torch refuses foreign byte orders"
+    assert source.scale == scale
+    np.testing.assert_array_equal(source.x, x.astype(float))
+
+
+# ---- .npz: what is refused
+
+
+def with_nan(*places: tuple[int, int]) -> np.ndarray:
+    x = X.copy()
+    for place in places:
+        x[place] = np.nan
+    return x
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({"y": Y}, "there is no array 'x'"),
+        ({"x": X, "Y": Y}, "unknown array 'Y'; did you mean 'y'?"),
+        ({"x": X, "x_tst": X}, "unknown array 'x_tst'; did you mean 'x_test'?"),
+        ({"x": X, "names": Y}, "unknown array 'names'; only x, y, x_test, y_test are read"),
+        ({"x": X, "y": Y[:5]}, "y has shape (5,), but x has 6 rows"),
+        ({"x": X, "y": Y[:, None]}, "y has shape (6, 1), but x has 6 rows"),
+        ({"x": X, "y": Y, "x_test": X}, "no array 'y_test' to go with 'x_test'"),
+        ({"x": X, "y": Y, "y_test": Y}, "'y_test' needs both 'y' and 'x_test'"),
+        ({"x": X, "x_test": X, "y_test": Y}, "'y_test' needs both 'y' and 'x_test'"),
+        ({"x": X, "y": Y, "x_test": X, "y_test": Y[:5]}, "y_test has shape (5,), but x_test has 6 rows"),
+        ({"x": X, "x_test": X[:, :3]}, "x_test has rows of shape (3,), but x of (4,)"),
+        ({"x": X, "x_test": X.astype(np.uint8)}, "x is float64, but x_test uint8; save both alike"),
+        ({"x": X[:0]}, "x has no rows (shape (0, 4))"),
+        ({"x": X[:, :0]}, "x has shape (6, 0)"),
+        ({"x": X[0]}, "x has shape (4,)"),
+        ({"x": X.astype(str)}, "numbers are needed"),
+        ({"x": X + 1j}, "x is complex128; numbers are needed"),
+        ({"x": X.astype(object)}, "x holds Python objects"),
+        (
+            {"x": X, "y": Y.astype(object)},
+            "y holds Python objects, which are never loaded; save numbers, or str",
+        ),
+        (
+            {"x": with_nan((4, 0), (2, 1), (2, 3))},
+            "x has 3 values that are NaN or infinite, the first in row 2;",
+        ),
+        ({"x": X, "x_test": with_nan((1, 1)) * np.inf}, "x_test has 24 values that are NaN or infinite"),
+        ({"x": np.where(np.isclose(X, X[3, 2]), 1e39, X)}, "x has values beyond 3.4e38, the first in row 3"),
+        ({"x": X, "y": Y * 0 + 7}, "y has one class only (7)"),
+        ({"x": X, "y": Y * 0 - 1}, "y has no label in any row"),
+        ({"x": X, "y": np.array([0, 1, -2, 0, 1, 1])}, "y has the label -2 (row 2)"),
+        ({"x": X, "y": Y + 0.5}, "y has the label 0.5 (row 0)"),
+        ({"x": X, "y": np.array([0, 1, 2, 0, 1, np.inf])}, "y has the label inf (row 5)"),
+        ({"x": X, "y": Y.astype("S")}, "integers or strings are needed, as y.astype(str)"),
+        (
+            {"x": X, "y": Y, "x_test": X, "y_test": Y + 1},
+            "y_test has the label '3' (row 2), which never occurs in y",
+        ),
+        (
+            {"x": X, "y": Y, "x_test": X, "y_test": Y.astype(str)},
+            "y is int64, but y_test <U21; save both alike",
+        ),
+    ],
+)
+def test_npz_faults_are_one_line(tmp_path: Path, arrays: dict[str, np.ndarray], says: str) -> None:
+    source = npz(tmp_path, **arrays)
+    message = refused(source)
+    assert message.startswith(f"{source}: ")
+    assert says in message
+
+
+def test_damaged_npz_files_are_one_line(tmp_path: Path) -> None:
+    source = npz(tmp_path, x=X, y=Y)
+    whole = Path(source).read_bytes()
+    Path(source).write_bytes(whole[: len(whole) // 2])
+    assert "not an .npz file" in refused(source)
+    flipped = bytearray(whole)
+    flipped[whole.index(X.tobytes())] ^= 1
+    Path(source).write_bytes(flipped)
+    assert "x cannot be read (Bad CRC-32" in refused(source)
+    np.save(tmp_path / "alone.npy", X)
+    assert "not an .npz file" in refused(str(tmp_path / "alone.npy"))
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("mnsit", "data.source: unknown source 'mnsit'; did you mean 'mnist'?"),
+        ("Fashion-MNIST", "unknown source 'Fashion-MNIST'; did you mean 'fashion_mnist'?"),
+        (
+            "imagenet",
+            "unknown source 'imagenet'; give an .npz file's path, or one of digits, mnist, fashion_mnist",
+        ),
+        ("digits.npz", "there is no file 'digits.npz'"),
+        ("nowhere/data", "there is no file 'nowhere/data'"),
+        (".", "'.' is a folder"),
+    ],
+)
+def test_unknown_sources(source: str, says: str) -> None:
+    assert says in refused(source)
+
+
+# ---- fingerprint
+
+
+def test_fingerprint_is_of_content_not_of_path_or_compression(tmp_path: Path) -> None:
+    first = read(tmp_path, x=X, y=Y).fingerprint
+    (tmp_path / "elsewhere").mkdir()
+    other = tmp_path / "elsewhere" / "other.npz"
+    np.savez_compressed(other, y=Y, x=np.asfortranarray(X).astype(">f8"))
+    assert read_source(DataConfig(source=str(other))).fingerprint == first
+    assert len(bytes.fromhex(first)) == hashlib.sha256().digest_size
+
+
+def test_fingerprint_tells_contents_apart(tmp_path: Path) -> None:
+    eight_bit = (np.arange(24) % 2).astype(np.uint8).reshape(6, 4)
+    changed = X.copy()
+    changed[5, 3] = np.nextafter(changed[5, 3], 1)
+    variants: list[dict[str, np.ndarray]] = [
+        {"x": X, "y": Y},
+        {"x": changed, "y": Y},
+        {"x": X.astype(np.float32), "y": Y},
+        {"x": X.reshape(6, 2, 2), "y": Y},
+        {"x": X, "y": Y[::-1]},
+        {"x": X},
+        {"x": X, "x_test": X},
+        {"x": X, "y": Y, "x_test": X, "y_test": Y},
+        {"x": eight_bit},
+        {"x": eight_bit.astype(np.float32)},
+    ]
+    assert len({read(tmp_path, **arrays).fingerprint for arrays in variants}) == len(variants)
+
+
+def test_reading_an_npz_file_loads_nothing_heavy(tmp_path: Path) -> None:
+    script = (
+        "import sys; from stackae.config import DataConfig; from stackae.data.sources import read_source; "
+        f"read_source(DataConfig(source={npz(tmp_path, x=X, y=Y)!r})); "
+        "print({'torch', 'sklearn', 'pooch', 'requests'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
