@@ -1,5 +1,11 @@
 """`python -m stackae`."""
 
-from stackae.cli import main
 
-main()
+def _enter() -> None:
+    from stackae.cli import main
+
+    main()
+
+
+if __name__ == "__main__":
+    _enter()

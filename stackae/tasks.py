@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -31,7 +32,7 @@ class Task(pl.LightningModule):
         self._sums: dict[str, Tensor] = {}
         self._rows = 0
 
-    def add(self, rows: int, **terms: Tensor) -> None:
+    def add(self, rows: int, terms: Mapping[str, Tensor]) -> None:
         """Adds a batch's mean terms to the epoch's sums, without waiting for the device."""
         self._rows += rows
         for name, term in terms.items():
@@ -69,12 +70,12 @@ class PretrainTask(Task):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         terms = self._terms(batch)
         loss = torch.stack(list(terms.values())).sum()
-        self.add(len(batch.x), loss=loss, **terms)
+        self.add(len(batch.x), {"loss": loss} | terms)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         # The unit is in eval mode: a clean reconstruction, comparable across corruptions.
-        self.add(len(batch.x), **self._terms(batch))
+        self.add(len(batch.x), self._terms(batch))
 
     def validated(self, means: dict[str, float]) -> None:
         self.score = (-means["reconstruction"],)
@@ -108,14 +109,14 @@ class FinetuneTask(Task):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         assert batch.y is not None
         loss = F.cross_entropy(self.classifier(batch.x).float(), batch.y)
-        self.add(len(batch.x), loss=loss)
+        self.add(len(batch.x), {"loss": loss})
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         assert batch.y is not None
         logits = self.classifier(batch.x).float()
         right = (logits.argmax(1) == batch.y).float().mean()
-        self.add(len(batch.x), nll=F.cross_entropy(logits, batch.y), accuracy=right)
+        self.add(len(batch.x), {"nll": F.cross_entropy(logits, batch.y), "accuracy": right})
 
     def validated(self, means: dict[str, float]) -> None:
         self.score = (means["accuracy"], -means["nll"])

@@ -37,5 +37,5 @@ class StageLogger(Logger):
         """Record metrics; Lightning has put their `epoch` among them."""
         self._record(dict(metrics))
 
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+    def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
         """Do nothing: the stage's config is in the run already."""
