@@ -10,9 +10,9 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -34,16 +34,14 @@ from stackae.progress import NoProgress
 from stackae.tasks import PretrainTask
 from stackae.training import Job, fit
 
-EPOCHS = 3
-"""Timed epochs of one turn; one more before them warms up and is dropped."""
 CASES = ((64, 32, 100), (64, 32, 256), (784, 1000, 100), (784, 1000, 256))
 """Inputs and units of a layer, and rows per batch."""
 TARGETS = {(784, 1000): 1.25}
 """The most that our epoch may take, as a multiple of the hand-written one, by inputs and units."""
 MASKING = 0.25
 
-Epochs = Callable[[], list[float]]
-"""A variant's turn: the seconds of each timed epoch."""
+Epoch = Callable[[], None]
+"""Does the work of one epoch, to its end."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -56,7 +54,7 @@ def bench() -> None:
 @app.command()
 def step(
     rows: Annotated[int, typer.Option(help="Training rows of an epoch; a tenth as many validate.")] = 20_000,
-    rounds: Annotated[int, typer.Option(help="How often each variant has its turn.")] = 5,
+    rounds: Annotated[int, typer.Option(help="Timed epochs of each variant, in turn.")] = 15,
     threads: Annotated[int, typer.Option(help="Threads of torch; 0 keeps torch's own number.")] = 0,
     precision: Annotated[str, typer.Option(help="auto, 32-true or bf16-mixed.")] = "auto",
 ) -> None:
@@ -65,11 +63,11 @@ def step(
         raise typer.BadParameter(f"'{precision}'; use auto, 32-true or bf16-mixed", param_hint="--precision")
     if threads:
         torch.set_num_threads(threads)
-    hardware = resolve(TrainerConfig(precision=precision))
+    hardware = resolve(TrainerConfig.model_validate({"precision": precision}))
     print(
         f"torch {torch.__version__} on {platform.system()} {platform.machine()}, {hardware.device.type}, "
         f"{hardware.precision}, {torch.get_num_threads()} of {os.cpu_count()} cores; "
-        f"{rows} rows, {rounds} rounds of {EPOCHS} epochs; medians\n"
+        f"{rows} rows; medians of {rounds} rounds\n"
     )
     print("| layer | batch | ours s/epoch | by hand | products | ours rows/s | ours/hand | ours/products |")
     print("|---|---|---|---|---|---|---|---|")
@@ -107,16 +105,41 @@ class Case:
         return torch.from_numpy(np.array(self.read(part))).to(self.hardware.device)
 
 
+class Rounds(NoProgress):
+    """After each of our epochs lets the others do one, and notes everyone's seconds."""
+
+    def __init__(self, others: Mapping[str, Epoch]) -> None:
+        self._others = others
+        self._began = 0.0
+        self.seconds: dict[str, list[float]] = {name: [] for name in ("ours", *others)}
+
+    @contextmanager
+    def stage(self, name: str, epochs: int, rows: int) -> Iterator[Rounds]:
+        yield self
+
+    def advance(self, epoch: int, share: float, metrics: Mapping[str, float]) -> None:
+        if share:  # amid an epoch
+            return
+        self.seconds["ours"].append(metrics["seconds"] - self._began)
+        paused = time.monotonic()
+        for name, run in self._others.items():
+            start = time.monotonic()
+            run()
+            self.seconds[name].append(time.monotonic() - start)
+        self._began = metrics["seconds"] + time.monotonic() - paused
+
+
 def _measure(case: Case, rounds: int) -> dict[str, list[float]]:
-    """Seconds per epoch of each variant, one for each round."""
-    variants: dict[str, Epochs] = {"ours": _ours(case), "hand": _by_hand(case), "products": _products(case)}
-    found: dict[str, list[float]] = {name: [] for name in variants}
-    for turn in range(rounds):
-        # Whoever comes first in a round is another one each time.
-        names = list(variants)
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            found[name].append(statistics.median(variants[name]()))
-    return found
+    """Seconds of each variant's epochs; before them each does one that does not count."""
+    meter = Rounds({"hand": _by_hand(case), "products": _products(case)})
+    settings = PretrainConfig(batch_size=case.batch, epochs=rounds + 1)
+    unit, objective = build(LayerConfig(width=case.units), (case.inputs,), "bernoulli")
+    train = Batches(case.read("train"), batch_size=case.batch, seed=0)
+    val = Batches(case.read("val"), batch_size=CHUNK)
+    task = PretrainTask(unit, objective, settings, seed=0, steps=settings.epochs * len(train))
+    job = Job("pretrain-1", case.folder, 0, case.hardware, False, meter)
+    fit(job, task, train, val, settings, keep_best=False)
+    return {name: seconds[1:] for name, seconds in meter.seconds.items()}
 
 
 def _row(case: Case, rows: int, found: dict[str, list[float]]) -> str:
@@ -134,27 +157,7 @@ def _row(case: Case, rows: int, found: dict[str, list[float]]) -> str:
     )
 
 
-def _ours(case: Case) -> Epochs:
-    """The pretraining stage's own fit, from memory maps on disk; times are those of its metrics."""
-    layer = LayerConfig(width=case.units)
-    settings = PretrainConfig(batch_size=case.batch, epochs=EPOCHS + 1)
-
-    def turn() -> list[float]:
-        unit, objective = build(layer, (case.inputs,), "bernoulli")
-        train = Batches(case.read("train"), batch_size=case.batch, seed=0)
-        val = Batches(case.read("val"), batch_size=CHUNK)
-        task = PretrainTask(unit, objective, settings, seed=0, steps=settings.epochs * len(train))
-        # A folder of its own, for a checkpoint saved in one turn would be gone on from in the next.
-        with tempfile.TemporaryDirectory(dir=case.folder) as folder:
-            job = Job("pretrain-1", Path(folder), 0, case.hardware, False, NoProgress())
-            fitted = fit(job, task, train, val, settings, keep_best=False)
-        at = [row["seconds"] for row in fitted.history]
-        return [after - before for before, after in pairwise(at)]
-
-    return turn
-
-
-def _by_hand(case: Case) -> Epochs:
+def _by_hand(case: Case) -> Epoch:
     """The same work as one would write it in plain PyTorch, with the rows in memory."""
     device = case.hardware.device
     train, val = case.tensor("train"), case.tensor("val")
@@ -183,10 +186,10 @@ def _by_hand(case: Case) -> Epochs:
         # As ours, it reports both losses: a device must have finished before it can.
         (total / len(train)).item(), float(validation) / len(val)
 
-    return lambda: _timed(epoch)
+    return epoch
 
 
-def _products(case: Case) -> Epochs:
+def _products(case: Case) -> Epoch:
     """The matrix products of such an epoch and nothing else; that by the inputs' gradient is not needed."""
     device = case.hardware.device
     kind = torch.bfloat16 if case.hardware.precision == "bf16-mixed" else torch.float32
@@ -218,16 +221,7 @@ def _products(case: Case) -> Epochs:
             out = x @ encoder.t(), code @ decoder.t()
         out[0][0, 0].item()
 
-    return lambda: _timed(epoch)
-
-
-def _timed(epoch: Callable[[], None]) -> list[float]:
-    found = []
-    for _ in range(EPOCHS + 1):
-        start = time.monotonic()
-        epoch()
-        found.append(time.monotonic() - start)
-    return found[1:]
+    return epoch
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -14,11 +15,14 @@ from stackae.errors import StackaeError, TrainingError
 
 app = typer.Typer(
     help="Pretrain stacked autoencoders layer by layer, fine-tune them, and see what it was worth.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+INTERRUPTED = 130
+# What Typer raises where the words do not fit the commands; of its family it exports this child alone.
+USAGE_ERROR: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 
 ConfigArgument = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="The run's YAML file.", show_default=False)
@@ -26,7 +30,7 @@ ConfigArgument = Annotated[
 OverridesArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[KEY=VALUE]...", help="Changes to the config, as layers.0.width=500.", show_default=False
+        metavar="KEY=VALUE", help="Changes to the config, as layers.0.width=500.", show_default=False
     ),
 ]
 StoreOption = Annotated[Path, typer.Option("--store", metavar="DIR", help="Folder of finished stages.")]
@@ -34,11 +38,15 @@ StoreOption = Annotated[Path, typer.Option("--store", metavar="DIR", help="Folde
 
 @app.callback(invoke_without_command=True)
 def _options(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if version:
         typer.echo(f"stackae {__version__}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -54,7 +62,10 @@ def run(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print warnings and errors only.")] = False,
 ) -> None:
-    """Carry out a config: pretrain, stack, fine-tune, compare with scratch. Running again resumes."""
+    """Carry out a config; running again goes on where it stopped.
+
+    Pretrains layer by layer, stacks, fine-tunes, and compares with the same network trained from scratch.
+    """
     from stackae.launch import launch
 
     launch(config, overrides or [], out=out, store=store, fresh=fresh, quiet=quiet)
@@ -66,7 +77,10 @@ def plan(
     overrides: OverridesArgument = None,
     store: StoreOption = Path(".stackae"),
 ) -> None:
-    """Show a config's stages with shapes and keys, and which of them the store has; train nothing."""
+    """Show what a run would train and what it would reuse.
+
+    Lists the stages with shapes and keys; trains nothing.
+    """
     from stackae.launch import preview
 
     preview(config, overrides or [], store=store)
@@ -80,19 +94,27 @@ def schema() -> None:
     typer.echo(json.dumps(described(), indent=2))
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Runs the command line; ends with 0, 2 (the input is at fault), 130 (interrupted) or 1."""
     try:
-        app()
+        # Left to itself, Typer spends four lines on a wrong word, and none on Ctrl-C.
+        code = app(prog_name="stackae", standalone_mode=False)
     except TrainingError as fault:
         _fail(fault, 1)
     except StackaeError as fault:
         _fail(fault, 2)
-    except KeyboardInterrupt:
-        again = " ".join(["stackae", *sys.argv[1:]])
-        _fail(f"interrupted; what was done is kept. To go on: {again}", 130)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except USAGE_ERROR as fault:
+        command = fault.ctx.command_path if fault.ctx else "stackae"
+        _fail(f"{fault.format_message()} See '{command} --help'.", 2)
+    if code == INTERRUPTED:
+        # To start afresh again would throw away what was kept.
+        again = shlex.join(["stackae", *(word for word in sys.argv[1:] if word != "--fresh")])
+        _fail(f"interrupted; what was done is kept. To go on: {again}", INTERRUPTED)
+    sys.exit(code)
 
 
-def _fail(message: object, code: int) -> None:
+def _fail(message: object, code: int) -> NoReturn:
     print(message, file=sys.stderr)
     sys.exit(code)

@@ -184,6 +184,8 @@ class FinetuneConfig(FitConfig):
     """Share of each hidden layer's outputs that is dropped in training."""
     input_dropout: Fraction = 0.2
     """Share of the inputs that is dropped in training."""
+    label_smoothing: Fraction = 0.0
+    """Share of each label's probability that is spread over all classes; helps where labels are few."""
     encoder_lr_scale: PositiveFloat = 1.0
     """The pretrained layers' learning rate, as a multiple of `lr`; the scratch control always uses 1."""
     freeze_encoder: Switch = False

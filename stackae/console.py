@@ -20,13 +20,23 @@ if TYPE_CHECKING:
     from stackae.results import Results
     from stackae.store import Store
 
+NO_TERMINAL_WIDTH = 1000
+
 # The figure shown on a stage's line, the first of these that it has.
 SHOWN = ("val_accuracy", "val_reconstruction", "train_loss")
 
 
+def make_console(*, stderr: bool = False) -> Console:
+    """As wide as the terminal; elsewhere as wide as it takes to keep each row of a table on one line."""
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        console.width = NO_TERMINAL_WIDTH
+    return console
+
+
 def make_progress(*, quiet: bool) -> Progress:
     """Bars on a terminal, a line per stage elsewhere, warnings alone when quiet."""
-    console = Console(stderr=True, highlight=False)
+    console = make_console(stderr=True)
     if quiet:
         return Quiet(console)
     return Bars(console) if console.is_terminal else Lines(console)
@@ -39,7 +49,7 @@ class Quiet:
         self._console = console
 
     @contextmanager
-    def stage(self, name: str, epochs: int, rows: int) -> Iterator[StageProgress]:
+    def stage(self, name: str, steps: int, rows: int = 0, step: str = "epoch") -> Iterator[StageProgress]:
         yield NoStageProgress()
 
     def reused(self, name: str) -> None:
@@ -56,12 +66,11 @@ class Lines:
         self._console = console
 
     @contextmanager
-    def stage(self, name: str, epochs: int, rows: int) -> Iterator[StageProgress]:
+    def stage(self, name: str, steps: int, rows: int = 0, step: str = "epoch") -> Iterator[StageProgress]:
         line = _Counted(rows)
         yield line
-        self._print(
-            f"{name}: {line.epoch} epochs, {figures(line.metrics)}, {line.seconds:.1f} s, {line.rate}"
-        )
+        parts = (f"{line.done} {step}s", figures(line.metrics), f"{line.seconds:.1f} s", line.rate)
+        self._print(f"{name}: " + ", ".join(filter(None, parts)))
 
     def reused(self, name: str) -> None:
         self._print(f"{name}: reused")
@@ -77,7 +86,7 @@ class Bars(Quiet):
     """A live bar per stage: epoch, figures, rows per second, time left."""
 
     @contextmanager
-    def stage(self, name: str, epochs: int, rows: int) -> Iterator[StageProgress]:
+    def stage(self, name: str, steps: int, rows: int = 0, step: str = "epoch") -> Iterator[StageProgress]:
         columns = (
             TextColumn("{task.description:<11}"),
             BarColumn(bar_width=24),
@@ -85,38 +94,38 @@ class Bars(Quiet):
             TimeRemainingColumn(compact=True),
         )
         with RichBar(*columns, console=self._console, transient=False) as bar:
-            task = bar.add_task(name, total=epochs, text=f"epoch 0/{epochs}")
+            task = bar.add_task(name, total=steps, text=f"{step} 0/{steps}")
             counted = _Counted(rows)
 
             class Line:
-                def advance(self, epoch: int, share: float, metrics: Mapping[str, float]) -> None:
-                    counted.advance(epoch, share, metrics)
-                    at = min(epoch + (share > 0), epochs)
-                    text = ", ".join(filter(None, (f"epoch {at}/{epochs}", figures(metrics), counted.rate)))
-                    bar.update(task, completed=epoch + share, text=text)
+                def advance(self, done: int, share: float, metrics: Mapping[str, float]) -> None:
+                    counted.advance(done, share, metrics)
+                    at = min(done + (share > 0), steps)
+                    text = ", ".join(filter(None, (f"{step} {at}/{steps}", figures(metrics), counted.rate)))
+                    bar.update(task, completed=done + share, text=text)
 
             yield Line()
             # A stage that stopped early is done all the same.
-            bar.update(task, total=max(counted.epoch, 1), completed=max(counted.epoch, 1))
+            bar.update(task, total=max(counted.done, 1), completed=max(counted.done, 1))
 
     def reused(self, name: str) -> None:
         self._console.print(f"{name:<11} reused", markup=False)
 
 
 class _Counted:
-    """Counts epochs and rows per second."""
+    """Counts steps and rows per second."""
 
     def __init__(self, rows: int) -> None:
         self._rows, self._started = rows, time.monotonic()
-        self._first: float | None = None
-        self._done = 0.0
-        self.epoch, self.metrics = 0, dict[str, float]()
+        self._first: int | None = None
+        self._here = 0.0
+        self.done, self.metrics = 0, dict[str, float]()
 
-    def advance(self, epoch: int, share: float, metrics: Mapping[str, float]) -> None:
-        # A resumed stage starts with epochs that this process did not do.
+    def advance(self, done: int, share: float, metrics: Mapping[str, float]) -> None:
+        # A resumed stage starts with steps that this process did not do.
         if self._first is None:
-            self._first = float(int(epoch + share) - 1 if share == 0 else epoch)
-        self.epoch, self._done, self.metrics = epoch, epoch + share - self._first, dict(metrics)
+            self._first = done if share else done - 1
+        self.done, self._here, self.metrics = done, done + share - self._first, dict(metrics)
 
     @property
     def seconds(self) -> float:
@@ -124,7 +133,7 @@ class _Counted:
 
     @property
     def rate(self) -> str:
-        return f"{self._done * self._rows / max(self.seconds, 1e-9):,.0f} rows/s"
+        return f"{self._here * self._rows / max(self.seconds, 1e-9):,.0f} rows/s" if self._rows else ""
 
 
 def figures(metrics: Mapping[str, float]) -> str:
@@ -141,7 +150,7 @@ def show_plan(plan: Plan, store: Store) -> None:
     """Prints the stages of a plan, with shapes and keys, and whether the store has them."""
     parts = plan.split
     labelled = int(parts.labelled.sum())
-    console = Console(highlight=False)
+    console = make_console()
     console.print(
         f"{plan.config.name}: {len(parts.train):,} training rows ({labelled:,} labelled), "
         f"{len(parts.val):,} validation, {len(parts.test):,} test; precision {plan.hardware.precision}",
@@ -174,7 +183,7 @@ def _reuse(done: bool) -> str:
 
 def show_results(results: Results, folder: Path) -> None:
     """Prints the table of stages, the test figures, the verdict and where everything lies."""
-    console = Console(highlight=False)
+    console = make_console()
     table = Table("stage", "epochs", "seconds", "figures", box=None, pad_edge=False)
     for stage in results.stages:
         seconds = "reused" if stage["reused"] else f"{stage['seconds']:.1f}"
@@ -193,12 +202,11 @@ def _stage_figures(name: str, results: Results) -> str:
     part = {"finetune": results.classifier, "scratch": results.scratch}.get(name)
     if part is not None:
         test = part["test"]
-        return f"test accuracy {test['accuracy']:.2%}, macro-F1 {test['macro_f1']:.2%}, NLL {test['nll']:.3f}"
+        return f"test {test['accuracy']:.2%}, macro-F1 {test['macro_f1']:.2%}, NLL {test['nll']:.3f}"
     if name == "probe":
-        depths = (f"{found['depth']}: {found['test']['accuracy']:.2%}" for found in results.probe)
-        return "test accuracy at depth " + ", ".join(depths)
+        depths = (f"{found['test']['accuracy']:.2%}" for found in results.probe)
+        return "test by depth " + ", ".join(depths)
     metrics = next(stage["metrics"] for stage in results.stages if stage["stage"] == name)
     return (
-        f"val reconstruction {metrics['val_reconstruction']:.4g}, "
-        f"ratio {metrics['reconstruction_ratio']:.3f}, effective rank {metrics['effective_rank']:.0f}"
+        f"error ratio {metrics['reconstruction_ratio']:.3f}, effective rank {metrics['effective_rank']:.0f}"
     )

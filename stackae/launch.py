@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from stackae.config import Config
 from stackae.config_file import load_config
 from stackae.console import make_progress, show_plan, show_results
+from stackae.errors import ConfigError
 
 if TYPE_CHECKING:
     from stackae.results import Results
@@ -30,11 +31,13 @@ def launch(
 ) -> Results:
     """Reads the config, opens store and tracker, carries the run out, and shows its results."""
     settings = load_config(config, overrides)
+    folder = run_folder(settings, out)
+    check_folder("out", folder)
+    check_folder("store", Path(store))
     from stackae.pipeline import run
     from stackae.store import Store
     from stackae.tracking.tracker import make_tracker
 
-    folder = run_folder(settings, out)
     progress = make_progress(quiet=quiet)
     tracking = settings.tracking
     tracker = make_tracker(
@@ -54,6 +57,7 @@ def launch(
 def preview(config: str | Path, overrides: Sequence[str], *, store: str | Path) -> None:
     """Shows what a run would do and what it would find done."""
     settings = load_config(config, overrides)
+    check_folder("store", Path(store))
     from stackae.data.sources import read_source
     from stackae.plan import make_plan
     from stackae.store import Store
@@ -65,3 +69,15 @@ def preview(config: str | Path, overrides: Sequence[str], *, store: str | Path) 
 def run_folder(settings: Config, out: str | Path | None) -> Path:
     """The folder of a run: the one asked for, else `runs/<name>`."""
     return Path(out) if out is not None else Path("runs") / settings.name
+
+
+def check_folder(option: str, folder: Path) -> None:
+    """ConfigError where `folder` is none, or neither is nor can be made writable; makes nothing.
+
+    Checked at the start, so that no run trains for hours and then has nowhere to put its results.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
+    if not there.is_dir():
+        raise ConfigError(f"{option} '{folder}': '{there}' is a file; name a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"{option} '{folder}': '{there}' is not writable; name another folder")

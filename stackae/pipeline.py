@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVarTuple
+from typing import TYPE_CHECKING, TypeVarTuple
 
 import torch
 
@@ -20,7 +20,9 @@ from stackae.results import Outcome, Results, gather, versions
 from stackae.stack import Decoder, Encoder
 from stackae.store import Entry, Store
 from stackae.tracking.tracker import Tracker
-from stackae.training import Job
+
+if TYPE_CHECKING:
+    from stackae.training import Job
 
 
 def run(
@@ -81,9 +83,12 @@ class Crew:
         return entry
 
     def _carry_out(self, planned: Planned, folder: Path, work: Callable[[Job], stages.Done]) -> Entry:
+        from stackae.training import Job
+
         plan, started = self._plan, time.monotonic()
+        parents = [planned.parent] if planned.parent else []
         with (
-            self._tracker.stage(planned.name, planned.settings, [planned.parent]) as log,
+            self._tracker.stage(planned.name, planned.settings, parents) as log,
             # A stage seeds the global generator; whoever called gets his own back.
             torch.random.fork_rng(),
         ):

@@ -16,6 +16,9 @@ from stackae.shallow.activations import ACTIVATIONS
 from stackae.shallow.losses import LOSSES
 from stackae.store import chained_key
 
+DRAWN = {"unit", "width", "activation", "tied"}
+"""What of a layer's config decides its initial weights."""
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -99,7 +102,8 @@ def make_plan(config: Config, source: Source) -> Plan:
         if config.compare.scratch:
             # What only pretrained layers have is no part of the control, nor of its key.
             own = {k: v for k, v in settings.items() if k not in ("encoder_lr_scale", "freeze_encoder")}
-            shape = [[layer.config.unit, layer.config.width, layer.config.activation] for layer in layers]
+            # A unit that is not tied draws a decoder too, and so other weights for the layers above.
+            shape = [layer.config.model_dump(mode="json", include=DRAWN) for layer in layers]
             scratch = _planned("scratch", data.key, labels | own | {"layers": shape})
     if config.compare.probe and source.classes:
         probe = _planned("probe", layers[-1].stage.key, labels)
@@ -113,7 +117,7 @@ def _planned(name: str, parent: str, settings: Mapping[str, Any]) -> Planned:
 def _layers(config: Config, source: Source, hardware: Hardware, data: Planned) -> tuple[PlannedLayer, ...]:
     planned: list[PlannedLayer] = []
     shape, parent = tuple(source.shape), data.key
-    low, high = float(source.x.min()) / source.scale, float(source.x.max()) / source.scale
+    low, high = _range(source, pooled=config.data.split.pool)
     below = f"data '{config.data.source}'"
     for number, layer in enumerate(config.layers):
         loss = _loss(number, layer, low, high, below, first=number == 0)
@@ -127,6 +131,13 @@ def _layers(config: Config, source: Source, hardware: Hardware, data: Planned) -
         below = f"layers[{number}].activation '{layer.activation}'"
         shape, parent = planned[-1].code_shape, stage.key
     return tuple(planned)
+
+
+def _range(source: Source, *, pooled: bool) -> tuple[float, float]:
+    """The least and the greatest value that training may see, scaled; published test rows only in a pool."""
+    seen = [source.x] if source.x_test is None or not pooled else [source.x, source.x_test]
+    low, high = min(float(x.min()) for x in seen), max(float(x.max()) for x in seen)
+    return low / source.scale, high / source.scale
 
 
 def _loss(number: int, layer: LayerConfig, low: float, high: float, below: str, *, first: bool) -> str:

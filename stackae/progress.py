@@ -13,16 +13,21 @@ if TYPE_CHECKING:
 class StageProgress(Protocol):
     """One stage's line."""
 
-    def advance(self, epoch: int, share: float, metrics: Mapping[str, float]) -> None:
-        """`epoch` epochs are done, and `share` of the rows of the next; `metrics` of the last epoch."""
+    def advance(self, done: int, share: float, metrics: Mapping[str, float]) -> None:
+        """`done` steps are done, and `share` of the next; `metrics` are those of the last."""
         ...
 
 
 class Progress(Protocol):
     """The lines of a run."""
 
-    def stage(self, name: str, epochs: int, rows: int) -> AbstractContextManager[StageProgress]:
-        """A stage of at most so many epochs of so many rows begins; it ends with the context."""
+    def stage(
+        self, name: str, steps: int, rows: int = 0, step: str = "epoch"
+    ) -> AbstractContextManager[StageProgress]:
+        """A stage of at most so many steps begins; it ends with the context.
+
+        A step is called `step` and goes through `rows` rows; 0 where a rate would mean nothing.
+        """
         ...
 
     def reused(self, name: str) -> None:
@@ -37,7 +42,7 @@ class Progress(Protocol):
 class NoStageProgress:
     """Says nothing."""
 
-    def advance(self, epoch: int, share: float, metrics: Mapping[str, float]) -> None:
+    def advance(self, done: int, share: float, metrics: Mapping[str, float]) -> None:
         pass
 
 
@@ -45,7 +50,7 @@ class NoProgress:
     """Says nothing; warnings go to Python's `warnings`."""
 
     @contextmanager
-    def stage(self, name: str, epochs: int, rows: int) -> Iterator[StageProgress]:
+    def stage(self, name: str, steps: int, rows: int = 0, step: str = "epoch") -> Iterator[StageProgress]:
         yield NoStageProgress()
 
     def reused(self, name: str) -> None:

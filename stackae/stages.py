@@ -1,5 +1,9 @@
 """What is done in each stage. A stage reads finished stages, writes files into its folder, and
-returns the metrics and the names of the files; committing them is the pipeline's."""
+returns the metrics and the names of the files; committing them is the pipeline's.
+
+Lightning takes seconds to import, so that is left to the stages that train: a run whose stages are all
+in the store does without it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -38,8 +42,9 @@ from stackae.shallow.losses import LOSSES
 from stackae.shallow.units import DenseUnit
 from stackae.stack import Classifier, Decoder, Encoder
 from stackae.store import Entry
-from stackae.tasks import FinetuneTask, PretrainTask
-from stackae.training import Job, fit
+
+if TYPE_CHECKING:
+    from stackae.training import Job
 
 WEIGHTS = "weights.safetensors"
 PROBE_ROWS = 10_000
@@ -88,6 +93,9 @@ def pretrain(job: Job, plan: Plan, below: Sequence[Entry]) -> Done:
 
     `below` are the finished stages from the data to the layer below.
     """
+    from stackae.tasks import PretrainTask
+    from stackae.training import fit
+
     lower, layer = plan.layers[: len(below) - 1], plan.layers[len(below) - 1]
     seed = derive(job.seed, job.stage)
     torch.manual_seed(derive(seed, "init"))
@@ -111,7 +119,10 @@ def pretrain(job: Job, plan: Plan, below: Sequence[Entry]) -> Done:
     mean = mean_row(open_features(below[-1].file, "train"))
     last = fitted.history[fitted.kept_epoch - 1]
     numbers: dict[str, Any] = {name: last[name] for name in ("train_loss", "val_reconstruction")}
-    numbers["reconstruction_ratio"] = squared_error(one, codes, val_rows) / squared_distance(val_rows, mean)
+    spread = squared_distance(val_rows, mean)
+    # Inputs that are all alike, as those from dead units, leave nothing to learn: that is 1.
+    ratio = squared_error(one, codes, val_rows) / spread if spread > 0 else 1.0
+    numbers["reconstruction_ratio"] = ratio
     numbers["effective_rank"] = metrics.effective_rank(codes)
     decoder = Decoder([*map(load_decoder, below[1:], lower), one])
     test = open_features(below[0].file, "test")
@@ -127,6 +138,9 @@ def finetune(job: Job, plan: Plan, data: Entry, layers: Sequence[Entry]) -> Done
     Without layers it is the control: the same network from random weights, nothing frozen, one
     learning rate.
     """
+    from stackae.tasks import FinetuneTask
+    from stackae.training import fit
+
     settings = plan.config.finetune
     assert settings is not None
     seed = derive(job.seed, job.stage)
@@ -188,7 +202,7 @@ def probe(job: Job, plan: Plan, depths: Sequence[Entry]) -> Done:
         drawn = np.random.default_rng(derive(job.seed, job.stage)).choice(labelled, PROBE_ROWS, replace=False)
         labelled = np.sort(drawn)
     found = []
-    with job.progress.stage(job.stage, len(depths), len(labelled)) as line:
+    with job.progress.stage(job.stage, len(depths), step="depth") as line:
         for depth, entry in enumerate(depths):
             x = {split: flat(open_features(entry.file, split)) for split in SPLITS}
             rows, best, best_accuracy = x["train"][labelled], None, -1.0

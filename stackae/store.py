@@ -156,9 +156,12 @@ def _manifest(folder: Path, key: str) -> Mapping[str, Any] | None:
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
         known = manifest["format"] == FORMAT and manifest["key"] == key
-        whole = {"parent", "metrics", "files", "stage"} <= manifest.keys()
+        whole = {"parent", "stage"} <= manifest.keys() and isinstance(manifest["metrics"], dict)
         # A file's name never leads out of the stage's folder.
-        whole = whole and all(Path(name).name == name for name in manifest["files"])
+        whole = whole and all(
+            Path(name).name == name and {"size", "sha256"} <= promised.keys()
+            for name, promised in manifest["files"].items()
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return manifest if known and whole else None

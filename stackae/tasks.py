@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from stackae.config import FitConfig
+from stackae.config import FinetuneConfig, FitConfig
 from stackae.data.batches import Batch
 from stackae.seeds import derive
 from stackae.shallow.objectives import Objective, Unit
@@ -31,6 +32,13 @@ class Task(pl.LightningModule):
         self.seed = seed
         self._sums: dict[str, Tensor] = {}
         self._rows = 0
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes the running hook's name some forty times per step, and a Module's way is slow.
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
 
     def add(self, rows: int, terms: Mapping[str, Tensor]) -> None:
         """Adds a batch's mean terms to the epoch's sums, without waiting for the device."""
@@ -69,7 +77,7 @@ class PretrainTask(Task):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         terms = self._terms(batch)
-        loss = torch.stack(list(terms.values())).sum()
+        loss = reduce(torch.add, terms.values())
         self.add(len(batch.x), {"loss": loss} | terms)
         return loss
 
@@ -94,11 +102,12 @@ class FinetuneTask(Task):
     """Trains a classifier by cross-entropy on the labelled rows."""
 
     def __init__(
-        self, classifier: Classifier, fit: FitConfig, *, encoder_lr: float, seed: int, steps: int
+        self, classifier: Classifier, fit: FinetuneConfig, *, encoder_lr: float, seed: int, steps: int
     ) -> None:
         super().__init__(seed)
         self.classifier = classifier
         self._fit = fit
+        self._smoothing = fit.label_smoothing
         self._encoder_lr = encoder_lr
         self._steps = steps
 
@@ -108,7 +117,8 @@ class FinetuneTask(Task):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         assert batch.y is not None
-        loss = F.cross_entropy(self.classifier(batch.x).float(), batch.y)
+        logits = self.classifier(batch.x).float()
+        loss = F.cross_entropy(logits, batch.y, label_smoothing=self._smoothing)
         self.add(len(batch.x), {"loss": loss})
         return loss
 
@@ -160,7 +170,8 @@ def _schedule(
     schedulers = torch.optim.lr_scheduler
     highest = [group["lr"] for group in made.param_groups]
     if fit.schedule == "one_cycle":
-        return schedulers.OneCycleLR(made, highest, total_steps=steps)
+        # By default it cycles the momentum too, over the configured one.
+        return schedulers.OneCycleLR(made, highest, total_steps=steps, cycle_momentum=False)
     warmup = min(round(fit.warmup * steps / fit.epochs), steps - 1)
     rise = schedulers.LinearLR(made, 1 / (warmup + 1), 1.0, total_iters=warmup) if warmup else None
     if fit.schedule == "constant":

@@ -1,4 +1,4 @@
-"""What all tests share: one thread, no W&B account, the real data sets, the command line as a subprocess."""
+"""What all tests share: one thread, no W&B account, the real data sets, the command line in two ways."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
+import contextlib
+import io
 import signal
 import subprocess
 import sys
@@ -90,5 +92,37 @@ def run_cli() -> RunCli:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
         return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+    return run
+
+
+class Cli(Protocol):
+    def __call__(self, args: Sequence[str | Path], cwd: Path) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture(scope="session")
+def cli() -> Cli:
+    """Runs `stackae ARGS` within this process, so without the seconds that importing torch takes.
+
+    What the command line does not catch itself, is raised here.
+    """
+
+    def run(args: Sequence[str | Path], cwd: Path) -> subprocess.CompletedProcess[str]:
+        from stackae.cli import main
+
+        words = ["stackae", *map(str, args)]
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.chdir(cwd),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            patch.setattr(sys, "argv", words)
+            with pytest.raises(SystemExit) as ended:
+                main()
+        code = ended.value.code
+        assert code is None or isinstance(code, int)
+        return subprocess.CompletedProcess(words, code or 0, out.getvalue(), err.getvalue())
 
     return run

@@ -77,17 +77,25 @@ class WandbTracker:
         if self._level is None:
             self._level = "off"
             try:
-                # W&B would fall back to the system's temporary folder without a word.
-                own = self._folder / "wandb"
-                own.mkdir(parents=True, exist_ok=True)
-                if not os.access(own, os.W_OK | os.X_OK):
-                    raise PermissionError(f"cannot write to '{own}'")
-                self._level = self._wanted_level()
+                level = self._wanted_level()
+                if level != "off":
+                    self._make_folder()
+                self._level = level
             except Exception as error:
                 self._warn(f"W&B could not start ({_line(error)}); the run goes on without W&B")
         return self._level
 
+    def _make_folder(self) -> None:
+        # W&B itself would fall back to the system's temporary folder without a word.
+        folder = self._folder / "wandb"
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(f"cannot write to '{folder}'")
+
     def _wanted_level(self) -> Level:
+        # W&B reports its own use to its server, offline runs included; offline should mean offline.
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+
         import wandb
 
         # Silent for the whole process: reading a key or a settings file prints whatever a run's own
@@ -134,6 +142,10 @@ class WandbTracker:
                 init_timeout=INIT_SECONDS,
                 finish_timeout=FINISH_SECONDS,
                 finish_timeout_raises=True,
+                # The finish timeout starts only after these retries, by default several minutes of them.
+                x_graphql_retry_max=2,
+                x_graphql_retry_wait_max_seconds=3,
+                x_graphql_timeout_seconds=10,
                 use_dot_wandb=False,
                 # The manifest names the versions; listing every package takes most of opening a run.
                 x_save_requirements=False,
@@ -257,4 +269,5 @@ def _service_is_gone(error: Exception) -> bool:
 def _line(error: Exception) -> str:
     if _service_is_gone(error):
         return "its background process ended"
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:199] + "…"

@@ -1,0 +1,247 @@
+"""A finished model: saved and loaded, it computes what its weights say, in the units of its source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import expit, softmax
+from torch import nn
+
+from stackae.config import Config
+from stackae.data.features import CHUNK
+from stackae.data.sources import read_source
+from stackae.errors import ArtifactError, DataError
+from stackae.kinds import build
+from stackae.model import Model, load, save
+from stackae.plan import make_plan
+from stackae.shallow.losses import LOSSES
+from stackae.shallow.units import DenseUnit
+from stackae.stack import Classifier, Decoder, Encoder
+
+CLASSES = ("ant", "bee", "cat")
+ACTIVATED: list[Callable[[np.ndarray], np.ndarray]] = [expit, np.tanh, expit]
+
+
+class Saved:
+    """A model with random weights in the folder of a run, and those weights."""
+
+    def __init__(self, folder: Path, *, tied: bool = False, classifier: bool = True) -> None:
+        # 8-bit images of 2 by 3, and layers as wide, so that they would fit in any order.
+        x = np.random.default_rng(0).integers(0, 256, (60, 2, 3), dtype=np.uint8)
+        np.savez(folder / "data.npz", x=x, y=np.array(CLASSES)[np.arange(60) % 3])
+        names = ("sigmoid", "tanh", "sigmoid")
+        config = Config.model_validate(
+            {
+                "data": {"source": str(folder / "data.npz")},
+                "layers": [{"width": 6, "activation": name, "tied": tied} for name in names],
+                "trainer": {"accelerator": "cpu", "precision": "32-true"},
+            }
+        )
+        self.run = folder / "run"
+        self.x = x
+        torch.manual_seed(0)
+        plan = make_plan(config, read_source(config.data))
+        self.units = [build(layer.config, layer.shape, layer.loss)[0] for layer in plan.layers]
+        tuned = [build(layer.config, layer.shape, layer.loss)[0] for layer in plan.layers]
+        self.losses = [layer.loss for layer in plan.layers]
+        self.classifier = Classifier(
+            Encoder([u.encoder for u in tuned]), 6, 3, dropout=0.5, input_dropout=0.5
+        )
+        with torch.no_grad():
+            for module in [*self.units, self.classifier]:
+                for name, parameter in module.named_parameters():
+                    if parameter.ndim == 1 or name.startswith("head"):
+                        parameter.normal_()
+            # So that no class is the likeliest for every row.
+            self.classifier.head.weight *= 10
+            logits = self.classifier.eval()(torch.from_numpy(x / np.float32(255)))
+            self.classifier.head.bias -= logits.mean(0)
+        outputs = [
+            nn.Sequential(u.decoder, LOSSES[n].activation())
+            for u, n in zip(self.units, self.losses, strict=True)
+        ]
+        save(
+            self.run / "model",
+            plan.layers,
+            Encoder([unit.encoder for unit in self.units]),
+            Decoder(outputs),
+            self.classifier if classifier else None,
+            scale=255.0,
+            classes=CLASSES,
+        )
+
+    def codes(self) -> list[np.ndarray]:
+        x, found = self.x.reshape(60, 6) / 255.0, []
+        for unit, function in zip(self.units, ACTIVATED, strict=True):
+            x = function(x @ _array(unit.encoder[1].weight).T + _array(unit.encoder[1].bias))
+            found.append(x)
+        return found
+
+    def reconstruction(self) -> np.ndarray:
+        x = self.codes()[-1]
+        for unit, loss in reversed(list(zip(self.units, self.losses, strict=True))):
+            x = x @ _decoding(unit) + _array(unit.decoder[0].bias)
+            x = expit(x) if loss == "bernoulli" else x
+        return 255 * x.reshape(60, 2, 3)
+
+    def probabilities(self) -> np.ndarray:
+        x = self.x.reshape(60, 6) / 255.0
+        for layer, function in zip(self.classifier.encoder.layers, ACTIVATED, strict=True):
+            x = function(x @ _array(layer[1].weight).T + _array(layer[1].bias))
+        head = self.classifier.head
+        return softmax(x @ _array(head.weight).T + _array(head.bias), axis=1)
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().double().numpy()
+
+
+def _decoding(unit: DenseUnit) -> np.ndarray:
+    """The decoder's weight as (width, features)."""
+    decoder = unit.decoder[0]
+    return _array(decoder.weight).T if isinstance(decoder, nn.Linear) else _array(decoder.linear.weight)
+
+
+@pytest.fixture(params=[False, True], ids=["untied", "tied"])
+def saved(request: pytest.FixtureRequest, tmp_path: Path) -> Saved:
+    return Saved(tmp_path, tied=request.param)
+
+
+def test_a_loaded_model_computes_what_its_weights_say(saved: Saved) -> None:
+    model = load(saved.run)
+    assert saved.losses == ["bernoulli", "bernoulli", "squared_error"]
+    np.testing.assert_allclose(model.predict_proba(saved.x), saved.probabilities(), atol=1e-5)
+    for depth, codes in enumerate(saved.codes(), 1):
+        np.testing.assert_allclose(model.encode(saved.x, layer=depth), codes, atol=1e-5)
+    np.testing.assert_allclose(model.encode(saved.x), saved.codes()[-1], atol=1e-5)
+    np.testing.assert_allclose(model.reconstruct(saved.x), saved.reconstruction(), atol=2e-3)
+
+
+def test_predictions_are_the_names_of_the_likeliest_classes(saved: Saved) -> None:
+    expected = np.array(CLASSES)[saved.probabilities().argmax(1)]
+    assert len(set(expected)) > 1
+    assert load(saved.run).predict(saved.x).tolist() == expected.tolist()
+
+
+def test_nothing_is_dropped_or_drawn_in_prediction(saved: Saved) -> None:
+    model = load(saved.run)
+    assert np.array_equal(model.predict_proba(saved.x), model.predict_proba(saved.x))
+    assert np.array_equal(model.encode(saved.x), model.encode(saved.x))
+    used = Model(
+        model.encoder.train(),
+        model.decoder.train(),
+        saved.classifier.train(),
+        shape=(2, 3),
+        scale=255.0,
+        classes=CLASSES,
+    )
+    np.testing.assert_allclose(used.predict_proba(saved.x), saved.probabilities(), atol=1e-5)
+
+
+def test_tied_weights_are_tied_after_loading(tmp_path: Path) -> None:
+    model = load(Saved(tmp_path, tied=True).run)
+    for encoder, decoder in zip(model.encoder.layers, reversed(model.decoder.layers), strict=True):
+        assert decoder[0][0].linear.weight is encoder[1].weight
+
+
+@pytest.mark.parametrize("rows", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1])
+def test_any_number_of_rows_is_taken_flat_or_in_shape(rows: int, tmp_path: Path) -> None:
+    saved = Saved(tmp_path)
+    model = load(saved.run)
+    x = np.resize(saved.x, (rows, 2, 3))
+    expected = np.resize(saved.probabilities(), (rows, 3))
+    np.testing.assert_allclose(model.predict_proba(x), expected, atol=1e-5)
+    np.testing.assert_allclose(model.predict_proba(x.reshape(rows, 6)), expected, atol=1e-5)
+    assert model.reconstruct(x.reshape(rows, 6)).shape == (rows, 2, 3)
+    assert model.predict(x).shape == (rows,)
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4, 3, 2), (6,), (4, 2, 3, 1)])
+def test_rows_of_another_shape_are_refused(shape: tuple[int, ...], tmp_path: Path) -> None:
+    model = load(Saved(tmp_path).run)
+    with pytest.raises(DataError, match=r"rows of shape .* this model takes \(2, 3\)"):
+        model.predict(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize("layer", [0, 4, -1])
+def test_a_layer_that_is_not_there_is_refused(layer: int, tmp_path: Path) -> None:
+    saved = Saved(tmp_path)
+    with pytest.raises(ArtifactError, match=f"layer {layer} asked for; this encoder has layers 1 to 3"):
+        load(saved.run).encode(saved.x, layer=layer)
+
+
+def test_a_model_without_a_classifier_encodes_and_says_why_it_does_not_predict(tmp_path: Path) -> None:
+    saved = Saved(tmp_path, classifier=False)
+    model = load(saved.run)
+    np.testing.assert_allclose(model.encode(saved.x), saved.codes()[-1], atol=1e-5)
+    with pytest.raises(ArtifactError, match="no classifier; set 'finetune'"):
+        model.predict(saved.x)
+
+
+def test_saving_without_a_classifier_leaves_none_of_an_earlier_run(tmp_path: Path) -> None:
+    run = Saved(tmp_path).run
+    assert load(run).classifier is not None
+    Saved(tmp_path, classifier=False)
+    assert load(run).classifier is None
+
+
+# ---- what cannot be loaded
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        ArtifactError, match=r"nothing: no model in this folder; name the folder of a finished"
+    ):
+        load(tmp_path / "nothing")
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("name", ["encoder", "decoder", "classifier"])
+def test_damaged_weights_are_named(name: str, tmp_path: Path) -> None:
+    run = Saved(tmp_path).run
+    path = run / "model" / f"{name}.safetensors"
+    _truncate(path)
+    with pytest.raises(ArtifactError, match=rf"{name}\.safetensors: damaged .*; run the config again"):
+        load(run)
+
+
+@pytest.mark.parametrize("name", ["encoder", "decoder"])
+def test_missing_weights_are_named(name: str, tmp_path: Path) -> None:
+    run = Saved(tmp_path).run
+    (run / "model" / f"{name}.safetensors").unlink()
+    with pytest.raises(ArtifactError, match=rf"{name}\.safetensors: damaged or missing"):
+        load(run)
+
+
+def _rewrite(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_description_that_does_not_fit_the_weights_is_named(tmp_path: Path) -> None:
+    run = Saved(tmp_path).run
+    _rewrite(run / "model" / "config.json", shape=[5])
+    with pytest.raises(ArtifactError, match=r"encoder\.safetensors: damaged"):
+        load(run)
+
+
+def test_a_damaged_description_is_named(tmp_path: Path) -> None:
+    run = Saved(tmp_path).run
+    _truncate(run / "model" / "config.json")
+    with pytest.raises(ArtifactError, match=r"config\.json: damaged; run the config again"):
+        load(run)
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    run = Saved(tmp_path).run
+    _rewrite(run / "model" / "config.json", format=99)
+    with pytest.raises(ArtifactError, match=r"format 99, this version reads 1; run it again"):
+        load(run)

@@ -1,0 +1,315 @@
+"""The plan: the keys that a change moves and those it leaves alone, shapes, and losses that fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from stackae.config import Config, FinetuneConfig, FitConfig, LayerConfig
+from stackae.data.sources import read_source
+from stackae.errors import ConfigError
+from stackae.plan import Plan, make_plan
+
+PRETRAIN = ["pretrain-1", "pretrain-2", "pretrain-3"]
+ALL = [*PRETRAIN, "finetune", "scratch", "probe"]
+CLASSES = ["x", "y", "z"]
+
+
+def write(path: Path, *, add: float = 0.0, times: float = 1.0, rows: int = 60, labels: bool = True) -> Path:
+    rng = np.random.default_rng(0)
+    x = rng.random((rows, 2, 4)).astype(np.float32)
+    x[0, 0, 0], x[1, 0, 0] = 0, 1
+    y = {"y": np.array(CLASSES)[np.arange(rows) % 3]} if labels else {}
+    np.savez(path, x=x * np.float32(times) + np.float32(add), **y)
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write(tmp_path / "data.npz")
+
+
+def described(data: Path) -> dict[str, Any]:
+    return {
+        "name": "one",
+        "data": {"source": str(data), "labels": 30},
+        "layers": [
+            {"width": 6, "activation": "sigmoid"},
+            {"width": 5, "activation": "sigmoid"},
+            {"width": 4, "activation": "sigmoid"},
+        ],
+        "trainer": {"accelerator": "cpu", "precision": "32-true"},
+    }
+
+
+def planned(config: dict[str, Any]) -> Plan:
+    settled = Config.model_validate(config)
+    return make_plan(settled, read_source(settled.data))
+
+
+def keys(config: dict[str, Any]) -> dict[str, str]:
+    plan = planned(config)
+    return {stage.name: stage.key for stage in plan.stages} | {"data": plan.data.key}
+
+
+def changed(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """A copy of the config with another value at `path`, as `layers.0.width`; sections are made."""
+    first, _, rest = path.partition(".")
+    if isinstance(config, list):
+        at = int(first)
+        new = value if not rest else changed(config[at], rest, value)
+        return [*config[:at], new, *config[at + 1 :]]
+    return config | {first: value if not rest else changed(config.get(first, {}), rest, value)}
+
+
+def moved(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    assert before.keys() == after.keys()
+    return {name for name in before if before[name] != after[name]}
+
+
+# ---- keys
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("layers.2.width", 7, {"pretrain-3", "finetune", "scratch", "probe"}),
+        ("layers.1.width", 7, set(ALL) - {"pretrain-1"}),
+        ("layers.0.width", 7, set(ALL)),
+        ("layers.1.activation", "tanh", set(ALL) - {"pretrain-1"}),
+        ("layers.1.tied", True, set(ALL) - {"pretrain-1"}),
+        ("layers.0.loss", "squared_error", set(ALL) - {"scratch"}),
+        ("layers.0.kind", "plain", set(ALL) - {"scratch"}),
+        ("layers.2.corruption", {"type": "gaussian"}, {"pretrain-3", "finetune", "probe"}),
+        ("layers.1.corruption", {"type": "masking", "rate": 0.5}, set(ALL) - {"pretrain-1", "scratch"}),
+        ("layers.1.lr", 0.1, set(ALL) - {"pretrain-1", "scratch"}),
+        ("pretrain.epochs", 3, set(ALL) - {"scratch"}),
+        ("data.labels", 20, {"finetune", "scratch", "probe"}),
+        ("data.labels", {"per_class": 10}, {"finetune", "scratch", "probe"}),
+        ("data.split.val", 7, {*ALL, "data"}),
+        ("data.split.test", 9, {*ALL, "data"}),
+        ("data.split.train", 35, {*ALL, "data"}),
+        ("seed", 1, {*ALL, "data"}),
+        ("trainer.precision", "bf16-mixed", set(ALL)),
+        ("name", "two", set()),
+        ("trainer.accelerator", "auto", set()),
+        ("trainer.strategy", "ddp", set()),
+        ("tracking", {"wandb": "disabled", "project": "p", "entity": "e"}, set()),
+        ("data.root", "elsewhere", set()),
+    ],
+)
+def test_a_change_moves_the_keys_of_what_it_changes_and_no_others(
+    path: str, value: Any, expected: set[str], data: Path
+) -> None:
+    config = described(data)
+    assert moved(keys(config), keys(changed(config, path, value))) == expected
+
+
+FIT = {
+    "batch_size": 7,
+    "optimizer": "sgd",
+    "lr": 0.123,
+    "momentum": 0.1,
+    "weight_decay": 0.01,
+    "schedule": "one_cycle",
+    "warmup": 2.0,
+    "epochs": 3,
+    "patience": 2,
+}
+FINETUNE = {"dropout": 0.1, "input_dropout": 0.1, "label_smoothing": 0.1}
+PRETRAINED_ONLY = {"encoder_lr_scale": 0.1, "freeze_encoder": True}
+
+
+def test_every_setting_of_a_fit_is_tried() -> None:
+    assert set(FIT) == set(FitConfig.model_fields)
+    assert set(FIT | FINETUNE | PRETRAINED_ONLY) == set(FinetuneConfig.model_fields)
+    others = {"kind", "unit", "width", "activation", "tied", "corruption", "loss"}
+    assert set(FIT) | others == set(LayerConfig.model_fields)
+
+
+@pytest.mark.parametrize("name", FIT)
+def test_every_pretraining_setting_is_part_of_the_pretraining_keys(name: str, data: Path) -> None:
+    config = described(data)
+    before = keys(config)
+    assert moved(before, keys(changed(config, f"pretrain.{name}", FIT[name]))) == set(ALL) - {"scratch"}
+    last_only = keys(changed(config, f"layers.2.{name}", FIT[name]))
+    assert moved(before, last_only) == {"pretrain-3", "finetune", "probe"}
+
+
+@pytest.mark.parametrize("name", FIT | FINETUNE | PRETRAINED_ONLY)
+def test_fine_tuning_settings_keep_pretraining_and_probe(name: str, data: Path) -> None:
+    config = described(data)
+    value = (FIT | FINETUNE | PRETRAINED_ONLY)[name]
+    expected = {"finetune"} if name in PRETRAINED_ONLY else {"finetune", "scratch"}
+    assert moved(keys(config), keys(changed(config, f"finetune.{name}", value))) == expected
+
+
+def test_content_decides_and_neither_path_nor_time(data: Path, tmp_path: Path) -> None:
+    config = described(data)
+    before = keys(config)
+    (tmp_path / "elsewhere").mkdir()
+    copy = write(tmp_path / "elsewhere" / "other.npz")
+    assert keys(described(copy)) == before
+    other = write(tmp_path / "other.npz", times=0.5)
+    assert moved(before, keys(described(other))) == {*ALL, "data"}
+
+
+def test_the_seed_is_part_of_the_keys_even_where_it_moves_no_row(tmp_path: Path) -> None:
+    # Of two rows one is for validation: of five seeds, some must draw the same one.
+    np.savez(tmp_path / "two.npz", x=np.eye(2), x_test=np.eye(2))
+    config = described(tmp_path / "two.npz") | {"finetune": None}
+    config = changed(changed(config, "data.labels", "all"), "data.split.val", 1)
+    plans = [planned(changed(config, "seed", seed)) for seed in range(5)]
+    assert len({plan.split.fingerprint for plan in plans}) == 2
+    assert len({plan.data.key for plan in plans}) == 5
+
+
+def test_a_gpu_has_the_same_keys_as_a_cpu(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = described(data)
+    before = keys(config)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert keys(changed(config, "trainer.accelerator", "gpu")) == before
+
+
+def test_what_is_spelt_otherwise_but_means_the_same_has_the_same_keys(data: Path) -> None:
+    config = described(data)
+    before = keys(config)
+    assert keys(changed(config, "layers.0.loss", "bernoulli")) == before
+    assert keys(changed(config, "layers.0.corruption", {"type": "masking", "rate": 0.25})) == before
+    common = keys(changed(config, "pretrain.lr", 0.5))
+    own = [layer | {"lr": 0.5} for layer in config["layers"]]
+    assert keys(config | {"layers": own}) == common
+    auto = planned(changed(config, "trainer.precision", "auto"))
+    settled = keys(changed(config, "trainer.precision", auto.hardware.precision))
+    assert {stage.name: stage.key for stage in auto.stages} | {"data": auto.data.key} == settled
+
+
+def test_no_two_stages_share_a_key_and_each_names_the_one_before(data: Path) -> None:
+    plan = planned(described(data))
+    every = [plan.data, *plan.stages]
+    assert len({stage.key for stage in every}) == len(every) == 7
+    parents = {stage.name: stage.parent for stage in plan.stages}
+    key = {stage.name: stage.key for stage in every}
+    assert parents == {
+        "pretrain-1": key["data"],
+        "pretrain-2": key["pretrain-1"],
+        "pretrain-3": key["pretrain-2"],
+        "finetune": key["pretrain-3"],
+        "scratch": key["data"],
+        "probe": key["pretrain-3"],
+    }
+
+
+# ---- stages and shapes
+
+
+def test_stages_come_in_the_order_in_which_they_are_carried_out(data: Path) -> None:
+    config = described(data)
+    assert [stage.name for stage in planned(config).stages] == ALL
+    without = config | {"compare": {"scratch": False, "probe": False}}
+    assert [stage.name for stage in planned(without).stages] == [*PRETRAIN, "finetune"]
+    pretrain_only = config | {"finetune": None}
+    assert [stage.name for stage in planned(pretrain_only).stages] == [*PRETRAIN, "probe"]
+
+
+def test_leaving_a_control_out_moves_no_other_key(data: Path) -> None:
+    config = described(data)
+    before, after = keys(config), keys(config | {"compare": {"scratch": False, "probe": False}})
+    assert after.items() <= before.items()
+
+
+def test_each_layer_takes_the_shape_of_the_code_below(data: Path) -> None:
+    layers = planned(described(data)).layers
+    assert [layer.shape for layer in layers] == [(2, 4), (6,), (5,)]
+    assert [layer.code_shape for layer in layers] == [(6,), (5,), (4,)]
+    assert [layer.parameters for layer in layers] == [9 * 6, 7 * 5, 6 * 4]
+
+
+def test_a_layers_own_settings_go_before_the_common_ones(data: Path) -> None:
+    config = changed(described(data), "pretrain", {"lr": 0.5, "epochs": 9})
+    fits = [layer.fit for layer in planned(changed(config, "layers.1.lr", 0.125)).layers]
+    assert [fit.lr for fit in fits] == [0.5, 0.125, 0.5]
+    assert [fit.epochs for fit in fits] == [9, 9, 9]
+
+
+def test_data_without_labels_can_be_pretrained_on_and_no_more(tmp_path: Path) -> None:
+    config = changed(described(write(tmp_path / "bare.npz", labels=False)), "data.labels", "all")
+    with pytest.raises(ConfigError, match="has no labels; add them, or set finetune: null") as error:
+        planned(config)
+    assert "\n" not in str(error.value)
+    plan = planned(config | {"finetune": None})
+    assert [stage.name for stage in plan.stages] == PRETRAIN
+
+
+# ---- losses
+
+
+@pytest.mark.parametrize(
+    ("activation", "above"),
+    [
+        ("sigmoid", "bernoulli"),
+        ("relu", "squared_error"),
+        ("tanh", "squared_error"),
+        ("gelu", "squared_error"),
+        ("selu", "squared_error"),
+        ("leaky_relu", "squared_error"),
+        ("linear", "squared_error"),
+    ],
+)
+def test_auto_takes_the_loss_that_fits_the_layer_below(activation: str, above: str, data: Path) -> None:
+    plan = planned(changed(described(data), "layers.0.activation", activation))
+    assert [layer.loss for layer in plan.layers] == ["bernoulli", above, "bernoulli"]
+
+
+@pytest.mark.parametrize(("add", "times"), [(-0.01, 1.0), (0.01, 1.0), (0.0, 255.0), (-5.0, 10.0)])
+def test_auto_takes_squared_error_for_data_outside_the_unit_interval(
+    add: float, times: float, tmp_path: Path
+) -> None:
+    data = write(tmp_path / "data.npz", add=add, times=times)
+    assert planned(described(data)).layers[0].loss == "squared_error"
+
+
+def test_eight_bit_images_are_within_the_unit_interval_once_scaled(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (60, 8), dtype=np.uint8)
+    np.savez(tmp_path / "images.npz", x=x, y=np.arange(60) % 3)
+    assert planned(described(tmp_path / "images.npz")).layers[0].loss == "bernoulli"
+
+
+@pytest.mark.parametrize(("pool", "loss"), [(True, "squared_error"), (False, "bernoulli")])
+def test_published_test_rows_count_where_they_are_pooled(pool: bool, loss: str, tmp_path: Path) -> None:
+    x, y = np.random.default_rng(0).random((60, 8)), np.arange(60) % 3
+    np.savez(tmp_path / "both.npz", x=x, y=y, x_test=3 * x, y_test=y)
+    plan = planned(changed(described(tmp_path / "both.npz"), "data.split.pool", pool))
+    assert plan.layers[0].loss == loss
+
+
+def test_an_explicit_bernoulli_on_unfit_data_is_refused_with_range_and_ways_out(tmp_path: Path) -> None:
+    data = write(tmp_path / "wide.npz", add=-2.0, times=5.0)
+    with pytest.raises(ConfigError) as error:
+        planned(changed(described(data), "layers.0.loss", "bernoulli"))
+    text = str(error.value)
+    assert text.startswith("layers[0].loss: 'bernoulli' needs inputs in [0, 1]")
+    assert "in [-2, 3]" in text
+    assert str(data) in text
+    assert "set loss: squared_error, or scale the data to [0, 1]" in text
+    assert "\n" not in text
+
+
+def test_an_explicit_bernoulli_above_a_relu_is_refused_with_range_and_ways_out(data: Path) -> None:
+    config = changed(described(data), "layers.1.activation", "relu")
+    with pytest.raises(ConfigError) as error:
+        planned(changed(config, "layers.2.loss", "bernoulli"))
+    text = str(error.value)
+    assert text.startswith("layers[2].loss: 'bernoulli' needs inputs in [0, 1]")
+    assert "layers[1].activation 'relu' gives values in [0, inf]" in text
+    assert "set loss: squared_error, or use activation: sigmoid there" in text
+
+
+def test_an_explicit_loss_that_fits_is_taken(data: Path) -> None:
+    config = changed(described(data), "layers.0.loss", "squared_error")
+    plan = planned(changed(config, "layers.2.loss", "bernoulli"))
+    assert [layer.loss for layer in plan.layers] == ["squared_error", "bernoulli", "bernoulli"]

@@ -1,0 +1,292 @@
+"""One fit: it stops when it should, keeps the best weights, uses every row, and leaves things in order."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from stackae import training
+from stackae.config import FitConfig, MaskingConfig, PretrainConfig
+from stackae.data.batches import Batch, Batches
+from stackae.errors import TrainingError
+from stackae.hardware import Hardware
+from stackae.kinds import build_corruption
+from stackae.progress import NoProgress
+from stackae.shallow.activations import ACTIVATIONS
+from stackae.shallow.losses import LOSSES
+from stackae.shallow.objectives import Reconstruction
+from stackae.shallow.units import DenseUnit
+from stackae.tasks import PretrainTask, Task
+
+ROWS, BATCH = 7, 3
+STEPS = 3  # an epoch: batches of 3, 3 and 1 rows
+
+
+class Scripted(Task):
+    """Its one weight counts its steps, and the validation after each epoch says what the script says."""
+
+    def __init__(self, script: list[float], during: Callable[[int], float] = lambda step: 1.0) -> None:
+        super().__init__(seed=0)
+        self.steps = nn.Parameter(torch.zeros(()))
+        self.script, self.during = script, during
+        self.batches: list[int] = []
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self.batches.append(len(batch.x))
+        # The gradient is -1 and the learning rate 1, so that the weight grows by 1.
+        loss = self.steps.detach() - self.steps + self.during(len(self.batches))
+        self.add(len(batch.x), {"loss": loss})
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        score = self.script[round(self.steps.item()) // STEPS - 1]
+        self.add(len(batch.x), {"score": torch.tensor(score)})
+
+    def validated(self, means: dict[str, float]) -> None:
+        self.score = (means["score"],)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=1.0)
+
+
+class Told(NoProgress):
+    """Keeps what a progress line is told."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[str, int, int]] = []
+        self.epochs: list[tuple[int, float, dict[str, float]]] = []
+
+    @contextmanager
+    def stage(self, name: str, steps: int, rows: int = 0, step: str = "epoch") -> Iterator[Told]:
+        self.begun.append((name, steps, rows))
+        yield self
+
+    def advance(self, done: int, share: float, metrics: Mapping[str, float]) -> None:
+        self.epochs.append((done, share, dict(metrics)))
+
+
+def fit(
+    task: Task, folder: Path, settings: FitConfig, *, keep_best: bool = True, told: NoProgress | None = None
+) -> training.Fitted:
+    x = np.random.default_rng(0).random((ROWS, 4), dtype=np.float32)
+    job = training.Job(
+        "pretrain-2", folder, 0, Hardware("cpu", "auto", "32-true"), False, told or NoProgress()
+    )
+    train = Batches(x, batch_size=BATCH, seed=1)
+    return training.fit(job, task, train, Batches(x, batch_size=5), settings, keep_best=keep_best)
+
+
+# ---- early stopping
+
+
+def test_it_stops_after_so_many_epochs_without_a_better_and_keeps_the_best_weights(tmp_path: Path) -> None:
+    task = Scripted([1, 2, 5, 4, 5, 99, 99])
+    fitted = fit(task, tmp_path, FitConfig(epochs=7, patience=2))
+    assert [row["epoch"] for row in fitted.history] == [1, 2, 3, 4, 5]
+    assert len(task.batches) == 5 * STEPS
+    assert fitted.kept_epoch == 3
+    assert task.steps.item() == 3 * STEPS
+
+
+def test_a_better_epoch_in_time_keeps_it_going(tmp_path: Path) -> None:
+    task = Scripted([5, 4, 6, 5, 7, 6])
+    fitted = fit(task, tmp_path, FitConfig(epochs=6, patience=2))
+    assert len(fitted.history) == 6
+    assert (fitted.kept_epoch, task.steps.item()) == (5, 5 * STEPS)
+
+
+def test_without_patience_it_never_stops_early_and_still_keeps_the_best(tmp_path: Path) -> None:
+    task = Scripted([9, 1, 1, 1, 1])
+    fitted = fit(task, tmp_path, FitConfig(epochs=5, patience=None))
+    assert len(fitted.history) == 5
+    assert (fitted.kept_epoch, task.steps.item()) == (1, STEPS)
+
+
+def test_without_keeping_the_best_the_last_weights_stay(tmp_path: Path) -> None:
+    task = Scripted([9, 1, 1])
+    fitted = fit(task, tmp_path, FitConfig(epochs=3), keep_best=False)
+    assert (fitted.kept_epoch, task.steps.item()) == (3, 3 * STEPS)
+
+
+def test_the_earlier_of_two_equal_epochs_is_kept(tmp_path: Path) -> None:
+    task = Scripted([1, 4, 4])
+    assert fit(task, tmp_path, FitConfig(epochs=3)).kept_epoch == 2
+
+
+def test_a_fit_ends_in_eval_mode(tmp_path: Path) -> None:
+    task = Scripted([1])
+    fit(task, tmp_path, FitConfig(epochs=1))
+    assert not task.training
+
+
+# ---- every row counts
+
+
+def test_the_last_short_batch_is_used_too(tmp_path: Path) -> None:
+    task = Scripted([1, 2])
+    fit(task, tmp_path, FitConfig(epochs=2))
+    assert task.batches == [3, 3, 1, 3, 3, 1]
+
+
+def _unit_task(settings: PretrainConfig, *, activation: str = "relu", rate: float = 0.0) -> PretrainTask:
+    torch.manual_seed(1)
+    unit = DenseUnit((4,), 3, ACTIVATIONS[activation], tied=False)
+    objective = Reconstruction(LOSSES["squared_error"], build_corruption(MaskingConfig(rate=rate)))
+    return PretrainTask(unit, objective, settings, seed=3, steps=settings.epochs)
+
+
+def test_fewer_rows_than_a_batch_are_trained_on(tmp_path: Path) -> None:
+    settings = PretrainConfig(epochs=2, batch_size=100)
+    task = _unit_task(settings, activation="linear")
+    before = {name: tensor.clone() for name, tensor in task.state_dict().items()}
+    x = np.random.default_rng(0).random((5, 4), dtype=np.float32)
+    job = training.Job("pretrain-1", tmp_path, 0, Hardware("cpu", "auto", "32-true"), False, NoProgress())
+    loader = Batches(x, batch_size=100, seed=1)
+    training.fit(job, task, loader, Batches(x, batch_size=5), settings, keep_best=False)
+    assert all(not torch.equal(before[name], tensor) for name, tensor in task.state_dict().items())
+
+
+def test_an_epochs_means_weigh_every_row_alike(tmp_path: Path) -> None:
+    """With next to no learning, the means over batches of 3, 3 and 1 rows are those over all 7 rows."""
+    settings = PretrainConfig(epochs=1, lr=1e-30, optimizer="sgd")
+    task = _unit_task(settings)
+    (row,) = fit(task, tmp_path, settings, keep_best=False).history
+    x = torch.from_numpy(np.random.default_rng(0).random((ROWS, 4), dtype=np.float32))
+    with torch.no_grad():
+        output = task.unit.decode(task.unit.encode(x))
+    expected = ((output - x) ** 2).sum(1).mean().item()
+    assert row["train_loss"] == pytest.approx(expected, rel=1e-5)
+    assert row["reconstruction"] == pytest.approx(expected, rel=1e-5)
+    assert row["val_reconstruction"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_training_sees_noise_and_validation_does_not(tmp_path: Path) -> None:
+    settings = PretrainConfig(epochs=1, lr=1e-30, optimizer="sgd")
+    (clean,) = fit(_unit_task(settings), tmp_path, settings, keep_best=False).history
+    (noisy,) = fit(_unit_task(settings, rate=0.9), tmp_path, settings, keep_best=False).history
+    assert noisy["train_loss"] != pytest.approx(clean["train_loss"], rel=0.01)
+    assert noisy["val_reconstruction"] == clean["val_reconstruction"]
+
+
+def test_training_lowers_the_loss(tmp_path: Path) -> None:
+    settings = PretrainConfig(epochs=60, lr=0.01)
+    history = fit(_unit_task(settings, activation="linear"), tmp_path, settings, keep_best=False).history
+    assert history[-1]["val_reconstruction"] < 0.5 * history[0]["val_reconstruction"]
+
+
+def test_what_was_drawn_before_changes_nothing_and_the_seed_does(tmp_path: Path) -> None:
+    settings = PretrainConfig(epochs=2)
+
+    def weights(seed: int, drawn: int) -> list[Tensor]:
+        task = _unit_task(settings, rate=0.5)
+        task.seed = seed
+        torch.manual_seed(drawn)
+        fit(task, tmp_path, settings, keep_best=False)
+        return [tensor.clone() for tensor in task.state_dict().values()]
+
+    first, again, other = weights(3, 0), weights(3, 1), weights(4, 0)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+# ---- what is told
+
+
+def test_the_progress_line_hears_of_every_epoch(tmp_path: Path) -> None:
+    told = Told()
+    fitted = fit(Scripted([1, 2]), tmp_path, FitConfig(epochs=2), told=told)
+    assert told.begun == [("pretrain-2", 2, ROWS)]
+    ended = [(epoch, metrics) for epoch, share, metrics in told.epochs if share == 0 and metrics]
+    assert [epoch for epoch, _ in ended] == [1, 2]
+    assert [metrics["val_score"] for _, metrics in ended] == [1, 2]
+    assert [row["val_score"] for row in fitted.history] == [1, 2]
+
+
+# ---- bad ends
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_stops_with_layer_epoch_last_good_loss_and_remedy(
+    bad: float, tmp_path: Path
+) -> None:
+    task = Scripted([1, 2, 3, 4], during=lambda step: bad if step == 2 * STEPS + 2 else 0.75)
+    with pytest.raises(TrainingError) as error:
+        fit(task, tmp_path, FitConfig(epochs=4, lr=0.5))
+    assert str(error.value) == (
+        f"pretrain-2: train_loss is {bad} in epoch 3 (the last good loss was 0.75); "
+        "the learning rate 0.5 is likely too high: lower it"
+    )
+    assert len(task.batches) == 3 * STEPS
+
+
+def test_a_loss_that_never_was_a_number_says_so(tmp_path: Path) -> None:
+    task = Scripted([1], during=lambda step: math.nan)
+    with pytest.raises(TrainingError, match=r"in epoch 1 \(the last good loss was none\)"):
+        fit(task, tmp_path, FitConfig(epochs=1))
+
+
+def test_a_validation_that_is_no_number_stops_too(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="val_score is nan in epoch 2"):
+        fit(Scripted([1, math.nan, 1]), tmp_path, FitConfig(epochs=3))
+
+
+def test_a_learning_rate_that_is_too_high_is_named(tmp_path: Path) -> None:
+    settings = PretrainConfig(epochs=30, lr=1e8, optimizer="sgd")
+    with pytest.raises(TrainingError, match=r"^pretrain-2: .* the learning rate 1e\+08 is likely too high"):
+        fit(_unit_task(settings, activation="linear"), tmp_path, settings, keep_best=False)
+
+
+@contextmanager
+def handling(handler: Callable[..., None]) -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def interrupting(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_is_a_keyboard_interrupt_and_the_signals_handler_comes_back(tmp_path: Path) -> None:
+    def press(step: int) -> float:
+        if step == 2:
+            signal.raise_signal(signal.SIGINT)
+        return 1.0
+
+    task = Scripted([1, 2], during=press)
+    with handling(interrupting):
+        with pytest.raises(KeyboardInterrupt):
+            fit(task, tmp_path, FitConfig(epochs=2))
+        assert signal.getsignal(signal.SIGINT) is interrupting
+    assert len(task.batches) == 2
+
+
+class InterruptedAtTheStart(Scripted):
+    def setup(self, stage: str) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_before_the_first_step_gives_the_handler_back_too(tmp_path: Path) -> None:
+    with handling(interrupting):
+        with pytest.raises(KeyboardInterrupt):
+            fit(InterruptedAtTheStart([1]), tmp_path, FitConfig(epochs=1))
+        assert signal.getsignal(signal.SIGINT) is interrupting
+
+
+def test_a_fit_that_ends_well_or_fails_leaves_the_signals_handler_too(tmp_path: Path) -> None:
+    with handling(interrupting):
+        fit(Scripted([1]), tmp_path, FitConfig(epochs=1))
+        assert signal.getsignal(signal.SIGINT) is interrupting
+        with pytest.raises(TrainingError):
+            fit(Scripted([math.nan]), tmp_path, FitConfig(epochs=1))
+        assert signal.getsignal(signal.SIGINT) is interrupting
