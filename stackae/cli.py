@@ -33,6 +33,7 @@ OverridesArgument = Annotated[
         metavar="KEY=VALUE", help="Changes to the config, as layers.0.width=500.", show_default=False
     ),
 ]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False)]
 StoreOption = Annotated[Path, typer.Option("--store", metavar="DIR", help="Folder of finished stages.")]
 
 
@@ -84,6 +85,28 @@ def plan(
     from stackae.launch import preview
 
     preview(config, overrides or [], store=store)
+
+
+@app.command()
+def sample(
+    run: RunArgument,
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", metavar="FILE", help=".png for images, else .npy, .npz or .csv."),
+    ],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many rows.")] = 64,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw.")] = 0,
+    between: Annotated[
+        tuple[int, int] | None,
+        typer.Option(
+            "--between", metavar="ROW ROW", help="Go from one test row's code to another's instead."
+        ),
+    ] = None,
+) -> None:
+    """Generate rows with a run whose last layer is variational."""
+    from stackae.launch import generate
+
+    generate(run, out, n=n, seed=seed, between=between)
 
 
 @app.command()

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-ActivationName = Literal["relu", "sigmoid", "tanh", "gelu", "selu", "leaky_relu", "linear"]
+ActivationName = Literal["relu", "sigmoid", "tanh", "gelu", "selu", "leaky_relu", "linear", "top_k"]
 LossName = Literal["auto", "bernoulli", "squared_error"]
 OptimizerName = Literal["adam", "adamw", "sgd"]
 ScheduleName = Literal["constant", "cosine", "one_cycle"]
@@ -16,6 +16,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
 PositiveInt = Annotated[int, Field(ge=1, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+EpochsOrNone = Annotated[int, Field(ge=0, strict=True)]
 Share = Annotated[float, Field(gt=0, lt=1, strict=True)]
 
 
@@ -60,6 +61,17 @@ class DataConfig(Section):
 
 # ---- layers
 
+PRESETS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "denoising": {"corruption": {"type": "masking"}},
+    "sparse": {"penalties": [{"type": "kl"}], "activation": "sigmoid"},
+    "k_sparse": {"activation": "top_k"},
+    "contractive": {"penalties": [{"type": "contractive"}], "activation": "sigmoid"},
+    "variational": {"penalties": [{"type": "gaussian_kl"}], "activation": "linear"},
+    "rbm": {"activation": "sigmoid", "tied": True},
+}
+"""What a kind fills in where the file says nothing."""
+
 
 class MaskingConfig(Section):
     type: Literal["masking"] = "masking"
@@ -77,7 +89,93 @@ class GaussianConfig(Section):
     """Clip the noisy input to [0, 1]."""
 
 
-CorruptionConfig = Annotated[MaskingConfig | GaussianConfig, Field(discriminator="type")]
+class SaltPepperConfig(Section):
+    type: Literal["salt_pepper"]
+    """Each input is set to 0 or to 1, with equal chances, with a given probability."""
+    rate: Fraction = 0.25
+    """Probability with which each input is replaced, in [0, 1)."""
+
+
+class SwapConfig(Section):
+    type: Literal["swap"]
+    """Each input is replaced by the same column's value in another row with a given probability."""
+    rate: Fraction = 0.15
+    """Probability with which each input is replaced, in [0, 1)."""
+
+
+class MixPartConfig(Section):
+    probability: Annotated[float, Field(gt=0, le=1, strict=True)]
+    """Probability with which a row is corrupted in this way; those of a mix add up to 1."""
+    corruption: Annotated[
+        MaskingConfig | GaussianConfig | SaltPepperConfig | SwapConfig, Field(discriminator="type")
+    ]
+    """What is done to the row."""
+
+
+class MixConfig(Section):
+    type: Literal["mix"]
+    """Each row is corrupted in one of several ways, drawn at random."""
+    parts: tuple[MixPartConfig, ...] = Field(min_length=1)
+    """The ways, with their probabilities."""
+
+    @model_validator(mode="after")
+    def _probabilities_add_up(self) -> Self:
+        total = sum(part.probability for part in self.parts)
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the probabilities of a mix add up to {total:g}; they must add up to 1")
+        return self
+
+
+CorruptionConfig = Annotated[
+    MaskingConfig | GaussianConfig | SaltPepperConfig | SwapConfig | MixConfig, Field(discriminator="type")
+]
+
+
+class EmphasisConfig(Section):
+    alpha: NonNegativeFloat = 1.0
+    """Weight of the loss on inputs that were corrupted."""
+    beta: NonNegativeFloat = 0.5
+    """Weight of the loss on the other inputs."""
+
+
+class KLPenaltyConfig(Section):
+    type: Literal["kl"]
+    """Kullback-Leibler divergence of each unit's mean activity from a target."""
+    rho: Share = 0.05
+    """The target activity, between 0 and 1."""
+    beta: PositiveFloat = 1.0
+    """The penalty's weight."""
+    average: Literal["batch", "running"] = "batch"
+    """Measure the activity on the batch, or as a running mean over batches."""
+
+
+class L1PenaltyConfig(Section):
+    type: Literal["l1"]
+    """Sum of the codes' absolute values."""
+    alpha: PositiveFloat = 1e-3
+    """The penalty's weight."""
+
+
+class ContractivePenaltyConfig(Section):
+    type: Literal["contractive"]
+    """Squared Frobenius norm of the Jacobian of the code with respect to the input."""
+    lambda_: Annotated[PositiveFloat, Field(alias="lambda")] = 0.1
+    """The penalty's weight."""
+
+
+class GaussianKLPenaltyConfig(Section):
+    type: Literal["gaussian_kl"]
+    """Kullback-Leibler divergence of the code's distribution from the standard normal one, in nats."""
+    beta: PositiveFloat = 1.0
+    """The penalty's weight."""
+    warmup: NonNegativeFloat = 0.0
+    """Epochs over which the weight rises from 0."""
+
+
+PenaltyConfig = Annotated[
+    KLPenaltyConfig | L1PenaltyConfig | ContractivePenaltyConfig | GaussianKLPenaltyConfig,
+    Field(discriminator="type"),
+]
 
 
 class FitConfig(Section):
@@ -105,29 +203,55 @@ class FitConfig(Section):
 
 
 class PretrainConfig(FitConfig):
-    epochs: PositiveInt = 20
-    """Epochs per layer, at most."""
+    epochs: EpochsOrNone = 20
+    """Epochs per layer, at most; 0 leaves the layers at their random weights, for `unroll` to
+    train."""
     patience: PositiveInt | None = None
     """Stop a layer after so many epochs without a better validation reconstruction and keep its best weights.
     Null never stops early."""
 
 
 class LayerConfig(Section):
-    kind: Literal["plain", "denoising"] = "denoising"
-    """`plain` reconstructs its input, `denoising` reconstructs it from a corrupted copy."""
-    unit: Literal["dense"] = "dense"
-    """The autoencoder's parameters: `dense`."""
+    kind: Literal["plain", "denoising", "sparse", "k_sparse", "contractive", "variational", "rbm"] = (
+        "denoising"
+    )
+    """The preset: `plain`, `denoising` (masking unless `corruption` says otherwise), `sparse` (KL, unless
+    `penalties` says otherwise), `k_sparse` (`top_k`), `contractive`, `variational` (a Gaussian code) or
+    `rbm`."""
+    unit: Literal["dense", "conv"] = "dense"
+    """The autoencoder's parameters: `dense`, or `conv` for signals and images."""
     width: PositiveInt
-    """Units in the layer, that is the length of its code."""
+    """Units in the layer, that is the length of its code; the channels of a `conv` layer."""
     activation: ActivationName = "relu"
-    """The encoder's activation."""
+    """The encoder's activation. `sparse`, `contractive` and `rbm` default to sigmoid, `k_sparse` to top_k,
+    `variational` to linear."""
+    k: PositiveInt | None = None
+    """How many units `top_k` keeps for each row; null keeps a tenth of the width, at least one."""
     tied: Switch = False
-    """Use the encoder's weights, transposed, as the decoder's."""
+    """Use the encoder's weights, transposed, as the decoder's. An `rbm` always does."""
+    connectivity: Annotated[float, Field(gt=0, le=1, strict=True)] = 1.0
+    """Share of a dense layer's weights that exist, drawn at random once."""
+    kernel: PositiveInt = 3
+    """Size of a `conv` layer's kernel along each axis."""
+    stride: PositiveInt = 1
+    """Step of a `conv` layer's kernel."""
+    padding: Annotated[int, Field(ge=0, strict=True)] | None = None
+    """Zeros around a `conv` layer's input; null takes half the kernel, rounded down."""
+    pool: PositiveInt | None = None
+    """Size of the max-pooling after a `conv` layer's activation; null pools nothing."""
     corruption: CorruptionConfig | None = None
     """What is done to the layer's own input in pretraining; `denoising` without it means masking at 0.25."""
+    emphasis: EmphasisConfig | None = None
+    """Different weights of the loss on corrupted and other inputs; null weighs all alike."""
+    penalties: tuple[PenaltyConfig, ...] = ()
+    """Terms added to the reconstruction loss."""
+    gibbs_steps: PositiveInt = 1
+    """Steps of contrastive divergence, for `rbm`."""
+    persistent: Switch = False
+    """Go on with the Gibbs chains of the batch before (persistent contrastive divergence), for `rbm`."""
     loss: LossName = "auto"
     """`bernoulli` (cross-entropy, for inputs in [0, 1]), `squared_error`, or `auto`: the one that fits the
-    input."""
+    input. For `rbm` it says whether the visible units are binary or Gaussian with variance 1."""
     epochs: PositiveInt | None = None
     """Overrides `pretrain.epochs` for this layer."""
     batch_size: PositiveInt | None = None
@@ -149,16 +273,50 @@ class LayerConfig(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _denoising_corrupts(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("kind", "denoising") == "denoising":
-            corruption = given.get("corruption")
-            return given | {"corruption": {"type": "masking"} if corruption is None else corruption}
-        return given
+    def _presets(cls, given: Any) -> Any:
+        """Fills in what the kind implies where the file says nothing."""
+        if not isinstance(given, dict):
+            return given
+        preset = (
+            PRESETS.get(given.get("kind", "denoising"), {}) if isinstance(given.get("kind", ""), str) else {}
+        )
+        missing = {name: value for name, value in preset.items() if given.get(name) is None}
+        return given | missing
 
     @model_validator(mode="after")
-    def _kind_and_corruption_agree(self) -> Self:
+    def _fits_its_kind(self) -> Self:
         if self.kind == "plain" and self.corruption is not None:
             raise ValueError("kind 'plain' has no corruption; use kind: denoising, or remove 'corruption'")
+        if self.kind == "variational" and self.unit == "conv":
+            raise ValueError("kind 'variational' is dense; put it on top of a conv layer, or remove 'unit'")
+        if self.kind == "rbm":
+            if self.unit == "conv":
+                raise ValueError("kind 'rbm' is dense; remove 'unit'")
+            if not self.tied:
+                raise ValueError("kind 'rbm' has one weight matrix for both directions; remove 'tied: false'")
+            if self.corruption is not None or self.penalties or self.emphasis is not None:
+                raise ValueError("kind 'rbm' has no corruption, penalties or emphasis; remove them")
+            if self.activation not in ("sigmoid", "linear"):
+                raise ValueError(
+                    "kind 'rbm' has hidden units that are binary (activation: sigmoid) or Gaussian (linear), "
+                    f"not '{self.activation}'"
+                )
+        if self.activation == "top_k" and (self.k or 1) > self.width:
+            raise ValueError(f"k is {self.k}, but the layer has {self.width} units; k is at most the width")
+        if self.unit == "conv" and self.connectivity < 1:
+            raise ValueError("connectivity is for dense layers; remove it from this conv layer")
+        if self.emphasis is not None and self.corruption is None:
+            raise ValueError("emphasis needs a corruption; add one, or remove 'emphasis'")
+        types = [penalty.type for penalty in self.penalties]
+        if len(set(types)) < len(types):
+            raise ValueError("the same penalty is given twice; keep one of them")
+        if ("gaussian_kl" in types) != (self.kind == "variational") and "gaussian_kl" in types:
+            raise ValueError("the penalty 'gaussian_kl' needs kind: variational")
+        if "kl" in types and self.activation != "sigmoid":
+            raise ValueError(
+                f"the penalty 'kl' needs activities in (0, 1): activation: sigmoid, not '{self.activation}'; "
+                "or use the penalty 'l1'"
+            )
         return self
 
     def pretrain(self, common: PretrainConfig) -> PretrainConfig:
@@ -190,6 +348,12 @@ class FinetuneConfig(FitConfig):
     """The pretrained layers' learning rate, as a multiple of `lr`; the scratch control always uses 1."""
     freeze_encoder: Switch = False
     """Train the softmax head only. The scratch control is trained as a whole all the same."""
+
+
+class UnrollConfig(FitConfig):
+    epochs: EpochsOrNone = 0
+    """Epochs of training the whole stack, mirrored into a deep autoencoder, to reconstruct its input; 0:
+    none."""
 
 
 class CompareConfig(Section):
@@ -236,6 +400,8 @@ class Config(Section):
     """The autoencoders, from the input upwards."""
     pretrain: PretrainConfig = PretrainConfig()
     """How each layer is pretrained; a layer may override any of it."""
+    unroll: UnrollConfig = UnrollConfig()
+    """How the stack is trained to reconstruct as a whole, between pretraining and fine-tuning."""
     finetune: FinetuneConfig | None = FinetuneConfig()
     """How the stack with its softmax head is fine-tuned; null trains no classifier."""
     compare: CompareConfig = CompareConfig()

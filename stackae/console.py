@@ -164,16 +164,18 @@ def show_plan(plan: Plan, store: Store) -> None:
         table.add_row(
             layer.stage.name,
             "×".join(map(str, layer.shape)),
-            "×".join(map(str, layer.code_shape)),
+            "×".join(map(str, layer.code)),
             layer.loss,
             str(layer.fit.epochs),
             f"{layer.parameters:,}",
             layer.stage.key[:12],
             _reuse(done[layer.stage.name]),
         )
+    tuned = str(plan.config.finetune.epochs) if plan.config.finetune else ""
+    epochs = {"unroll": str(plan.config.unroll.epochs), "finetune": tuned, "scratch": tuned}
     for stage in plan.stages[len(plan.layers) :]:
-        epochs = str(plan.config.finetune.epochs) if plan.config.finetune and stage.name != "probe" else ""
-        table.add_row(stage.name, "", "", "", epochs, "", stage.key[:12], _reuse(done[stage.name]))
+        taken = epochs.get(stage.name, "")
+        table.add_row(stage.name, "", "", "", taken, "", stage.key[:12], _reuse(done[stage.name]))
     console.print(table)
 
 

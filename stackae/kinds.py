@@ -1,43 +1,146 @@
-"""Kinds: named presets of a unit and an objective, built from a layer's config."""
+"""From a layer's config to its parts: the unit, and the objective it is judged by."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 
-from stackae.config import GaussianConfig, LayerConfig, MaskingConfig
-from stackae.shallow.activations import ACTIVATIONS
-from stackae.shallow.corruptions import Corruption, Gaussian, Masking
-from stackae.shallow.losses import LOSSES, Loss
-from stackae.shallow.objectives import Objective, Reconstruction
+from torch import nn
+
+from stackae.config import (
+    ContractivePenaltyConfig,
+    CorruptionConfig,
+    GaussianConfig,
+    GaussianKLPenaltyConfig,
+    KLPenaltyConfig,
+    L1PenaltyConfig,
+    LayerConfig,
+    MaskingConfig,
+    MixConfig,
+    PenaltyConfig,
+    SaltPepperConfig,
+    SwapConfig,
+)
+from stackae.shallow.activations import ACTIVATIONS, Activation, top_k
+from stackae.shallow.conv import ConvUnit, conv_code_shape, with_channels
+from stackae.shallow.corruptions import Corruption, Gaussian, Masking, Mix, SaltPepper, Swap
+from stackae.shallow.gaussian import GaussianUnit
+from stackae.shallow.losses import LOSSES
+from stackae.shallow.objectives import Emphasis, Reconstruction
+from stackae.shallow.penalties import L1, Contractive, GaussianKL, KLSparsity
+from stackae.shallow.rbm import ContrastiveDivergence
 from stackae.shallow.units import DenseUnit
 
-
-def _plain(layer: LayerConfig, loss: Loss) -> Objective:
-    return Reconstruction(loss)
-
-
-def _denoising(layer: LayerConfig, loss: Loss) -> Objective:
-    return Reconstruction(loss, build_corruption(layer.corruption))
+Shape = tuple[int, ...]
+AnyUnit = DenseUnit | ConvUnit | GaussianUnit
 
 
-KINDS: dict[str, Callable[[LayerConfig, Loss], Objective]] = {"plain": _plain, "denoising": _denoising}
+def code_shape(layer: LayerConfig, shape: Shape, *, first: bool) -> Shape:
+    """The shape of one code of a layer whose input is (rows, *shape); ValueError if it does not fit.
 
-
-def build(layer: LayerConfig, shape: tuple[int, ...], loss: str) -> tuple[DenseUnit, Objective]:
-    """The unit of a layer whose input is (rows, *shape), freshly initialised, and its objective.
-
-    `loss` is the name of a loss; `auto` is settled by the plan before.
+    `first` says that the input is the data, whose images and signals have no axis for channels.
     """
-    unit = DenseUnit(shape, layer.width, ACTIVATIONS[layer.activation], tied=layer.tied)
-    return unit, KINDS[layer.kind](layer, LOSSES[loss])
+    if layer.unit == "dense":
+        return (layer.width,)
+    return conv_code_shape(
+        with_channels(shape, first=first),
+        layer.width,
+        kernel=layer.kernel,
+        stride=layer.stride,
+        padding=layer.padding,
+        pool=layer.pool,
+    )
 
 
-def build_corruption(config: MaskingConfig | GaussianConfig | None) -> Corruption | None:
+def build_unit(layer: LayerConfig, shape: Shape, *, first: bool) -> AnyUnit:
+    """The unit of a layer whose input is (rows, *shape), freshly initialised."""
+    activation = activation_of(layer)
+    if layer.kind == "variational":
+        return GaussianUnit(shape, layer.width, activation, connectivity=layer.connectivity)
+    if layer.unit == "conv":
+        return ConvUnit(
+            shape,
+            with_channels(shape, first=first),
+            layer.width,
+            activation,
+            kernel=layer.kernel,
+            stride=layer.stride,
+            padding=layer.padding,
+            pool=layer.pool,
+            tied=layer.tied,
+        )
+    return DenseUnit(shape, layer.width, activation, tied=layer.tied, connectivity=layer.connectivity)
+
+
+def build_objective(
+    layer: LayerConfig, shape: Shape, code: Shape, loss: str, *, batch_size: int
+) -> nn.Module:
+    """How a layer's unit is scored; `loss` is the name of a loss, `auto` settled by the plan before."""
+    if layer.kind == "rbm":
+        return ContrastiveDivergence(
+            steps=layer.gibbs_steps,
+            loss=LOSSES[loss],
+            visible="binary" if loss == "bernoulli" else "gaussian",
+            hidden="binary" if layer.activation == "sigmoid" else "gaussian",
+            persistent=layer.persistent,
+            batch_size=batch_size,
+            shape=shape,
+        )
+    weights = layer.emphasis
+    emphasis = Emphasis(weights.alpha, weights.beta) if weights is not None else None
+    return Reconstruction(
+        LOSSES[loss], build_corruption(layer.corruption), build_penalties(layer, code), emphasis
+    )
+
+
+def output_activation(loss: str, below: LayerConfig | None) -> nn.Module:
+    """Turns what a layer's decoder returns under a loss into a reconstruction of the layer's input.
+
+    `below` is the layer whose code that input is, None for the data. A code's reconstruction is clamped to
+    the range of the activation that made the code: that never takes it farther from the code, and it keeps a
+    stack of rectified layers from decoding linearly when it is unrolled.
+    """
+    if loss == "bernoulli" or below is None:
+        return LOSSES[loss].activation()
+    made = activation_of(below)
+    return nn.Hardtanh(made.low, made.high) if made.low > -math.inf or made.high < math.inf else nn.Identity()
+
+
+def activation_of(layer: LayerConfig) -> Activation:
+    """The activation of a layer's encoder."""
+    if layer.activation == "top_k":
+        return top_k(layer.k or max(1, layer.width // 10))
+    return ACTIVATIONS[layer.activation]
+
+
+def build_corruption(config: CorruptionConfig | None) -> Corruption | None:
     """The corruption that a config describes."""
     match config:
         case MaskingConfig(rate=rate):
             return Masking(rate)
         case GaussianConfig(sigma=sigma, clip=clip):
             return Gaussian(sigma, clip)
-        case None:
-            return None
+        case SaltPepperConfig(rate=rate):
+            return SaltPepper(rate)
+        case SwapConfig(rate=rate):
+            return Swap(rate)
+        case MixConfig(parts=parts):
+            built = ((part.probability, build_corruption(part.corruption)) for part in parts)
+            return Mix(tuple((probability, way) for probability, way in built if way is not None))
+    return None
+
+
+def build_penalties(layer: LayerConfig, code: Shape) -> dict[str, nn.Module]:
+    """The penalties of a layer by their names, for codes (rows, *code)."""
+    return {penalty.type: _penalty(penalty, code) for penalty in layer.penalties}
+
+
+def _penalty(config: PenaltyConfig, code: Shape) -> nn.Module:
+    match config:
+        case KLPenaltyConfig():
+            return KLSparsity(math.prod(code), config.rho, config.beta, running=config.average == "running")
+        case L1PenaltyConfig():
+            return L1(config.alpha)
+        case ContractivePenaltyConfig():
+            return Contractive(config.lambda_)
+        case GaussianKLPenaltyConfig():
+            return GaussianKL(config.beta, config.warmup)

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from stackae.config import Config
 from stackae.config_file import load_config
 from stackae.console import make_progress, show_plan, show_results
-from stackae.errors import ConfigError
+from stackae.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from stackae.results import Results
@@ -64,6 +66,32 @@ def preview(config: str | Path, overrides: Sequence[str], *, store: str | Path) 
 
     plan = make_plan(settings, read_source(settings.data))
     show_plan(plan, Store(Path(store), make_progress(quiet=False).warn))
+
+
+def generate(run: Path, out: Path, *, n: int, seed: int, between: tuple[int, int] | None) -> None:
+    """Writes rows drawn from a run's prior, or decoded on the way from one test row's code to another's."""
+    from stackae.model import load
+    from stackae.pictures import check_format, write_rows
+
+    model = load(run)
+    check_format(out, model.shape)
+    rows = model.sample(n, seed) if between is None else model.interpolate(_test_rows(run, between), n)
+    write_rows(out, rows, scale=model.scale, columns=None if between is None else n)
+
+
+def _test_rows(run: Path, numbers: Sequence[int]) -> np.ndarray:
+    """Rows of a run's test part, by their numbers from 0."""
+    from stackae.data.sources import read_source
+    from stackae.data.splits import make_split
+
+    config = load_config(run / "config.yaml")
+    source = read_source(config.data)
+    test = make_split(source, config.data, config.seed).test
+    if not all(0 <= number < len(test) for number in numbers):
+        raise DataError(f"--between {' '.join(map(str, numbers))}: the test rows are 0 to {len(test) - 1:,}")
+    pooled = source.x if source.x_test is None else np.concatenate([source.x, source.x_test])
+    rows: np.ndarray = pooled[test[list(numbers)]]
+    return rows
 
 
 def run_folder(settings: Config, out: str | Path | None) -> Path:

@@ -16,9 +16,8 @@ from torch import nn
 from stackae.config import LayerConfig
 from stackae.data.features import CHUNK
 from stackae.errors import ArtifactError, DataError
-from stackae.kinds import build
+from stackae.kinds import AnyUnit, Shape, build_unit, code_shape, output_activation
 from stackae.plan import PlannedLayer
-from stackae.shallow.losses import LOSSES
 from stackae.stack import Classifier, Decoder, Encoder
 
 FORMAT = 1
@@ -40,7 +39,10 @@ class Model:
         shape: tuple[int, ...],
         scale: float,
         classes: tuple[str, ...],
+        code: Shape,
+        generative: bool,
     ) -> None:
+        self.code, self._generative = code, generative
         self.encoder, self.decoder, self.classifier = encoder.eval(), decoder.eval(), classifier
         self.shape, self.scale, self.classes = shape, scale, classes
         if classifier is not None:
@@ -69,6 +71,26 @@ class Model:
     def reconstruct(self, x: np.ndarray) -> np.ndarray:
         """What the stack makes of the rows, (rows, *shape), in the units they were given in."""
         return self._map(nn.Sequential(self.encoder, self.decoder), x) * np.float32(self.scale)
+
+    @torch.no_grad()
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """What the stack makes of codes (rows, *code): (rows, *shape), in the units of the source."""
+        given = torch.from_numpy(np.asarray(codes, dtype=np.float32))
+        parts = [self.decoder(given[at : at + CHUNK]).numpy() for at in range(0, len(given), CHUNK)]
+        rows: np.ndarray = np.concatenate(parts) * np.float32(self.scale)
+        return rows
+
+    def sample(self, n: int, seed: int = 0) -> np.ndarray:
+        """Draws n rows (n, *shape) from the prior of a variational code (Kingma & Welling 2014)."""
+        if not self._generative:
+            raise ArtifactError("the last layer of this run is not variational; set its kind: variational")
+        return self.decode(np.random.default_rng(seed).standard_normal((n, *self.code)))
+
+    def interpolate(self, x: np.ndarray, n: int) -> np.ndarray:
+        """Decodes n codes on the line from one row's code to the other's: x (2, *shape) -> (n, *shape)."""
+        first, second = self.encode(x)
+        share = np.linspace(0.0, 1.0, n, dtype=np.float32).reshape(-1, *(1,) * first.ndim)
+        return self.decode(first + share * (second - first))
 
     @torch.no_grad()
     def _map(self, module: nn.Module, x: np.ndarray) -> np.ndarray:
@@ -108,11 +130,7 @@ def save(
         "scale": scale,
         "classes": list(classes),
         "layers": [
-            layer.config.model_dump(
-                mode="json", include={"kind", "unit", "width", "activation", "tied", "corruption"}
-            )
-            | {"loss": layer.loss}
-            for layer in layers
+            layer.config.model_dump(mode="json", by_alias=True) | {"loss": layer.loss} for layer in layers
         ],
     }
     (folder / "config.json").write_text(json.dumps(described, indent=1) + "\n")
@@ -132,33 +150,45 @@ def load(run: str | Path) -> Model:
             f"{folder}: format {described.get('format')}, this version reads {FORMAT}; run it again"
         )
     shape = tuple(described["shape"])
-    units, outputs, at = [], [], shape
-    for layer in described["layers"]:
-        unit, _ = build(LayerConfig.model_validate(layer), at, layer["loss"])
-        units.append(unit)
-        outputs.append(nn.Sequential(unit.decoder, LOSSES[layer["loss"]].activation()))
-        at = (layer["width"],)
-    encoder, decoder = Encoder([unit.encoder for unit in units]), Decoder(outputs)
+    layers = [(LayerConfig.model_validate(layer), layer["loss"]) for layer in described["layers"]]
+    units, code = _units(layers, shape)
+    encoder = Encoder([unit.encoder for unit in units])
+    decoder = Decoder(
+        [
+            nn.Sequential(unit.decoder, output_activation(loss, below))
+            for unit, (_, loss), below in zip(
+                units, layers, [None, *(layer for layer, _ in layers)], strict=False
+            )
+        ]
+    )
     _fill(encoder, folder / "encoder.safetensors")
     _fill(decoder, folder / "decoder.safetensors")
     classifier = None
     if (folder / "classifier.safetensors").exists():
-        own = [
-            build(LayerConfig.model_validate(layer), s, layer["loss"])[0].encoder
-            for layer, s in _shapes(described)
-        ]
-        classifier = Classifier(
-            Encoder(own), at[0], len(described["classes"]), dropout=0.0, input_dropout=0.0
-        )
+        # Fine-tuning changed the encoder, so the classifier has one of its own.
+        own = Encoder([unit.encoder for unit in _units(layers, shape)[0]])
+        classifier = Classifier(own, code, len(described["classes"]), dropout=0.0, input_dropout=0.0)
         _fill(classifier, folder / "classifier.safetensors")
     classes = tuple(described["classes"])
-    return Model(encoder, decoder, classifier, shape=shape, scale=described["scale"], classes=classes)
+    return Model(
+        encoder,
+        decoder,
+        classifier,
+        shape=shape,
+        scale=described["scale"],
+        classes=classes,
+        code=code,
+        generative=layers[-1][0].kind == "variational",
+    )
 
 
-def _shapes(described: dict[str, Any]) -> list[tuple[dict[str, Any], tuple[int, ...]]]:
-    """Each layer with the shape of its input."""
-    shapes = [tuple(described["shape"]), *((layer["width"],) for layer in described["layers"])]
-    return list(zip(described["layers"], shapes, strict=False))
+def _units(layers: Sequence[tuple[LayerConfig, str]], shape: Shape) -> tuple[list[AnyUnit], Shape]:
+    """The layers' units with random weights, and the shape of the last one's code."""
+    units = []
+    for number, (layer, _) in enumerate(layers):
+        units.append(build_unit(layer, shape, first=number == 0))
+        shape = code_shape(layer, shape, first=number == 0)
+    return units, shape
 
 
 def _fill(module: nn.Module, path: Path) -> None:

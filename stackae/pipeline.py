@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVarTuple
+from typing import TypeVarTuple
 
 import torch
 
@@ -13,16 +13,14 @@ from stackae import stages
 from stackae.config import Config
 from stackae.config_file import dump_config
 from stackae.data.sources import Source, read_source
+from stackae.job import Done, Job
 from stackae.model import save
 from stackae.plan import Plan, Planned, make_plan
 from stackae.progress import Progress
 from stackae.results import Outcome, Results, gather, versions
-from stackae.stack import Decoder, Encoder
+from stackae.stages.weights import load_classifier, load_units, stacked
 from stackae.store import Entry, Store
 from stackae.tracking.tracker import Tracker
-
-if TYPE_CHECKING:
-    from stackae.training import Job
 
 
 def run(
@@ -40,12 +38,14 @@ def run(
     depths = [data]
     for layer in plan.layers:
         depths.append(crew.obtain(layer.stage, stages.pretrain, plan, tuple(depths)))
+    unrolled = crew.obtain(plan.unroll, stages.unroll, plan, depths) if plan.unroll else None
     if plan.finetune:
-        crew.obtain(plan.finetune, stages.finetune, plan, data, depths[1:])
+        crew.obtain(plan.finetune, stages.finetune, plan, data, depths[1:], unrolled)
     if plan.scratch:
-        crew.obtain(plan.scratch, stages.finetune, plan, data, [])
+        crew.obtain(plan.scratch, stages.finetune, plan, data, None, None)
     if plan.probe:
-        crew.obtain(plan.probe, stages.probe, plan, depths)
+        # Unrolling changes every layer; only the deepest features are kept of what it makes of them.
+        crew.obtain(plan.probe, stages.probe, plan, [*depths[:-1], unrolled] if unrolled else depths)
 
     results = gather(plan, crew.outcomes)
     write_run(out, plan, source, crew.entries, results)
@@ -68,7 +68,7 @@ class Crew:
         """The finished stages by name."""
         return {outcome.planned.name: outcome.entry for outcome in self.outcomes}
 
-    def obtain(self, planned: Planned, work: Callable[[Job, *Given], stages.Done], *given: *Given) -> Entry:
+    def obtain(self, planned: Planned, work: Callable[[Job, *Given], Done], *given: *Given) -> Entry:
         """The finished stage: from the store if it is there, else worked out and committed."""
         with self._store.lock(planned.name, planned.key) as folder:
             if self._fresh:
@@ -82,9 +82,7 @@ class Crew:
         self.outcomes.append(Outcome(planned, entry, reused))
         return entry
 
-    def _carry_out(self, planned: Planned, folder: Path, work: Callable[[Job], stages.Done]) -> Entry:
-        from stackae.training import Job
-
+    def _carry_out(self, planned: Planned, folder: Path, work: Callable[[Job], Done]) -> Entry:
         plan, started = self._plan, time.monotonic()
         parents = [planned.parent] if planned.parent else []
         with (
@@ -111,14 +109,8 @@ def write_run(out: Path, plan: Plan, source: Source, entries: dict[str, Entry], 
     """Writes the run's folder: the resolved config, the model, and last the results."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.yaml").write_text(dump_config(plan.config))
-    layers = [(entries[layer.stage.name], layer) for layer in plan.layers]
-    save(
-        out / "model",
-        plan.layers,
-        Encoder([stages.load_unit(entry, layer).encoder for entry, layer in layers]),
-        Decoder([stages.load_decoder(entry, layer) for entry, layer in layers]),
-        stages.load_classifier(entries["finetune"], plan) if plan.finetune else None,
-        scale=source.scale,
-        classes=plan.classes,
-    )
+    layers = [entries[layer.stage.name] for layer in plan.layers]
+    encoder, decoder = stacked(plan, load_units(plan, layers, entries.get("unroll")))
+    classifier = load_classifier(plan, entries["finetune"]) if plan.finetune else None
+    save(out / "model", plan.layers, encoder, decoder, classifier, scale=source.scale, classes=plan.classes)
     results.write(out / "results.json")

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import torch
+from torch import nn
 
 from stackae.config import Config, LayerConfig, PretrainConfig
 from stackae.data.sources import Source
 from stackae.data.splits import Split, make_split
 from stackae.errors import ConfigError
 from stackae.hardware import Hardware, resolve
-from stackae.shallow.activations import ACTIVATIONS
+from stackae.kinds import (
+    AnyUnit,
+    Shape,
+    activation_of,
+    build_objective,
+    build_unit,
+    code_shape,
+    output_activation,
+)
 from stackae.shallow.losses import LOSSES
 from stackae.store import chained_key
 
-DRAWN = {"unit", "width", "activation", "tied"}
+DRAWN = {
+    "unit",
+    "width",
+    "activation",
+    "k",
+    "tied",
+    "connectivity",
+    "kernel",
+    "stride",
+    "padding",
+    "pool",
+}
 """What of a layer's config decides its initial weights."""
 
 
@@ -34,23 +55,35 @@ class Planned:
 class PlannedLayer:
     """A layer's pretraining stage, with what is settled of its config.
 
-    `shape` is that of one input, `loss` the name of a loss, never `auto`.
+    `shape` is that of one input, `code` that of one code, `loss` the name of a loss, never `auto`.
+    `below` is the config of the layer below, None where the input is the data.
     """
 
     stage: Planned
     config: LayerConfig
     fit: PretrainConfig
-    shape: tuple[int, ...]
+    shape: Shape
+    code: Shape
     loss: str
+    below: LayerConfig | None
 
-    @property
-    def code_shape(self) -> tuple[int, ...]:
-        return (self.config.width,)
+    def unit(self) -> AnyUnit:
+        """The layer's unit, freshly initialised."""
+        return build_unit(self.config, self.shape, first=self.below is None)
+
+    def objective(self) -> nn.Module:
+        """How the layer's unit is scored."""
+        return build_objective(self.config, self.shape, self.code, self.loss, batch_size=self.fit.batch_size)
+
+    def output(self) -> nn.Module:
+        """Turns what the unit's decoder returns into a reconstruction of the layer's input."""
+        return output_activation(self.loss, self.below)
 
     @property
     def parameters(self) -> int:
         """Parameters of the layer's encoder."""
-        return (math.prod(self.shape) + 1) * self.config.width
+        with torch.device("meta"):
+            return sum(parameter.numel() for parameter in self.unit().encoder.parameters())
 
 
 @dataclass(frozen=True)
@@ -63,6 +96,7 @@ class Plan:
     classes: tuple[str, ...]
     data: Planned
     layers: tuple[PlannedLayer, ...]
+    unroll: Planned | None
     finetune: Planned | None
     scratch: Planned | None
     probe: Planned | None
@@ -70,7 +104,7 @@ class Plan:
     @property
     def stages(self) -> list[Planned]:
         """All stages but the data, in the order in which they are carried out."""
-        last = (self.finetune, self.scratch, self.probe)
+        last = (self.unroll, self.finetune, self.scratch, self.probe)
         return [layer.stage for layer in self.layers] + [stage for stage in last if stage is not None]
 
 
@@ -88,6 +122,11 @@ def make_plan(config: Config, source: Source) -> Plan:
         },
     )
     layers = _layers(config, source, hardware, data)
+    unroll = None
+    if config.unroll.epochs:
+        settings = {"fit": config.unroll.model_dump(mode="json"), "precision": hardware.precision}
+        unroll = _planned("unroll", layers[-1].stage.key, settings)
+    top = unroll or layers[-1].stage
     # Labels enter where they are used: runs that differ in them alone share their pretraining.
     labels = {"labels": config.data.model_dump(mode="json")["labels"], "precision": hardware.precision}
     finetune = scratch = probe = None
@@ -98,16 +137,23 @@ def make_plan(config: Config, source: Source) -> Plan:
                 "add them, or set finetune: null to pretrain only"
             )
         settings = config.finetune.model_dump(mode="json")
-        finetune = _planned("finetune", layers[-1].stage.key, labels | settings)
+        finetune = _planned("finetune", top.key, labels | settings)
         if config.compare.scratch:
             # What only pretrained layers have is no part of the control, nor of its key.
             own = {k: v for k, v in settings.items() if k not in ("encoder_lr_scale", "freeze_encoder")}
-            # A unit that is not tied draws a decoder too, and so other weights for the layers above.
-            shape = [layer.config.model_dump(mode="json", include=DRAWN) for layer in layers]
-            scratch = _planned("scratch", data.key, labels | own | {"layers": shape})
+            drawn = [_architecture(layer.config) for layer in layers]
+            scratch = _planned("scratch", data.key, labels | own | {"layers": drawn})
     if config.compare.probe and source.classes:
-        probe = _planned("probe", layers[-1].stage.key, labels)
-    return Plan(config, hardware, split, source.classes, data, layers, finetune, scratch, probe)
+        probe = _planned("probe", top.key, labels)
+    return Plan(config, hardware, split, source.classes, data, layers, unroll, finetune, scratch, probe)
+
+
+def _architecture(layer: LayerConfig) -> dict[str, Any]:
+    """What of a layer's config decides the weights it starts from, whatever it is pretrained by.
+
+    A unit that is not tied draws a decoder too, and so other weights for the layers above.
+    """
+    return layer.model_dump(mode="json", include=DRAWN) | {"variational": layer.kind == "variational"}
 
 
 def _planned(name: str, parent: str, settings: Mapping[str, Any]) -> Planned:
@@ -125,11 +171,18 @@ def _layers(config: Config, source: Source, hardware: Hardware, data: Planned) -
         own = layer.model_dump(mode="json", exclude=set(PretrainConfig.model_fields) | {"loss"})
         settings = own | {"loss": loss, "fit": fit.model_dump(mode="json"), "precision": hardware.precision}
         stage = _planned(f"pretrain-{number + 1}", parent, settings)
-        planned.append(PlannedLayer(stage, layer, fit, shape, loss))
-        activation = ACTIVATIONS[layer.activation]
+        first = number == 0
+        try:
+            code = code_shape(layer, shape, first=first)
+        except ValueError as fault:
+            raise ConfigError(f"layers[{number}]: {fault} (input {shape})") from None
+        planned.append(
+            PlannedLayer(stage, layer, fit, shape, code, loss, None if first else config.layers[number - 1])
+        )
+        activation = activation_of(layer)
         low, high = activation.low, activation.high
         below = f"layers[{number}].activation '{layer.activation}'"
-        shape, parent = planned[-1].code_shape, stage.key
+        shape, parent = code, stage.key
     return tuple(planned)
 
 

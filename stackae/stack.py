@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
+
+from stackae.shallow.units import Trace, Unit
 
 
 class Encoder(nn.Module):
@@ -45,6 +49,39 @@ class Decoder(nn.Module):
         return code
 
 
+class Unrolled(nn.Module):
+    """A stack of units mirrored into one deep autoencoder, which is itself a unit.
+
+    `between[k]` turns the output of unit k+1's decoder into a reconstruction of unit k's code; the first
+    unit's decoder ends the network and returns what the loss takes (Hinton & Salakhutdinov 2006).
+    """
+
+    def __init__(self, units: Sequence[Unit], between: Sequence[nn.Module]) -> None:
+        super().__init__()
+        assert len(between) == len(units) - 1
+        self.units = nn.ModuleList(units)  # type: ignore[arg-type]  # units are modules
+        self.between = nn.ModuleList(between)
+        # The same units once more, with their methods' types.
+        self._units = tuple(units)
+
+    @property
+    def encoder(self) -> Encoder:
+        return Encoder([unit.encoder for unit in self._units])
+
+    @property
+    def decoder(self) -> Decoder:
+        first, *others = [unit.decoder for unit in self._units]
+        upper = [nn.Sequential(*pair) for pair in zip(others, self.between, strict=True)]
+        return Decoder([first, *upper])
+
+    def trace(self, x: Tensor, rng: torch.Generator) -> Trace:
+        *lower, last = self._units
+        code = x
+        for unit in lower:
+            code = unit.encoder(code)
+        return last.trace(code, rng)._replace(x=x)
+
+
 class Classifier(nn.Module):
     """The encoder with a softmax head: (rows, *shape) -> logits (rows, classes).
 
@@ -52,11 +89,11 @@ class Classifier(nn.Module):
     """
 
     def __init__(
-        self, encoder: Encoder, width: int, classes: int, *, dropout: float, input_dropout: float
+        self, encoder: Encoder, code: tuple[int, ...], classes: int, *, dropout: float, input_dropout: float
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.head = nn.Linear(width, classes)
+        self.head = nn.Linear(math.prod(code), classes)
         # Zero logits: every class equally likely, whatever the scale of the codes.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -67,5 +104,5 @@ class Classifier(nn.Module):
         x = self.input_dropout(x)
         for layer in self.encoder.layers:
             x = self.dropout(layer(x))
-        logits: Tensor = self.head(x)
+        logits: Tensor = self.head(x.flatten(1))
         return logits

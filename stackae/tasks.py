@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from stackae.config import FinetuneConfig, FitConfig
 from stackae.data.batches import Batch
 from stackae.seeds import derive
-from stackae.shallow.objectives import Objective, Unit
 from stackae.stack import Classifier
 
 
@@ -64,16 +63,17 @@ class Task(pl.LightningModule):
 
 
 class PretrainTask(Task):
-    """Trains one unit under its objective."""
+    """Trains one unit, shallow or unrolled, under its objective; both are modules."""
 
     def __init__(
-        self, unit: nn.Module, objective: Objective, fit: FitConfig, *, seed: int, steps: int
+        self, unit: nn.Module, objective: nn.Module, fit: FitConfig, *, seed: int, steps: int
     ) -> None:
         super().__init__(seed)
         self.unit = unit
         self._objective = objective
         self._fit = fit
         self._steps = steps
+        self._batches = steps / fit.epochs
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         terms = self._terms(batch)
@@ -86,13 +86,15 @@ class PretrainTask(Task):
         self.add(len(batch.x), self._terms(batch))
 
     def validated(self, means: dict[str, float]) -> None:
-        self.score = (-means["reconstruction"],)
+        # A variational unit's bound is its reconstruction and its divergence together.
+        self.score = (-(means["reconstruction"] + means.get("gaussian_kl", 0.0)),)
 
     def _terms(self, batch: Batch) -> dict[str, Tensor]:
         rng = torch.Generator(self.device)
         rng.manual_seed(derive(self.seed, "noise", batch.epoch, batch.number))
-        unit: Unit = self.unit  # type: ignore[assignment]  # a module that has the unit's methods
-        return self._objective(unit, batch.x, rng)
+        epoch = batch.epoch + batch.number / self._batches
+        terms: dict[str, Tensor] = self._objective(self.unit, batch.x, rng, epoch)
+        return terms
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         return optimizer(self._fit, [(self.unit, self._fit.lr)], self._steps)

@@ -23,24 +23,12 @@ from pytorch_lightning.profilers import PassThroughProfiler
 from stackae.config import FitConfig
 from stackae.data.batches import Batches
 from stackae.errors import TrainingError
-from stackae.hardware import Hardware
-from stackae.progress import Progress, StageProgress
+from stackae.job import Job
+from stackae.progress import StageProgress
 from stackae.tasks import Task
 
 CHECKPOINT = "checkpoint.ckpt"
 AUTOSAVE_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class Job:
-    """Where a stage works and whom it tells: its folder, its name, a Lightning logger or False."""
-
-    stage: str
-    folder: Path
-    seed: int
-    hardware: Hardware
-    logger: Any
-    progress: Progress
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,8 @@ from stackae.config_file import dump_config, load_config
 
 CONFIGS = sorted((REPOSITORY / "configs").glob("*.yaml"))
 NEED_FILES = {"mnist", "fashion_mnist"}
-SMALL = [
-    "layers.*.width=12",
-    "layers.*.epochs=1",
-    "data.labels=100",
-    "data.split.train=300",
-    "data.split.val=100",
-    "data.split.test=100",
-    "tracking.wandb=disabled",
-]
+SMALL = ["layers.*.width=32", "layers.*.epochs=1", "tracking.wandb=disabled"]
+FEW_ROWS = ["data.split.train=300", "data.split.val=100", "data.split.test=100"]
 
 pytestmark = pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
 
@@ -45,7 +38,8 @@ def test_loads_under_its_own_name_and_reads_back_as_it_was(path: Path, tmp_path:
 def test_can_be_planned(path: Path, request: pytest.FixtureRequest, tmp_path: Path, cli: Cli) -> None:
     config = with_data(path, request)
 
-    done = cli(["plan", path], tmp_path)
+    # Sources that are files are named from the repository's root.
+    done = cli(["plan", path, "--store", tmp_path / "store"], REPOSITORY)
 
     assert done.returncode == 0, done.stderr
     stages = [line.split()[0] for line in done.stdout.splitlines()[2:]]
@@ -55,11 +49,17 @@ def test_can_be_planned(path: Path, request: pytest.FixtureRequest, tmp_path: Pa
 
 def test_can_be_carried_out(path: Path, request: pytest.FixtureRequest, tmp_path: Path, cli: Cli) -> None:
     config = with_data(path, request)
-    small = [*SMALL, "finetune.epochs=1"] if config.finetune else SMALL
+    small = list(SMALL)
+    if not config.data.source.endswith(".npz"):
+        small += [*FEW_ROWS, "data.labels=100"]
+    if config.finetune:
+        small.append("finetune.epochs=1")
+    if config.unroll.epochs:
+        small.append("unroll.epochs=1")
 
-    done = cli(["run", path, *small], tmp_path)
+    done = cli(["run", path, *small, "--out", tmp_path / "run", "--store", tmp_path / "store"], REPOSITORY)
 
     assert done.returncode == 0, done.stderr
-    results = json.loads((tmp_path / "runs" / path.stem / "results.json").read_text())
-    assert (results["data"]["train"], results["data"]["labelled"]) == (300, 100)
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert (results["classifier"] is None) == (config.finetune is None)
+    assert ("unroll" in [stage["stage"] for stage in results["stages"]]) == (config.unroll.epochs > 0)

@@ -17,12 +17,11 @@ from stackae.config import Config
 from stackae.data.features import CHUNK
 from stackae.data.sources import read_source
 from stackae.errors import ArtifactError, DataError
-from stackae.kinds import build
 from stackae.model import Model, load, save
 from stackae.plan import make_plan
-from stackae.shallow.losses import LOSSES
 from stackae.shallow.units import DenseUnit
-from stackae.stack import Classifier, Decoder, Encoder
+from stackae.stack import Classifier, Encoder
+from stackae.stages.weights import stacked
 
 CLASSES = ("ant", "bee", "cat")
 ACTIVATED: list[Callable[[np.ndarray], np.ndarray]] = [expit, np.tanh, expit]
@@ -47,11 +46,11 @@ class Saved:
         self.x = x
         torch.manual_seed(0)
         plan = make_plan(config, read_source(config.data))
-        self.units = [build(layer.config, layer.shape, layer.loss)[0] for layer in plan.layers]
-        tuned = [build(layer.config, layer.shape, layer.loss)[0] for layer in plan.layers]
+        self.units = [layer.unit() for layer in plan.layers]
+        tuned = [layer.unit() for layer in plan.layers]
         self.losses = [layer.loss for layer in plan.layers]
         self.classifier = Classifier(
-            Encoder([u.encoder for u in tuned]), 6, 3, dropout=0.5, input_dropout=0.5
+            Encoder([u.encoder for u in tuned]), (6,), 3, dropout=0.5, input_dropout=0.5
         )
         with torch.no_grad():
             for module in [*self.units, self.classifier]:
@@ -62,15 +61,12 @@ class Saved:
             self.classifier.head.weight *= 10
             logits = self.classifier.eval()(torch.from_numpy(x / np.float32(255)))
             self.classifier.head.bias -= logits.mean(0)
-        outputs = [
-            nn.Sequential(u.decoder, LOSSES[n].activation())
-            for u, n in zip(self.units, self.losses, strict=True)
-        ]
+        encoder, decoder = stacked(plan, self.units)
         save(
             self.run / "model",
             plan.layers,
-            Encoder([unit.encoder for unit in self.units]),
-            Decoder(outputs),
+            encoder,
+            decoder,
             self.classifier if classifier else None,
             scale=255.0,
             classes=CLASSES,
@@ -87,7 +83,8 @@ class Saved:
         x = self.codes()[-1]
         for unit, loss in reversed(list(zip(self.units, self.losses, strict=True))):
             x = x @ _decoding(unit) + _array(unit.decoder[0].bias)
-            x = expit(x) if loss == "bernoulli" else x
+            # The squared error's targets are codes of a tanh.
+            x = expit(x) if loss == "bernoulli" else np.clip(x, -1, 1)
         return 255 * x.reshape(60, 2, 3)
 
     def probabilities(self) -> np.ndarray:
@@ -140,6 +137,8 @@ def test_nothing_is_dropped_or_drawn_in_prediction(saved: Saved) -> None:
         shape=(2, 3),
         scale=255.0,
         classes=CLASSES,
+        code=(6,),
+        generative=False,
     )
     np.testing.assert_allclose(used.predict_proba(saved.x), saved.probabilities(), atol=1e-5)
 
@@ -189,6 +188,19 @@ def test_saving_without_a_classifier_leaves_none_of_an_earlier_run(tmp_path: Pat
     assert load(run).classifier is not None
     Saved(tmp_path, classifier=False)
     assert load(run).classifier is None
+
+
+def test_codes_are_decoded_as_in_a_reconstruction_and_interpolated_in_a_line(tmp_path: Path) -> None:
+    saved = Saved(tmp_path)
+    model, codes = load(saved.run), saved.codes()[-1]
+    np.testing.assert_allclose(model.decode(codes), saved.reconstruction(), atol=2e-3)
+    between = codes[0] + np.array([[0.0], [0.25], [0.5], [0.75], [1.0]]) * (codes[1] - codes[0])
+    np.testing.assert_allclose(model.interpolate(saved.x[:2], 5), model.decode(between), atol=2e-3)
+
+
+def test_only_a_variational_code_is_sampled(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="the last layer of this run is not variational"):
+        load(Saved(tmp_path).run).sample(3)
 
 
 # ---- what cannot be loaded

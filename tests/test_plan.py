@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from stackae.config import Config, FinetuneConfig, FitConfig, LayerConfig
+from stackae.config import ActivationName, Config, FinetuneConfig, FitConfig, LayerConfig, UnrollConfig
 from stackae.data.sources import read_source
 from stackae.errors import ConfigError
 from stackae.plan import Plan, make_plan
+from stackae.shallow.corruptions import Gaussian, Masking, Mix, SaltPepper, Swap
+from stackae.shallow.gaussian import GaussianUnit
+from stackae.shallow.losses import LOSSES
+from stackae.shallow.objectives import Emphasis
+from stackae.shallow.units import TiedLinear
 
 PRETRAIN = ["pretrain-1", "pretrain-2", "pretrain-3"]
 ALL = [*PRETRAIN, "finetune", "scratch", "probe"]
@@ -76,7 +83,7 @@ def moved(before: dict[str, str], after: dict[str, str]) -> set[str]:
 
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
-    [
+    CHANGES := [
         ("layers.2.width", 7, {"pretrain-3", "finetune", "scratch", "probe"}),
         ("layers.1.width", 7, set(ALL) - {"pretrain-1"}),
         ("layers.0.width", 7, set(ALL)),
@@ -84,6 +91,18 @@ def moved(before: dict[str, str], after: dict[str, str]) -> set[str]:
         ("layers.1.tied", True, set(ALL) - {"pretrain-1"}),
         ("layers.0.loss", "squared_error", set(ALL) - {"scratch"}),
         ("layers.0.kind", "plain", set(ALL) - {"scratch"}),
+        ("layers.1.kind", "variational", set(ALL) - {"pretrain-1"}),
+        ("layers.1.unit", "conv", set(ALL) - {"pretrain-1"}),
+        ("layers.1.kernel", 5, set(ALL) - {"pretrain-1"}),
+        ("layers.1.stride", 2, set(ALL) - {"pretrain-1"}),
+        ("layers.1.padding", 2, set(ALL) - {"pretrain-1"}),
+        ("layers.1.pool", 2, set(ALL) - {"pretrain-1"}),
+        ("layers.1.k", 2, set(ALL) - {"pretrain-1"}),
+        ("layers.1.connectivity", 0.5, set(ALL) - {"pretrain-1"}),
+        ("layers.1.penalties", [{"type": "kl"}], set(ALL) - {"pretrain-1", "scratch"}),
+        ("layers.2.emphasis", {}, {"pretrain-3", "finetune", "probe"}),
+        ("layers.2.gibbs_steps", 2, {"pretrain-3", "finetune", "probe"}),
+        ("layers.2.persistent", True, {"pretrain-3", "finetune", "probe"}),
         ("layers.2.corruption", {"type": "gaussian"}, {"pretrain-3", "finetune", "probe"}),
         ("layers.1.corruption", {"type": "masking", "rate": 0.5}, set(ALL) - {"pretrain-1", "scratch"}),
         ("layers.1.lr", 0.1, set(ALL) - {"pretrain-1", "scratch"}),
@@ -127,8 +146,9 @@ PRETRAINED_ONLY = {"encoder_lr_scale": 0.1, "freeze_encoder": True}
 def test_every_setting_of_a_fit_is_tried() -> None:
     assert set(FIT) == set(FitConfig.model_fields)
     assert set(FIT | FINETUNE | PRETRAINED_ONLY) == set(FinetuneConfig.model_fields)
-    others = {"kind", "unit", "width", "activation", "tied", "corruption", "loss"}
+    others = {path.split(".")[2] for path, _, _ in CHANGES if path.startswith("layers.")}
     assert set(FIT) | others == set(LayerConfig.model_fields)
+    assert set(FIT) == set(UnrollConfig.model_fields)
 
 
 @pytest.mark.parametrize("name", FIT)
@@ -146,6 +166,23 @@ def test_fine_tuning_settings_keep_pretraining_and_probe(name: str, data: Path) 
     value = (FIT | FINETUNE | PRETRAINED_ONLY)[name]
     expected = {"finetune"} if name in PRETRAINED_ONLY else {"finetune", "scratch"}
     assert moved(keys(config), keys(changed(config, f"finetune.{name}", value))) == expected
+
+
+def test_unrolling_moves_the_keys_of_what_starts_from_it_and_no_others(data: Path) -> None:
+    config = described(data)
+    before, unrolled = keys(config), keys(changed(config, "unroll.epochs", 5))
+    key = unrolled.pop("unroll")
+    assert key not in before.values()
+    assert moved(before, unrolled) == {"finetune", "probe"}
+    # Of a stage that is not there, no setting counts.
+    assert keys(changed(config, "unroll.lr", 0.5)) == before
+
+
+@pytest.mark.parametrize("name", FIT)
+def test_every_setting_of_unrolling_is_part_of_its_key(name: str, data: Path) -> None:
+    config = changed(described(data), "unroll.epochs", 5)
+    after = keys(changed(config, f"unroll.{name}", FIT[name]))
+    assert moved(keys(config), after) == {"unroll", "finetune", "probe"}
 
 
 def test_content_decides_and_neither_path_nor_time(data: Path, tmp_path: Path) -> None:
@@ -216,6 +253,16 @@ def test_stages_come_in_the_order_in_which_they_are_carried_out(data: Path) -> N
     assert [stage.name for stage in planned(pretrain_only).stages] == [*PRETRAIN, "probe"]
 
 
+def test_unrolling_comes_after_pretraining_and_the_others_start_from_it(data: Path) -> None:
+    plan = planned(changed(described(data), "unroll.epochs", 1))
+    assert [stage.name for stage in plan.stages] == [*PRETRAIN, "unroll", "finetune", "scratch", "probe"]
+    assert plan.unroll is not None
+    assert plan.unroll.parent == plan.layers[-1].stage.key
+    parents = {stage.name: stage.parent for stage in plan.stages}
+    assert parents["finetune"] == parents["probe"] == plan.unroll.key
+    assert parents["scratch"] == plan.data.key
+
+
 def test_leaving_a_control_out_moves_no_other_key(data: Path) -> None:
     config = described(data)
     before, after = keys(config), keys(config | {"compare": {"scratch": False, "probe": False}})
@@ -225,8 +272,17 @@ def test_leaving_a_control_out_moves_no_other_key(data: Path) -> None:
 def test_each_layer_takes_the_shape_of_the_code_below(data: Path) -> None:
     layers = planned(described(data)).layers
     assert [layer.shape for layer in layers] == [(2, 4), (6,), (5,)]
-    assert [layer.code_shape for layer in layers] == [(6,), (5,), (4,)]
+    assert [layer.code for layer in layers] == [(6,), (5,), (4,)]
     assert [layer.parameters for layer in layers] == [9 * 6, 7 * 5, 6 * 4]
+
+
+def test_a_conv_layer_takes_images_and_the_codes_of_conv_layers(data: Path) -> None:
+    config = described(data)
+    conv = {"unit": "conv", "width": 3, "pool": 2}
+    layers = planned(config | {"layers": [conv, conv | {"pool": None}, {"width": 4}]}).layers
+    assert [layer.shape for layer in layers] == [(2, 4), (3, 1, 2), (3, 1, 2)]
+    assert [layer.code for layer in layers] == [(3, 1, 2), (3, 1, 2), (4,)]
+    assert [layer.parameters for layer in layers] == [10 * 3, 28 * 3, 7 * 4]
 
 
 def test_a_layers_own_settings_go_before_the_common_ones(data: Path) -> None:
@@ -313,3 +369,105 @@ def test_an_explicit_loss_that_fits_is_taken(data: Path) -> None:
     config = changed(described(data), "layers.0.loss", "squared_error")
     plan = planned(changed(config, "layers.2.loss", "bernoulli"))
     assert [layer.loss for layer in plan.layers] == ["squared_error", "bernoulli", "bernoulli"]
+
+
+# ---- what a layer is made of
+
+
+def test_a_layer_has_the_configured_corruption_and_loss(data: Path) -> None:
+    def objective(**words: Any) -> Any:
+        return planned(described(data) | {"layers": [{"width": 4} | words]}).layers[0].objective()
+
+    made = objective()
+    assert (made.loss, made.corruption, made.emphasis) == (LOSSES["bernoulli"], Masking(0.25), None)
+    assert not made.penalties
+    assert objective(loss="squared_error").loss == LOSSES["squared_error"]
+    assert objective(kind="plain").corruption is None
+    assert objective(corruption={"type": "masking", "rate": 0.6}).corruption == Masking(0.6)
+    gaussian = {"type": "gaussian", "sigma": 0.7, "clip": True}
+    assert objective(corruption=gaussian).corruption == Gaussian(0.7, clip=True)
+    parts = [
+        {"probability": 0.75, "corruption": {"type": "swap", "rate": 0.1}},
+        {"probability": 0.25, "corruption": {"type": "salt_pepper", "rate": 0.2}},
+    ]
+    mix = objective(corruption={"type": "mix", "parts": parts})
+    assert mix.corruption == Mix(((0.75, Swap(0.1)), (0.25, SaltPepper(0.2))))
+    assert objective(emphasis={"alpha": 2.0, "beta": 0.1}).emphasis == Emphasis(2.0, 0.1)
+
+
+def test_a_layer_has_the_configured_penalties(data: Path) -> None:
+    def penalties(**words: Any) -> Any:
+        return planned(described(data) | {"layers": [{"width": 4} | words]}).layers[0].objective().penalties
+
+    kl = {"type": "kl", "rho": 0.1, "beta": 3.0, "average": "running"}
+    both = penalties(kind="sparse", penalties=[kl, {"type": "l1", "alpha": 0.5}])
+    assert list(both) == ["kl", "l1"]
+    assert (both["kl"].rho, both["kl"].beta, both["l1"].alpha) == (0.1, 3.0, 0.5)
+    torch.testing.assert_close(both["kl"].running_mean, torch.full((4,), 0.1))
+    assert penalties(kind="sparse")["kl"].running_mean is None
+    contractive = penalties(kind="contractive", penalties=[{"type": "contractive", "lambda": 0.7}])
+    assert contractive["contractive"].weight == 0.7
+    divergence = penalties(
+        kind="variational", penalties=[{"type": "gaussian_kl", "beta": 2.0, "warmup": 3.0}]
+    )
+    assert (divergence["gaussian_kl"].beta, divergence["gaussian_kl"].warmup) == (2.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss", "visible", "hidden"),
+    [("sigmoid", "auto", "binary", "binary"), ("linear", "squared_error", "gaussian", "gaussian")],
+)
+def test_a_boltzmann_machine_has_the_configured_units_and_chains(
+    activation: str, loss: str, visible: str, hidden: str, data: Path
+) -> None:
+    layer = {"width": 4, "kind": "rbm", "activation": activation, "loss": loss, "gibbs_steps": 3}
+    (made,) = planned(described(data) | {"layers": [layer | {"persistent": True, "batch_size": 7}]}).layers
+    objective: Any = made.objective()
+    assert (objective.visible, objective.hidden, objective.steps) == (visible, hidden, 3)
+    assert objective.chains.shape == (7, 2, 4)
+    assert isinstance(made.unit().decoder[0], TiedLinear)
+
+
+def test_a_layer_has_the_configured_unit(data: Path) -> None:
+    def unit(**words: Any) -> Any:
+        return planned(described(data) | {"layers": [{"width": 20} | words]}).layers[0].unit()
+
+    dense = unit(activation="tanh", tied=True)
+    assert isinstance(dense.encoder[-1], nn.Tanh)
+    assert dense.encoder(torch.zeros(1, 2, 4)).shape == (1, 20)
+    assert dense.decoder[0].linear is dense.encoder[1]
+    assert isinstance(unit(kind="variational"), GaussianUnit)
+    assert unit(unit="conv").encoder(torch.zeros(1, 2, 4)).shape == (1, 20, 2, 4)
+    assert (unit(kind="k_sparse").activation.k, unit(kind="k_sparse", k=7).activation.k) == (2, 7)
+    assert 0 < unit(connectivity=0.5).linear.mask.mean() < 1
+
+
+NONE = math.inf
+CODES = {
+    "relu": (0, NONE),
+    "sigmoid": (0, 1),
+    "tanh": (-1, 1),
+    "gelu": (-0.17, NONE),
+    "selu": (-1.7581, NONE),
+    "leaky_relu": (-NONE, NONE),
+    "linear": (-NONE, NONE),
+    "top_k": (-NONE, NONE),
+}
+
+
+@pytest.mark.parametrize("activation", get_args(ActivationName))
+def test_the_reconstruction_of_a_code_is_kept_within_what_codes_can_be(activation: str, data: Path) -> None:
+    layers = [{"width": 4, "activation": activation}, {"width": 4, "loss": "squared_error"}]
+    below, above = planned(described(data) | {"layers": layers}).layers
+    output, wide = above.output(), torch.linspace(-60, 60, 2401)[:, None]
+    np.testing.assert_array_equal(output(wide), np.clip(wide, *map(np.float32, CODES[activation])))
+    codes = below.unit().encoder[-1](wide)
+    assert torch.equal(output(codes), codes)
+
+
+def test_what_reconstructs_the_data_or_logits_is_the_losss_own(data: Path) -> None:
+    layers = [{"width": 4, "activation": "relu", "loss": "squared_error"}, {"width": 4}]
+    assert isinstance(planned(described(data) | {"layers": layers}).layers[0].output(), nn.Identity)
+    layers = [{"width": 4, "activation": "sigmoid"}, {"width": 4}]
+    for layer in planned(described(data) | {"layers": layers}).layers:
+        assert isinstance(layer.output(), nn.Sigmoid)

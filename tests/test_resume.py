@@ -1,23 +1,28 @@
 """A fit that died anywhere and was started again ends with the very weights of one that never died."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from stackae import training
-from stackae.config import FinetuneConfig, FitConfig, MaskingConfig, PretrainConfig
+from stackae.config import FinetuneConfig, FitConfig, PretrainConfig
 from stackae.data.batches import Batch, Batches
 from stackae.hardware import Hardware
-from stackae.kinds import build_corruption
+from stackae.job import Job
 from stackae.progress import NoProgress
 from stackae.shallow.activations import ACTIVATIONS
+from stackae.shallow.corruptions import Masking
 from stackae.shallow.losses import LOSSES
 from stackae.shallow.objectives import Reconstruction
+from stackae.shallow.penalties import KLSparsity
+from stackae.shallow.rbm import ContrastiveDivergence
 from stackae.shallow.units import DenseUnit
-from stackae.stack import Classifier, Encoder
+from stackae.stack import Classifier, Encoder, Unrolled
 from stackae.tasks import FinetuneTask, PretrainTask, Task
 
 HARDWARE = Hardware("cpu", "auto", "32-true")
@@ -50,7 +55,36 @@ def _data(rows: int) -> tuple[np.ndarray, np.ndarray]:
 def _pretrain(rows: int) -> tuple[Task, Mortal]:
     torch.manual_seed(1)
     unit = DenseUnit((6,), 4, ACTIVATIONS["relu"], tied=False)
-    objective = Reconstruction(LOSSES["bernoulli"], build_corruption(MaskingConfig(rate=0.5)))
+    objective = Reconstruction(LOSSES["bernoulli"], Masking(0.5))
+    return _without_labels(unit, objective, rows)
+
+
+def _unroll(rows: int) -> tuple[Task, Mortal]:
+    """A penalty with a running mean, which the objective keeps."""
+    torch.manual_seed(1)
+    units = [DenseUnit((6,), 5, ACTIVATIONS["relu"]), DenseUnit((5,), 4, ACTIVATIONS["sigmoid"])]
+    penalty = KLSparsity(4, 0.1, 2.0, running=True)
+    objective = Reconstruction(LOSSES["bernoulli"], Masking(0.5), {"kl": penalty})
+    return _without_labels(Unrolled(units, [nn.Hardtanh(0, math.inf)]), objective, rows)
+
+
+def _persistent(rows: int) -> tuple[Task, Mortal]:
+    """Gibbs chains that go on from batch to batch, which the objective keeps."""
+    torch.manual_seed(1)
+    unit = DenseUnit((6,), 4, ACTIVATIONS["sigmoid"], tied=True)
+    objective = ContrastiveDivergence(
+        steps=2,
+        loss=LOSSES["bernoulli"],
+        visible="binary",
+        hidden="binary",
+        persistent=True,
+        batch_size=5,
+        shape=(6,),
+    )
+    return _without_labels(unit, objective, rows)
+
+
+def _without_labels(unit: nn.Module, objective: nn.Module, rows: int) -> tuple[Task, Mortal]:
     x, _ = _data(rows)
     loader = Mortal(x, batch_size=5, seed=7)
     settings = PretrainConfig(epochs=EPOCHS, schedule="cosine", warmup=1)
@@ -60,7 +94,7 @@ def _pretrain(rows: int) -> tuple[Task, Mortal]:
 def _finetune(rows: int) -> tuple[Task, Mortal]:
     torch.manual_seed(1)
     unit = DenseUnit((6,), 4, ACTIVATIONS["relu"], tied=False)
-    classifier = Classifier(Encoder([unit.encoder]), 4, 3, dropout=0.5, input_dropout=0.2)
+    classifier = Classifier(Encoder([unit.encoder]), (4,), 3, dropout=0.5, input_dropout=0.2)
     x, y = _data(rows)
     loader = Mortal(x, y, batch_size=5, seed=7)
     settings = FinetuneConfig(epochs=EPOCHS, schedule="one_cycle")
@@ -69,12 +103,19 @@ def _finetune(rows: int) -> tuple[Task, Mortal]:
 
 def _fit(task: Task, train: Batches, folder: Path, *, keep_best: bool) -> training.Fitted:
     x, y = _data(11)
-    job = training.Job("stage", folder, 0, HARDWARE, False, NoProgress())
+    job = Job("stage", folder, 0, HARDWARE, False, NoProgress())
     return training.fit(job, task, train, Batches(x, y, batch_size=4), SETTINGS, keep_best=keep_best)
 
 
-@pytest.mark.parametrize("make", [_pretrain, _finetune])
-@pytest.mark.parametrize("rows", [4, 8, 13])  # one, two and three batches an epoch
+@pytest.mark.parametrize(
+    ("make", "rows"),
+    [
+        # One, two and three batches an epoch.
+        *[(make, rows) for make in (_pretrain, _finetune) for rows in (4, 8, 13)],
+        (_unroll, 8),
+        (_persistent, 8),
+    ],
+)
 def test_a_fit_that_died_at_any_batch_ends_the_same(
     make, rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +139,11 @@ def test_a_fit_that_died_at_any_batch_ends_the_same(
         strip = [{k: v for k, v in row.items() if k != "seconds"} for row in fitted.history]
         assert strip == [{k: v for k, v in row.items() if k != "seconds"} for row in again.history]
         assert again.kept_epoch == fitted.kept_epoch
+
+
+def test_what_an_objective_keeps_is_part_of_the_tasks_state() -> None:
+    assert "_objective.penalties.kl.running_mean" in _unroll(8)[0].state_dict()
+    assert "_objective.chains" in _persistent(8)[0].state_dict()
 
 
 def test_a_damaged_checkpoint_is_not_used(tmp_path: Path) -> None:

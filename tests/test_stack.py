@@ -1,4 +1,4 @@
-"""Stacks: encoders upwards, decoders downwards, dropout in training only, ties that hold."""
+"""Stacks: encoders upwards, decoders downwards, mirrored as one unit, dropout in training only."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from scipy.stats import binom
 from torch import nn
 
 from stackae.shallow.activations import ACTIVATIONS
+from stackae.shallow.gaussian import GaussianUnit
 from stackae.shallow.losses import LOSSES
 from stackae.shallow.units import DenseUnit
-from stackae.stack import Classifier, Decoder, Encoder
+from stackae.stack import Classifier, Decoder, Encoder, Unrolled
 
 # All widths alike, so that layers in the wrong order would still fit together.
 WIDTH = 6
@@ -79,6 +80,45 @@ def test_the_decoder_applies_the_units_decoders_from_the_last_to_the_first() -> 
     np.testing.assert_allclose(Decoder(outputs)(torch.from_numpy(code)).detach(), expected, rtol=1e-10)
 
 
+def make_unrolled() -> tuple[Unrolled, list[DenseUnit]]:
+    units = make_units()
+    return Unrolled(units, [nn.Sigmoid(), nn.Hardtanh(-1, 1)]), units
+
+
+def test_an_unrolled_stack_decodes_from_the_last_unit_to_the_first_and_ends_in_what_the_loss_takes() -> None:
+    deep, units = make_unrolled()
+    expected = codes_by_hand(units, rows())[-1]
+    for unit, between in zip(reversed(units), (lambda a: np.clip(a, -1, 1), expit, lambda a: a), strict=True):
+        v, c = numbers(unit.decoder[0].weight, unit.decoder[0].bias)
+        expected = between(expected @ v.T + c)
+    code = deep.encoder(torch.from_numpy(rows()))
+    np.testing.assert_allclose(deep.decoder(code).detach(), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_an_unrolled_stack_traces_its_own_input_and_the_last_units_code() -> None:
+    *lower, _ = make_units()
+    torch.manual_seed(0)
+    last = GaussianUnit((WIDTH,), 4, ACTIVATIONS["linear"]).double()
+    deep, x = Unrolled([*lower, last], [nn.Identity()] * 2), torch.from_numpy(rows())
+    trace = deep.trace(x, torch.Generator().manual_seed(1))
+    below = lower[1].encoder(lower[0].encoder(x))
+    alone = last.trace(below, torch.Generator().manual_seed(1))
+    assert trace.x is x
+    for mine, theirs in zip(trace[1:], alone[1:], strict=True):
+        assert torch.equal(mine, theirs)
+    assert not torch.equal(trace.code, trace.mean)
+    still = deep.eval().trace(x, torch.Generator())
+    assert torch.equal(still.code, trace.mean)
+    assert torch.equal(still.mean, deep.encoder(x))
+
+
+def test_an_unrolled_stack_shares_the_units_parameters_and_trains_them_all() -> None:
+    deep, units = make_unrolled()
+    assert {id(p) for p in deep.parameters()} == {id(p) for unit in units for p in unit.parameters()}
+    deep.decoder(deep.trace(torch.from_numpy(rows()), torch.Generator()).code).square().sum().backward()
+    assert all(p.grad is not None and p.grad.any() for unit in units for p in unit.parameters())
+
+
 def test_stacked_tied_weights_stay_tied_through_a_copy() -> None:
     units = make_units(tied=True)
     stack = nn.ModuleList([Encoder([u.encoder for u in units]), Decoder([u.decoder for u in units])])
@@ -96,7 +136,7 @@ def make_classifier(
 ) -> tuple[Classifier, list[DenseUnit]]:
     units = make_units()
     encoder = Encoder([unit.encoder for unit in units])
-    made = Classifier(encoder, WIDTH, 3, dropout=dropout, input_dropout=input_dropout)
+    made = Classifier(encoder, (WIDTH,), 3, dropout=dropout, input_dropout=input_dropout)
     return made.double(), units
 
 

@@ -1,38 +1,24 @@
-"""Tasks against optimiser steps and schedules by hand, and stages against their finished files."""
+"""Tasks against optimiser steps and schedules by hand, and against what they were given."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
-from scipy.special import expit
-from scipy.stats import binom
-from torch import nn
+from torch import Tensor, nn
 
-from stackae import stages
-from stackae.config import Config, FinetuneConfig, FitConfig, LayerConfig, PretrainConfig
+from stackae.config import FinetuneConfig, FitConfig, PretrainConfig
 from stackae.data.batches import Batch
-from stackae.data.sources import read_source
-from stackae.kinds import build
-from stackae.pipeline import run
-from stackae.plan import Plan, make_plan
-from stackae.progress import NoProgress
 from stackae.shallow.activations import ACTIVATIONS
-from stackae.shallow.corruptions import Gaussian, Masking
+from stackae.shallow.corruptions import Masking
 from stackae.shallow.losses import LOSSES
 from stackae.shallow.objectives import Reconstruction
 from stackae.shallow.units import DenseUnit
 from stackae.stack import Classifier, Encoder
-from stackae.store import Entry, Store
 from stackae.tasks import FinetuneTask, PretrainTask, optimizer
-from stackae.tracking.tracker import NullTracker
 
 # ---- schedules
 
@@ -233,13 +219,38 @@ def test_pretraining_scores_a_clean_reconstruction_and_less_is_better() -> None:
     task = pretrain_task().eval()
     with torch.no_grad():
         task.validation_step(Batch(X, None, 0, 0), 0)
-        output = task.unit.decode(task.unit.encode(X))
+        output = task.unit.decoder(task.unit.encoder(X))
     means = task.take()
     assert means["reconstruction"] == pytest.approx(((output - X) ** 2).sum(1).mean().item(), rel=1e-5)
     task.validated(means)
     better = list(task.score)
     task.validated({"reconstruction": means["reconstruction"] + 1})
     assert list(task.score) < better
+
+
+def test_a_bound_is_scored_as_a_whole() -> None:
+    task = pretrain_task()
+    task.validated({"reconstruction": 3.0, "gaussian_kl": 2.0})
+    bound = list(task.score)
+    task.validated({"reconstruction": 2.0, "gaussian_kl": 4.0})
+    assert list(task.score) < bound
+
+
+def test_the_objective_is_told_the_finished_epochs_with_their_fraction_and_its_terms_are_added() -> None:
+    told: list[float] = []
+
+    class Told(nn.Module):
+        def forward(
+            self, unit: nn.Module, x: Tensor, rng: torch.Generator, epoch: float
+        ) -> dict[str, Tensor]:
+            told.append(epoch)
+            return {"one": torch.tensor(2.0), "other": torch.tensor(0.5)}
+
+    task = PretrainTask(nn.Linear(1, 1), Told(), PretrainConfig(epochs=5), seed=0, steps=20)
+    for epoch, number in ((0, 0), (2, 1), (4, 3)):
+        assert task.training_step(Batch(X, None, epoch, number), number).item() == 2.5
+    assert told == [0.0, 2.25, 4.75]
+    assert task.take() == {"loss": 2.5, "one": 2.0, "other": 0.5}
 
 
 def test_means_are_taken_over_rows_and_begin_anew() -> None:
@@ -254,7 +265,7 @@ def test_means_are_taken_over_rows_and_begin_anew() -> None:
 def finetune_task(*, dropout: float = 0.0, seed: int = 3, **words: Any) -> FinetuneTask:
     torch.manual_seed(0)
     unit = DenseUnit((6,), 4, ACTIVATIONS["sigmoid"], tied=False)
-    classifier = Classifier(Encoder([unit.encoder]), 4, 3, dropout=dropout, input_dropout=dropout)
+    classifier = Classifier(Encoder([unit.encoder]), (4,), 3, dropout=dropout, input_dropout=dropout)
     nn.init.normal_(classifier.head.weight)
     settings = FinetuneConfig.model_validate({"lr": 0.5, "schedule": "constant"} | words)
     return FinetuneTask(classifier, settings, encoder_lr=0.5 * settings.encoder_lr_scale, seed=seed, steps=10)
@@ -312,275 +323,3 @@ def test_the_encoder_learns_at_its_own_rate() -> None:
         assert parameter.grad is not None
         assert parameter.grad.any()
         torch.testing.assert_close(parameter.detach(), before[name] - rate * parameter.grad)
-
-
-# ---- kinds
-
-
-def test_a_kind_has_the_configured_corruption_and_loss() -> None:
-    def objective(**words: Any) -> Any:
-        return build(LayerConfig.model_validate({"width": 4} | words), (6,), "bernoulli")[1]
-
-    bernoulli = LOSSES["bernoulli"]
-    assert objective() == Reconstruction(bernoulli, Masking(0.25))
-    assert objective(corruption={"type": "masking", "rate": 0.6}) == Reconstruction(bernoulli, Masking(0.6))
-    gaussian = {"type": "gaussian", "sigma": 0.7, "clip": True}
-    assert objective(corruption=gaussian) == Reconstruction(bernoulli, Gaussian(0.7, clip=True))
-    assert objective(kind="plain") == Reconstruction(bernoulli, None)
-
-
-def test_a_kind_has_the_configured_unit() -> None:
-    layer = LayerConfig(width=4, activation="tanh", tied=True)
-    unit, _ = build(layer, (2, 3), "squared_error")
-    assert isinstance(unit.encoder[-1], nn.Tanh)
-    assert unit.encode(torch.zeros(1, 2, 3)).shape == (1, 4)
-    assert unit.decoder[0].linear is unit.encoder[1]
-
-
-# ---- stages: what was trained, and what lies in the store afterwards
-
-WIDTH = 6  # of data and layers alike, so that layers in the wrong order would fit together
-
-
-def described(folder: Path, **changes: Any) -> Config:
-    path = folder / "data.npz"
-    if not path.exists():
-        rng = np.random.default_rng(0)
-        y = np.arange(90) % 3
-        x = 0.7 * rng.random((90, WIDTH)) + 0.3 * (np.arange(WIDTH) % 3 == y[:, None])
-        np.savez(path, x=x.astype(np.float32), y=y)
-    return Config.model_validate(
-        {
-            "data": {"source": str(path), "labels": 30},
-            "layers": [
-                {"width": WIDTH, "activation": "sigmoid", "corruption": {"type": "masking", "rate": 0.6}},
-                {"width": WIDTH, "activation": "relu", "corruption": {"type": "masking", "rate": 0.1}},
-            ],
-            "pretrain": {"epochs": 3, "batch_size": 25, "lr": 0.05},
-            "finetune": {"epochs": 3, "batch_size": 25, "lr": 0.05},
-            "compare": {"probe": False},
-            "trainer": {"accelerator": "cpu", "precision": "32-true"},
-        }
-        | changes
-    )
-
-
-class Finished:
-    """The finished stages of a run."""
-
-    def __init__(self, config: Config, folder: Path) -> None:
-        def fail(line: str) -> None:
-            raise AssertionError(line)
-
-        store = Store(folder / "store", fail)
-        run(config, store, NullTracker(), NoProgress(), out=folder / "run")
-        self.plan: Plan = make_plan(config, read_source(config.data))
-        self.entries: dict[str, Entry] = {}
-        for planned in [self.plan.data, *self.plan.stages]:
-            entry = store.open(planned.name, planned.key)
-            assert entry is not None
-            self.entries[planned.name] = entry
-
-    def array(self, stage: str, name: str) -> np.ndarray:
-        return np.load(self.entries[stage].file(f"{name}.npy"))
-
-    def weights(self, stage: str) -> dict[str, np.ndarray]:
-        return load_file(self.entries[stage].file(stages.WEIGHTS))
-
-
-@contextmanager
-def first_inputs() -> Iterator[list[np.ndarray]]:
-    """The inputs of every linear layer that reads the input of a network in training."""
-    seen: list[np.ndarray] = []
-
-    def keep(module: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
-        if isinstance(module, nn.Flatten) and torch.is_grad_enabled():
-            seen.append(given[0].detach().numpy().copy())
-
-    hook = nn.modules.module.register_module_forward_pre_hook(keep)
-    try:
-        yield seen
-    finally:
-        hook.remove()
-
-
-ACTIVATED: list[Callable[[np.ndarray], np.ndarray]] = [expit, lambda a: np.maximum(a, 0)]
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    folder = tmp_path_factory.mktemp("stages")
-    return Finished(described(folder), folder)
-
-
-def layer_arrays(weights: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
-    """W, b, V, c in double precision."""
-    names = ("encoder.1.weight", "encoder.1.bias", "decoder.0.weight", "decoder.0.bias")
-    return tuple(weights[name].astype(np.float64) for name in names)
-
-
-@pytest.mark.parametrize("split", ["train", "val", "test"])
-def test_features_are_clean_codes_with_activation_and_bias(finished: Finished, split: str) -> None:
-    x = finished.array("data", f"features-{split}").astype(np.float64)
-    for number, function in enumerate(ACTIVATED, 1):
-        w, b, _, _ = layer_arrays(finished.weights(f"pretrain-{number}"))
-        assert b.any()
-        x = function(x @ w.T + b)
-        np.testing.assert_allclose(finished.array(f"pretrain-{number}", f"features-{split}"), x, atol=1e-5)
-
-
-def test_a_layer_is_trained_through_the_activation_that_its_features_have(finished: Finished) -> None:
-    """The last validation in training and the finished weights, by hand, agree on the clean loss."""
-    x = finished.array("data", "features-val").astype(np.float64)
-    assert [layer.loss for layer in finished.plan.layers] == ["bernoulli", "bernoulli"]
-    for number, function in enumerate(ACTIVATED, 1):
-        w, b, v, c = layer_arrays(finished.weights(f"pretrain-{number}"))
-        code = function(x @ w.T + b)
-        guess = expit(code @ v.T + c)
-        loss = -(x * np.log(guess) + (1 - x) * np.log(1 - guess)).sum(1).mean()
-        metrics = finished.entries[f"pretrain-{number}"].metrics
-        assert metrics["val_reconstruction"] == pytest.approx(loss, rel=1e-4)
-        train = finished.array("data" if number == 1 else "pretrain-1", "features-train")
-        ratio = ((guess - x) ** 2).sum() / ((x - train.mean(0, dtype=np.float64)) ** 2).sum()
-        assert metrics["reconstruction_ratio"] == pytest.approx(ratio, rel=1e-4)
-        x = code
-
-
-def test_the_whole_stack_reconstructs_the_data(finished: Finished) -> None:
-    x = finished.array("data", "features-test").astype(np.float64)
-    guess = finished.array("pretrain-2", "features-test").astype(np.float64)
-    for number in (2, 1):
-        _, _, v, c = layer_arrays(finished.weights(f"pretrain-{number}"))
-        guess = expit(guess @ v.T + c)
-    metrics = finished.entries["pretrain-2"].metrics
-    assert metrics["test_sse_per_row"] == pytest.approx(((guess - x) ** 2).sum(1).mean(), rel=1e-4)
-    assert metrics["test_mse"] == pytest.approx(((guess - x) ** 2).mean(), rel=1e-4)
-
-
-def test_logits_are_those_of_the_saved_classifier_without_dropout(finished: Finished) -> None:
-    x = finished.array("data", "features-test").astype(np.float64)
-    weights = {name: w.astype(np.float64) for name, w in finished.weights("finetune").items()}
-    for depth, function in enumerate(ACTIVATED):
-        x = function(
-            x @ weights[f"encoder.layers.{depth}.1.weight"].T + weights[f"encoder.layers.{depth}.1.bias"]
-        )
-    logits = x @ weights["head.weight"].T + weights["head.bias"]
-    np.testing.assert_allclose(finished.array("finetune", "logits-test"), logits, atol=1e-5)
-    y = finished.array("data", "labels-test")
-    accuracy = (logits.argmax(1) == y).mean()
-    assert finished.entries["finetune"].metrics["test"]["accuracy"] == pytest.approx(accuracy)
-
-
-def test_pretraining_is_fed_all_training_rows_corrupted_at_the_layers_own_rate(tmp_path: Path) -> None:
-    config = described(tmp_path, finetune=None, pretrain={"epochs": 40, "batch_size": 25})
-    with first_inputs() as seen:
-        finished = Finished(config, tmp_path)
-    half = len(seen) // 2
-    for fed, stage, rate in ((seen[:half], "data", 0.6), (seen[half:], "pretrain-1", 0.1)):
-        clean = finished.array(stage, "features-train")
-        values = np.concatenate(fed)
-        assert (clean > 0).all()
-        assert len(values) == 40 * len(clean)  # the last short batches too
-        low, high = binom.ppf([5e-9, 1 - 5e-9], values.size, rate)
-        assert low <= (values == 0).sum() <= high
-        # What is not masked is a clean value of its own column.
-        for column in range(WIDTH):
-            left = values[:, column][values[:, column] > 0]
-            assert np.isin(left, clean[:, column]).all()
-
-
-def test_fine_tuning_starts_from_the_pretrained_weights(tmp_path: Path) -> None:
-    config = described(tmp_path, finetune={"epochs": 1, "lr": 1e-30, "optimizer": "sgd"})
-    finished = Finished(config, tmp_path)
-    tuned, control = finished.weights("finetune"), finished.weights("scratch")
-    for number in (1, 2):
-        for part in ("weight", "bias"):
-            pretrained = finished.weights(f"pretrain-{number}")[f"encoder.1.{part}"]
-            name = f"encoder.layers.{number - 1}.1.{part}"
-            np.testing.assert_array_equal(tuned[name], pretrained)
-            assert not np.array_equal(control[name], pretrained)
-
-
-def encoder_names(weights: dict[str, np.ndarray]) -> list[str]:
-    return [name for name in weights if name.startswith("encoder.")]
-
-
-def test_a_frozen_encoder_stays_to_the_bit_and_the_control_is_not_frozen(
-    finished: Finished, tmp_path: Path
-) -> None:
-    path = finished.plan.config.data.source
-    words = {"epochs": 3, "batch_size": 25, "lr": 0.05, "freeze_encoder": True, "weight_decay": 0.1}
-    frozen = Finished(described(Path(path).parent, finetune=words), tmp_path)
-    tuned = frozen.weights("finetune")
-    for number in (1, 2):
-        for part in ("weight", "bias"):
-            pretrained = frozen.weights(f"pretrain-{number}")[f"encoder.1.{part}"]
-            np.testing.assert_array_equal(tuned[f"encoder.layers.{number - 1}.1.{part}"], pretrained)
-    assert tuned["head.weight"].any()
-    assert tuned["head.bias"].any()
-
-    words |= {"lr": 1e-30, "weight_decay": 0.0}
-    (tmp_path / "still").mkdir()
-    still = Finished(described(Path(path).parent, finetune=words), tmp_path / "still")
-    moved, start = frozen.weights("scratch"), still.weights("scratch")
-    assert all(not np.array_equal(moved[name], start[name]) for name in encoder_names(moved))
-
-
-def test_the_encoders_rate_is_scaled_and_the_controls_is_not(finished: Finished, tmp_path: Path) -> None:
-    path = finished.plan.config.data.source
-    words = {"epochs": 3, "batch_size": 25, "lr": 0.05, "encoder_lr_scale": 1e-25}
-    scaled = Finished(described(Path(path).parent, finetune=words), tmp_path)
-    tuned = scaled.weights("finetune")
-    for number in (1, 2):
-        pretrained = scaled.weights(f"pretrain-{number}")["encoder.1.weight"]
-        np.testing.assert_array_equal(tuned[f"encoder.layers.{number - 1}.1.weight"], pretrained)
-    plain, control = finished.weights("scratch"), scaled.weights("scratch")
-    for name in plain:
-        np.testing.assert_array_equal(control[name], plain[name])
-
-
-def test_only_labelled_rows_are_fine_tuned_on(tmp_path: Path) -> None:
-    config = described(tmp_path, finetune={"epochs": 2, "input_dropout": 0.0, "dropout": 0.0})
-    plan = make_plan(config, read_source(config.data))
-    with first_inputs() as seen:
-        finished = Finished(config, tmp_path)
-    train = finished.array("data", "features-train")
-    labelled = {row.tobytes() for row in train[plan.split.labelled]}
-    assert len(labelled) == 30
-    # Both networks' first layers, two epochs each, in batches of at most 100 rows.
-    fed = [batch for batch in seen if len(batch) == 30 and {row.tobytes() for row in batch} == labelled]
-    assert len(fed) == 4
-
-
-def test_tied_weights_stay_tied_through_the_store(tmp_path: Path) -> None:
-    layers = [{"width": 4, "tied": True, "activation": "tanh"}]
-    config = described(tmp_path, layers=layers, finetune=None)
-    finished = Finished(config, tmp_path)
-    unit = stages.load_unit(finished.entries["pretrain-1"], finished.plan.layers[0])
-    weights = finished.weights("pretrain-1")
-    np.testing.assert_array_equal(weights["encoder.1.weight"], weights["decoder.0.linear.weight"])
-    np.testing.assert_array_equal(unit.encoder[1].weight.detach(), weights["encoder.1.weight"])
-    assert unit.decoder[0].linear.weight is unit.encoder[1].weight
-    assert not unit.training
-
-
-def test_a_run_is_the_same_whenever_it_is_done_and_another_with_another_seed(
-    finished: Finished, tmp_path: Path
-) -> None:
-    folder = Path(finished.plan.config.data.source).parent
-    torch.manual_seed(12345)
-    again = Finished(described(folder), tmp_path / "again")
-    other = Finished(described(folder, seed=1), tmp_path / "other")
-    for stage in ("pretrain-1", "pretrain-2", "finetune", "scratch"):
-        mine, theirs = finished.weights(stage), again.weights(stage)
-        for name in mine:
-            np.testing.assert_array_equal(mine[name], theirs[name])
-            assert not np.array_equal(mine[name], other.weights(stage)[name])
-
-
-def test_a_layer_whose_inputs_are_all_alike_is_said_to_have_learnt_nothing(tmp_path: Path) -> None:
-    np.savez(tmp_path / "flat.npz", x=np.full((60, 4), 0.5, np.float32), y=np.arange(60) % 3)
-    config = described(tmp_path, data={"source": str(tmp_path / "flat.npz")}, finetune=None)
-    metrics = Finished(config, tmp_path).entries["pretrain-1"].metrics
-    assert metrics["reconstruction_ratio"] == 1
-    assert metrics["effective_rank"] == pytest.approx(1, abs=1e-4)

@@ -18,6 +18,7 @@ from stackae.config import FitConfig, MaskingConfig, PretrainConfig
 from stackae.data.batches import Batch, Batches
 from stackae.errors import TrainingError
 from stackae.hardware import Hardware
+from stackae.job import Job
 from stackae.kinds import build_corruption
 from stackae.progress import NoProgress
 from stackae.shallow.activations import ACTIVATIONS
@@ -77,9 +78,7 @@ def fit(
     task: Task, folder: Path, settings: FitConfig, *, keep_best: bool = True, told: NoProgress | None = None
 ) -> training.Fitted:
     x = np.random.default_rng(0).random((ROWS, 4), dtype=np.float32)
-    job = training.Job(
-        "pretrain-2", folder, 0, Hardware("cpu", "auto", "32-true"), False, told or NoProgress()
-    )
+    job = Job("pretrain-2", folder, 0, Hardware("cpu", "auto", "32-true"), False, told or NoProgress())
     train = Batches(x, batch_size=BATCH, seed=1)
     return training.fit(job, task, train, Batches(x, batch_size=5), settings, keep_best=keep_best)
 
@@ -148,7 +147,7 @@ def test_fewer_rows_than_a_batch_are_trained_on(tmp_path: Path) -> None:
     task = _unit_task(settings, activation="linear")
     before = {name: tensor.clone() for name, tensor in task.state_dict().items()}
     x = np.random.default_rng(0).random((5, 4), dtype=np.float32)
-    job = training.Job("pretrain-1", tmp_path, 0, Hardware("cpu", "auto", "32-true"), False, NoProgress())
+    job = Job("pretrain-1", tmp_path, 0, Hardware("cpu", "auto", "32-true"), False, NoProgress())
     loader = Batches(x, batch_size=100, seed=1)
     training.fit(job, task, loader, Batches(x, batch_size=5), settings, keep_best=False)
     assert all(not torch.equal(before[name], tensor) for name, tensor in task.state_dict().items())
@@ -161,7 +160,7 @@ def test_an_epochs_means_weigh_every_row_alike(tmp_path: Path) -> None:
     (row,) = fit(task, tmp_path, settings, keep_best=False).history
     x = torch.from_numpy(np.random.default_rng(0).random((ROWS, 4), dtype=np.float32))
     with torch.no_grad():
-        output = task.unit.decode(task.unit.encode(x))
+        output = task.unit.decoder(task.unit.encoder(x))
     expected = ((output - x) ** 2).sum(1).mean().item()
     assert row["train_loss"] == pytest.approx(expected, rel=1e-5)
     assert row["reconstruction"] == pytest.approx(expected, rel=1e-5)

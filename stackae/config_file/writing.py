@@ -15,7 +15,7 @@ from stackae.config import Config
 
 def dump_config(config: Config) -> str:
     """Write a resolved configuration as block YAML, in the models' order; reading it gives an equal one."""
-    plain = config.model_dump(mode="json")
+    plain = config.model_dump(mode="json", by_alias=True)
     plain["layers"] = [
         {key: value for key, value in layer.items() if value is not None} for layer in plain["layers"]
     ]

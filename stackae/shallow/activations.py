@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 
@@ -47,3 +48,27 @@ ACTIVATIONS: dict[str, Activation] = {
     "leaky_relu": Activation(nn.LeakyReLU, _he(0.01), -math.inf, math.inf),
     "linear": Activation(nn.Identity, _glorot(1.0), -math.inf, math.inf),
 }
+
+
+class TopK(nn.Module):
+    """Keeps the k largest pre-activations of each row and sets the others to zero.
+
+    (rows, *shape) -> (rows, *shape), the code's dimensions all together; k is at most their product.
+    Gradients flow through what is kept alone (Makhzani & Frey 2013, k-sparse autoencoders, section 2.1).
+    """
+
+    def __init__(self, k: int) -> None:
+        super().__init__()
+        self.k = k
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(1)
+        # Chosen by index and not by a threshold, so that ties leave k and not more.
+        chosen = flat.topk(self.k, dim=1, sorted=False).indices
+        kept = torch.zeros_like(flat, dtype=torch.bool).scatter(1, chosen, True)
+        return torch.where(kept, flat, 0.0).view_as(x)
+
+
+def top_k(k: int) -> Activation:
+    """The activation that keeps the k largest of a row's pre-activations, as they are."""
+    return Activation(lambda: TopK(k), _glorot(1.0), -math.inf, math.inf)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,14 +14,18 @@ from torch import Tensor, nn
 class Loss(Protocol):
     """How far a decoder's output is from its target.
 
-    `low` and `high` bound the targets it is defined for.
+    `low` and `high` bound the targets it is defined for. `weight` weighs each feature of each row.
     """
 
     @property
     def low(self) -> float: ...
     @property
     def high(self) -> float: ...
-    def __call__(self, output: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor: ...
+    def inverse(self, mean: Tensor) -> Tensor:
+        """The decoder's output that stands for a reconstruction, kept finite."""
+        ...
+
     def activation(self) -> nn.Module:
         """Turns the decoder's output into the reconstruction, in the target's units."""
         ...
@@ -33,9 +38,12 @@ class Bernoulli:
     low: float = 0.0
     high: float = 1.0
 
-    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
-        total = F.binary_cross_entropy_with_logits(output, target, reduction="sum")
+    def __call__(self, output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        total = F.binary_cross_entropy_with_logits(output, target, weight, reduction="sum")
         return total / len(target)
+
+    def inverse(self, mean: Tensor) -> Tensor:
+        return torch.logit(mean, eps=0.01)
 
     def activation(self) -> nn.Module:
         return nn.Sigmoid()
@@ -48,8 +56,13 @@ class SquaredError:
     low: float = -math.inf
     high: float = math.inf
 
-    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
-        return F.mse_loss(output, target, reduction="sum") / len(target)
+    def __call__(self, output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        if weight is None:
+            return F.mse_loss(output, target, reduction="sum") / len(target)
+        return (weight * (output - target).square()).sum() / len(target)
+
+    def inverse(self, mean: Tensor) -> Tensor:
+        return mean
 
     def activation(self) -> nn.Module:
         return nn.Identity()

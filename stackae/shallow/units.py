@@ -3,12 +3,55 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stackae.shallow.activations import Activation
+
+
+class Trace(NamedTuple):
+    """How a unit saw a batch: its input x (rows, *shape), the code that is decoded, the features.
+
+    `code` and `mean` are the same but for a Gaussian unit in training, whose code is a sample around
+    its mean; `log_variance` is that sample's, None for other units.
+    """
+
+    x: Tensor
+    code: Tensor
+    mean: Tensor
+    log_variance: Tensor | None = None
+
+
+class Unit(Protocol):
+    """What objectives and stacks need of a unit. The encoder's output is the layer's features."""
+
+    training: bool
+
+    @property
+    def encoder(self) -> nn.Module: ...
+    @property
+    def decoder(self) -> nn.Module: ...
+    def trace(self, x: Tensor, rng: torch.Generator) -> Trace: ...
+
+
+class SparseLinear(nn.Linear):
+    """A linear layer of which a fixed random share of the weights exists; which ones is saved with it."""
+
+    mask: Tensor
+
+    def __init__(self, inputs: int, outputs: int, connectivity: float) -> None:
+        super().__init__(inputs, outputs)
+        self.register_buffer("mask", (torch.rand(outputs, inputs) < connectivity).to(self.weight.dtype))
+
+    def connected(self) -> Tensor:
+        """The weight (outputs, inputs), zero where there is no connection."""
+        return self.weight * self.mask
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.connected(), self.bias)
 
 
 class TiedLinear(nn.Module):
@@ -23,7 +66,8 @@ class TiedLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(linear.in_features))
 
     def forward(self, code: Tensor) -> Tensor:
-        return F.linear(code, self.linear.weight.t(), self.bias)
+        weight = self.linear.connected() if isinstance(self.linear, SparseLinear) else self.linear.weight
+        return F.linear(code, weight.t(), self.bias)
 
 
 class DenseUnit(nn.Module):
@@ -31,33 +75,48 @@ class DenseUnit(nn.Module):
 
     Inputs of any shape (rows, *shape) are flattened. The decoder returns what the loss takes (logits
     for the Bernoulli loss, values for the squared error), so no output activation is applied here.
+    With `connectivity` below 1 only that share of W's weights, and of V's, exists.
     """
 
-    def __init__(self, shape: tuple[int, ...], width: int, activation: Activation, *, tied: bool) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        width: int,
+        activation: Activation,
+        *,
+        tied: bool = False,
+        connectivity: float = 1.0,
+    ) -> None:
         super().__init__()
-        features = math.prod(shape)
-        linear = nn.Linear(features, width)
+        self.linear = connect(math.prod(shape), width, activation, connectivity)
+        self.activation = activation.make()
+        self.encoder = nn.Sequential(nn.Flatten(), self.linear, self.activation)
+        output = TiedLinear(self.linear) if tied else connect(width, math.prod(shape), None, connectivity)
+        self.decoder = nn.Sequential(output, nn.Unflatten(1, shape))
+
+    @property
+    def output_bias(self) -> Tensor:
+        """The bias of the decoder's output: one per input."""
+        output = self.decoder[0]
+        assert isinstance(output, nn.Linear | TiedLinear)
+        return output.bias
+
+    def trace(self, x: Tensor, rng: torch.Generator) -> Trace:
+        code = self.encoder(x)
+        return Trace(x, code, code)
+
+
+def connect(inputs: int, outputs: int, activation: Activation | None, connectivity: float = 1.0) -> nn.Linear:
+    """A linear layer, initialised for the activation it feeds (None: no activation), biases zero."""
+    linear = (
+        nn.Linear(inputs, outputs) if connectivity == 1.0 else SparseLinear(inputs, outputs, connectivity)
+    )
+    if activation is None:
+        nn.init.xavier_uniform_(linear.weight)
+    else:
         activation.init(linear.weight)
-        nn.init.zeros_(linear.bias)
-        self.encoder = nn.Sequential(nn.Flatten(), linear, activation.make())
-        self.decoder = nn.Sequential(_decoder(linear, tied), nn.Unflatten(1, shape))
-
-    def encode(self, x: Tensor) -> Tensor:
-        """(rows, *shape) -> (rows, width)."""
-        code: Tensor = self.encoder(x)
-        return code
-
-    def decode(self, code: Tensor) -> Tensor:
-        """(rows, width) -> (rows, *shape), before any output activation."""
-        output: Tensor = self.decoder(code)
-        return output
-
-
-def _decoder(linear: nn.Linear, tied: bool) -> nn.Module:
-    if tied:
-        return TiedLinear(linear)
-    decoder = nn.Linear(linear.out_features, linear.in_features)
-    # The decoder's outputs feed no activation, whatever the encoder's is.
-    nn.init.xavier_uniform_(decoder.weight)
-    nn.init.zeros_(decoder.bias)
-    return decoder
+    # A unit with fewer inputs gets larger weights, so that its variance is what the initialisation intends.
+    with torch.no_grad():
+        linear.weight /= math.sqrt(connectivity)
+    nn.init.zeros_(linear.bias)
+    return linear

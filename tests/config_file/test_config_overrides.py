@@ -66,7 +66,10 @@ def test_an_override_mends_what_the_file_has_wrong(tmp_path: Path) -> None:
         ("layers.0.width=0", "layers[0].width: 0 is not allowed; it must be at least 1"),
         ("layers.0.widht=9", "layers[0].widht: unknown key; did you mean 'width'?"),
         ("layers.0={tied: true}", "layers[0].width: missing; give a whole number of at least 1"),
-        ("layers.0.corruption.rate=0.4", "layers[0].corruption.type: missing; one of 'masking', 'gaussian'"),
+        (
+            "layers.0.corruption.rate=0.4",
+            "layers[0].corruption.type: missing; one of 'masking', 'gaussian', 'salt_pepper', 'swap', 'mix'",
+        ),
         ("pretrain.epochs=1e2", "pretrain.epochs: 1e2 is not a whole number; write 100"),
         (
             "name=!!python/name:os.system x",

@@ -45,12 +45,16 @@ def test_a_fault_of_the_layers_is_one_line(tmp_path: Path, text: str, line: str)
     [
         (
             "masking",
-            "33: {}: 'masking' is not allowed; use {{type: masking, …}}, {{type: gaussian, …}}, or null",
+            "33: {}: 'masking' is not allowed; use {{type: masking, …}}, {{type: gaussian, …}}, "
+            "{{type: salt_pepper, …}}, {{type: swap, …}}, {{type: mix, …}}, or null",
         ),
-        ("{}", "33: {}.type: missing; one of 'masking', 'gaussian'"),
-        ("{rate: 0.1}", "33: {}.type: missing; one of 'masking', 'gaussian'"),
+        ("{}", "33: {}.type: missing; one of 'masking', 'gaussian', 'salt_pepper', 'swap', 'mix'"),
+        ("{rate: 0.1}", "33: {}.type: missing; one of 'masking', 'gaussian', 'salt_pepper', 'swap', 'mix'"),
         ("{type: maskin}", "40: {}.type: 'maskin' is not allowed; did you mean 'masking'?"),
-        ("{type: null}", "40: {}.type: null is not allowed; use 'masking' or 'gaussian'"),
+        (
+            "{type: null}",
+            "40: {}.type: null is not allowed; use 'masking', 'gaussian', 'salt_pepper', 'swap', or 'mix'",
+        ),
         ("{type: masking, masking: 1}", "49: {}.masking: unknown key; the known keys are 'type', 'rate'"),
         (
             "{type: masking, rate: 1.5}",

@@ -83,6 +83,38 @@ def test_a_written_configuration_reads_back_equal(path: Path, raw: dict[str, Any
     assert dump_config(load_config(path)) == text
 
 
+MIX = {"type": "mix", "parts": [{"probability": 0.5, "corruption": {"type": "swap"}}] * 2}
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"kind": "sparse", "penalties": [{"type": "kl", "average": "running"}, {"type": "l1"}]},
+        {"kind": "k_sparse", "k": 2},
+        {"kind": "contractive", "penalties": [{"type": "contractive", "lambda": 0.5}]},
+        {"kind": "variational", "penalties": [{"type": "gaussian_kl", "warmup": 1.5}], "connectivity": 0.5},
+        {"kind": "rbm", "gibbs_steps": 3, "persistent": True},
+        {
+            "unit": "conv",
+            "kernel": 5,
+            "stride": 2,
+            "padding": 0,
+            "pool": 2,
+            "corruption": MIX,
+            "emphasis": {},
+        },
+    ],
+    ids=lambda layer: layer.get("kind", "conv"),
+)
+def test_every_kind_of_layer_reads_back_equal(path: Path, layer: dict[str, Any]) -> None:
+    # Layers that hold together are rare among random ones.
+    config = Config.model_validate({"name": "x", "layers": [{"width": 5} | layer]})
+    path.write_text(dump_config(config))
+    assert load_config(path) == config
+    for name, value in layer.items():
+        assert f"{name}: " in path.read_text() or f"{name}:\n" in path.read_text(), (name, value)
+
+
 def test_the_written_form_is_tidy() -> None:
     layer = {"width": 5, "lr": 1e-5, "corruption": {"type": "masking"}}
     text = dump_config(Config.model_validate({"name": "a", "layers": [layer], "finetune": None}))

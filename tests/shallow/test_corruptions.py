@@ -9,9 +9,17 @@ import pytest
 import torch
 from scipy.stats import binom, kstest
 
-from stackae.shallow.corruptions import Corruption, Gaussian, Masking
+from stackae.shallow.corruptions import Corruption, Gaussian, Masking, Mix, SaltPepper, Swap
 
-ALL = [Masking(0.4), Gaussian(0.3), Gaussian(0.3, clip=True)]
+ALL = [
+    Masking(0.4),
+    Gaussian(0.3),
+    Gaussian(0.3, clip=True),
+    SaltPepper(0.3),
+    Swap(0.3),
+    Mix(((0.4, Swap(0.5)), (0.6, SaltPepper(0.5)))),
+]
+SHAPES = [(400, 50), (400, 2, 5, 5)]
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -67,6 +75,90 @@ def test_clipped_noise_is_the_same_noise_kept_in_the_unit_interval() -> None:
     np.testing.assert_array_equal(clipped, np.clip(free.numpy(), 0, 1))
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_salt_and_pepper_come_in_equal_parts_at_the_rate(shape: tuple[int, ...]) -> None:
+    x = torch.full(shape, 0.5)
+    noisy = SaltPepper(0.3)(x, seeded())
+    for value, share in ((0.0, 0.15), (1.0, 0.15), (0.5, 0.7)):
+        assert within(int((noisy == value).sum()), x.numel(), share)
+
+
+def test_salt_and_pepper_leave_other_inputs_and_the_original_alone() -> None:
+    x = 2 + torch.rand(200, 20, generator=seeded())
+    before = x.clone()
+    noisy = SaltPepper(0.5)(x, seeded(1))
+    assert torch.equal(x, before)
+    assert ((noisy == x) | (noisy == 0) | (noisy == 1)).all()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_swap_takes_values_of_the_same_column_at_the_rate(shape: tuple[int, ...]) -> None:
+    x = torch.arange(math.prod(shape), dtype=torch.float32).view(shape)  # all values differ
+    swapped = Swap(0.15)(x, seeded())
+    columns = math.prod(shape[1:])
+    assert torch.equal(swapped % columns, x % columns)  # a value tells the column it comes from
+    # All values differ, so an input swapped with itself would not show as changed and lower the share.
+    assert within(int((swapped != x).sum()), x.numel(), 0.15)
+
+
+def test_swap_draws_every_other_row_equally_often_and_never_the_own() -> None:
+    rows, columns = 5, 20_000
+    x = torch.arange(rows, dtype=torch.float32)[:, None].expand(rows, columns)
+    swapped = Swap(0.99999)(x, seeded())
+    for row in range(rows):
+        drawn = torch.bincount(swapped[row].long(), minlength=rows).tolist()
+        # The own value stays with probability 1e-5 and is never drawn.
+        assert drawn.pop(row) < 10
+        assert all(within(count, columns, 0.25) for count in drawn)
+
+
+def test_swap_leaves_a_single_row_as_it_is() -> None:
+    x = torch.rand(1, 7, generator=seeded())
+    swapped = Swap(0.9)(x, seeded())
+    assert torch.equal(swapped, x)
+    assert swapped.data_ptr() != x.data_ptr()
+
+
+def test_swap_of_two_rows_exchanges_values_between_them() -> None:
+    x = torch.tensor([[0.0], [1.0]]).repeat(1, 1000)
+    swapped = Swap(0.5)(x, seeded())
+    assert within(int((swapped != x).sum()), 2000, 0.5)
+
+
+def test_a_mix_corrupts_rows_in_the_given_proportions() -> None:
+    rows = 20_000
+    # At these rates a row of 40 inputs shows how it was corrupted.
+    mix = Mix(((0.5, Masking(0.9)), (0.3, SaltPepper(0.9)), (0.2, Gaussian(0.1))))
+    noisy = mix(torch.full((rows, 40), 0.5), seeded())
+    gaussian = ~((noisy == 0) | (noisy == 0.5) | (noisy == 1)).any(1)
+    salted = (noisy == 1).any(1)
+    masked = ~gaussian & ~salted
+    for rows_of, share in ((masked, 0.5), (salted, 0.3), (gaussian, 0.2)):
+        assert within(int(rows_of.sum()), rows, share)
+    assert (noisy[masked] == 0).float().mean().item() == pytest.approx(0.9, abs=0.005)
+    assert noisy[gaussian].std().item() == pytest.approx(0.1, rel=0.02)
+
+
+def test_swap_within_a_mix_draws_from_rows_that_are_corrupted_otherwise() -> None:
+    x = torch.arange(1000.0)[:, None].repeat(1, 8) + 1
+    mixed = Mix(((0.99, Masking(0.99)), (0.01, Swap(0.9))))(x, seeded())
+    swapped = (mixed != x) & (mixed != 0)
+    assert swapped.sum() > 20  # of about ten rows
+    assert mixed[swapped].unique().numel() > 0.9 * swapped.sum()
+
+
+def test_a_mix_corrupts_images_row_by_row() -> None:
+    zeroed = Mix(((0.5, Masking(0.999)), (0.5, Masking(0.0))))(torch.ones(1000, 3, 4, 4), seeded())
+    share = (zeroed == 0).float().mean((1, 2, 3))
+    assert ((share == 0) | (share > 0.9)).all()
+    assert within(int((share > 0).sum()), 1000, 0.5)
+
+
+def test_the_probabilities_of_a_mix_must_add_up_to_one() -> None:
+    with pytest.raises(AssertionError):
+        Mix(((0.5, Masking(0.1)), (0.4, Swap(0.1))))
+
+
 @pytest.mark.parametrize("corruption", ALL, ids=repr)
 def test_the_generator_alone_decides(corruption: Corruption) -> None:
     x = torch.rand(20, 8, generator=seeded(9))
@@ -85,7 +177,7 @@ def test_the_generator_alone_decides(corruption: Corruption) -> None:
 
 
 @pytest.mark.parametrize("corruption", ALL, ids=repr)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 def test_shape_and_type_stay(corruption: Corruption, dtype: torch.dtype) -> None:
     seen = corruption(torch.ones(3, 2, 5, dtype=dtype), seeded())
     assert seen.shape == (3, 2, 5)

@@ -66,6 +66,30 @@ def test_activations_turn_outputs_into_the_targets_units() -> None:
     np.testing.assert_array_equal(LOSSES["squared_error"].activation()(output), OUTPUT)
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_weights_weigh_each_value(name: str) -> None:
+    output, target = torch.from_numpy(OUTPUT), torch.from_numpy(TARGET)
+    weight = np.random.default_rng(1).random(OUTPUT.shape)
+    each = (
+        -(TARGET * log_expit(OUTPUT) + (1 - TARGET) * log_expit(-OUTPUT))
+        if name == "bernoulli"
+        else (OUTPUT - TARGET) ** 2
+    )
+    found = LOSSES[name](output, target, torch.from_numpy(weight)).item()
+    assert found == pytest.approx((weight * each).reshape(7, -1).sum(1).mean())
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_inverse_is_the_output_that_stands_for_a_mean(name: str) -> None:
+    loss, mean = LOSSES[name], torch.linspace(0.01, 0.99, 50, dtype=torch.float64)
+    torch.testing.assert_close(loss.activation()(loss.inverse(mean)), mean)
+
+
+def test_the_inverse_of_a_certainty_is_finite() -> None:
+    certain = LOSSES["bernoulli"].inverse(torch.tensor([0.0, 1.0]))
+    np.testing.assert_allclose(expit(certain.numpy()), [0.01, 0.99], rtol=1e-5)
+
+
 def test_domains() -> None:
     assert (LOSSES["bernoulli"].low, LOSSES["bernoulli"].high) == (0.0, 1.0)
     assert (LOSSES["squared_error"].low, LOSSES["squared_error"].high) == (-math.inf, math.inf)

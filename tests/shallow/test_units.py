@@ -57,11 +57,15 @@ def test_forward_and_backward_are_those_of_the_formula(tied: bool, activation: s
     if tied:
         d_w = d_w + d_v.T
 
-    coded = unit.encode(torch.from_numpy(x))
-    made = unit.decode(coded)
+    trace = unit.trace(torch.from_numpy(x), torch.Generator())
+    coded = trace.code
+    made = unit.decoder(coded)
     (made - torch.from_numpy(target)).square().sum().backward()
 
     assert made.shape == (5, *SHAPE)
+    assert trace.mean is coded
+    assert trace.log_variance is None
+    assert torch.equal(unit.encoder(torch.from_numpy(x)), coded)
     np.testing.assert_allclose(coded.detach(), code, rtol=1e-12)
     np.testing.assert_allclose(made.detach().reshape(5, -1), output, rtol=1e-12)
     np.testing.assert_allclose(unit.encoder[1].weight.grad, d_w, rtol=1e-10)
@@ -108,9 +112,9 @@ def _assert_tied(unit: DenseUnit) -> None:
     code = torch.ones(1, WIDTH, dtype=torch.float64)
     bias = unit.decoder[0].bias.detach().reshape(SHAPE)
     with torch.no_grad():
-        before = unit.decode(code) - bias
+        before = unit.decoder(code) - bias
         unit.encoder[1].weight *= 2
-        after = unit.decode(code) - bias
+        after = unit.decoder(code) - bias
     assert before.abs().min() > 0
     torch.testing.assert_close(after, 2 * before)
 

@@ -1,0 +1,61 @@
+"""Rows written to files: pictures for images, arrays or text for all else."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from stackae.errors import DataError
+
+FORMATS = (".png", ".npy", ".npz", ".csv")
+
+
+def check_format(path: Path, shape: tuple[int, ...]) -> None:
+    """DataError where rows of this shape cannot be written to a file of this name."""
+    if path.suffix not in FORMATS:
+        raise DataError(f"{path}: unknown format '{path.suffix}'; use one of {', '.join(FORMATS)}")
+    if path.suffix == ".png" and not _is_image(shape):
+        raise DataError(f"{path}: rows of shape {shape} are no pictures; write .npy, .npz or .csv")
+
+
+def write_rows(path: Path, rows: np.ndarray, *, scale: float, columns: int | None = None) -> None:
+    """Writes rows (rows, *shape): a grid of pictures to .png, else one row per row.
+
+    `scale` is the value of white. A grid is as square as it can be unless `columns` says otherwise.
+    """
+    check_format(path, rows.shape[1:])
+    match path.suffix:
+        case ".png":
+            from PIL import Image
+
+            Image.fromarray(grid(rows, scale=scale, columns=columns)).save(path)
+        case ".npy":
+            np.save(path, rows)
+        case ".npz":
+            np.savez_compressed(path, x=rows)
+        case ".csv":
+            np.savetxt(path, rows.reshape(len(rows), -1), delimiter=",", fmt="%.6g")
+
+
+def grid(images: np.ndarray, *, scale: float, columns: int | None = None) -> np.ndarray:
+    """Images (rows, height, width) or (rows, channels, height, width) side by side, as bytes.
+
+    Grey gives (height, width), three channels (height, width, 3); a thin line parts the images.
+    """
+    if images.ndim == 3:
+        images = images[:, None]
+    count, channels, height, width = images.shape
+    across = columns or math.ceil(math.sqrt(count))
+    down = math.ceil(count / across)
+    sheet = np.full((down * (height + 1) + 1, across * (width + 1) + 1, channels), 0.5)
+    for number, image in enumerate(images):
+        top, left = (number // across) * (height + 1) + 1, (number % across) * (width + 1) + 1
+        sheet[top : top + height, left : left + width] = np.moveaxis(image / scale, 0, -1)
+    pixels: np.ndarray = (sheet.clip(0, 1) * 255).round().astype(np.uint8)
+    return pixels[..., 0] if channels == 1 else pixels
+
+
+def _is_image(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 3))

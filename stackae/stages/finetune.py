@@ -1,0 +1,69 @@
+"""The stage with labels: the stack under a softmax head, pretrained or, as the control, from scratch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from stackae import metrics
+from stackae.data.batches import Batches
+from stackae.data.features import CHUNK, SPLITS, encode, open_features
+from stackae.job import Done, Job
+from stackae.kinds import AnyUnit
+from stackae.plan import Plan
+from stackae.seeds import derive
+from stackae.stages.pretrain import write_history
+from stackae.stages.weights import WEIGHTS, build_classifier, load_units, save_weights
+from stackae.store import Entry
+
+
+def finetune(
+    job: Job, plan: Plan, data: Entry, layers: list[Entry] | None, unrolled: Entry | None = None
+) -> Done:
+    """Trains the stack with a softmax head on the labelled rows; starts from `layers`' weights.
+
+    Without layers it is the control: the same network from random weights, nothing frozen, one
+    learning rate.
+    """
+    from stackae.tasks import FinetuneTask
+    from stackae.training import fit
+
+    settings = plan.config.finetune
+    assert settings is not None
+    seed = derive(job.seed, job.stage)
+    torch.manual_seed(derive(seed, "init"))
+    units: list[AnyUnit] = (
+        load_units(plan, layers, unrolled) if layers is not None else [layer.unit() for layer in plan.layers]
+    )
+    classifier = build_classifier(plan, units, settings)
+    if layers is not None and settings.freeze_encoder:
+        classifier.encoder.requires_grad_(False)
+    y = {split: np.load(data.file(f"labels-{split}.npy")) for split in SPLITS}
+    train = Batches(
+        open_features(data.file, "train"),
+        y["train"],
+        batch_size=settings.batch_size,
+        rows=np.flatnonzero(plan.split.labelled),
+        seed=seed,
+    )
+    val = Batches(open_features(data.file, "val"), y["val"], batch_size=CHUNK)
+    scale = settings.encoder_lr_scale if layers is not None else 1.0
+    task = FinetuneTask(
+        classifier, settings, encoder_lr=settings.lr * scale, seed=seed, steps=settings.epochs * len(train)
+    )
+    fitted = fit(job, task, train, val, settings, keep_best=True)
+    save_weights(classifier, job.folder)
+    write_history(fitted.history, job.folder)
+    numbers: dict[str, Any] = {
+        "epochs": len(fitted.history),
+        "kept_epoch": fitted.kept_epoch,
+        "seconds": fitted.seconds,
+        "train_loss": fitted.history[fitted.kept_epoch - 1]["train_loss"],
+    }
+    for split in ("val", "test"):
+        x = open_features(data.file, split)
+        encode(classifier, x, job.folder / f"logits-{split}.npy", job.hardware.device)
+        numbers[split] = metrics.classification(np.load(job.folder / f"logits-{split}.npy"), y[split])
+    return Done(numbers, [WEIGHTS, "metrics.csv", "logits-val.npy", "logits-test.npy"])

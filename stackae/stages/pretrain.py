@@ -1,0 +1,146 @@
+"""The stages without labels: one layer's pretraining, and the training of the whole stack unrolled."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from stackae import metrics
+from stackae.config import FitConfig
+from stackae.data.batches import Batches
+from stackae.data.features import (
+    CHUNK,
+    FEATURES,
+    SPLITS,
+    encode,
+    mean_row,
+    open_features,
+    squared_distance,
+    squared_error,
+)
+from stackae.job import Done, Job
+from stackae.kinds import AnyUnit, build_corruption, build_penalties
+from stackae.plan import Plan
+from stackae.seeds import derive
+from stackae.shallow.losses import LOSSES, Loss
+from stackae.shallow.objectives import Reconstruction
+from stackae.stack import Decoder
+from stackae.stages.weights import WEIGHTS, load_units, mirrored, save_weights, stacked
+from stackae.store import Entry
+
+
+def pretrain(job: Job, plan: Plan, below: Sequence[Entry]) -> Done:
+    """Trains one layer on the features of the layer below, then writes its own features.
+
+    `below` are the finished stages from the data to the layer below. With no epochs the layer keeps
+    its random weights, but for its output bias, which is set to the inputs' mean.
+    """
+    layer = plan.layers[len(below) - 1]
+    seed = derive(job.seed, job.stage)
+    torch.manual_seed(derive(seed, "init"))
+    unit = layer.unit()
+    if not layer.fit.epochs:
+        _start_at_mean(unit, LOSSES[layer.loss], mean_row(open_features(below[-1].file, "train")))
+    numbers = _fit(job, unit, layer.objective(), layer.fit, below[-1], seed)
+    save_weights(unit, job.folder)
+    _encode(job, unit.encoder, below[-1])
+    numbers |= _codes(job, nn.Sequential(unit.decoder, layer.output()), below[-1])
+    _, decoder = stacked(plan, [*load_units(plan, below[1:]), unit.eval()])
+    numbers |= _through_all(job, decoder, below[0])
+    return Done(numbers, [WEIGHTS, "metrics.csv", *FEATURES])
+
+
+def unroll(job: Job, plan: Plan, depths: Sequence[Entry]) -> Done:
+    """Trains all layers as one deep autoencoder to reconstruct the data.
+
+    The first layer's corruption and loss and the last layer's penalties are those of the whole.
+    """
+    settings, first, last = plan.config.unroll, plan.layers[0], plan.layers[-1]
+    seed = derive(job.seed, job.stage)
+    torch.manual_seed(derive(seed, "init"))
+    units = load_units(plan, depths[1:])
+    deep = mirrored(plan, units)
+    objective = Reconstruction(
+        LOSSES[first.loss], build_corruption(first.config.corruption), build_penalties(last.config, last.code)
+    )
+    numbers = _fit(job, deep, objective, settings, depths[0], seed)
+    save_weights(deep, job.folder)
+    encoder, decoder = stacked(plan, units)
+    _encode(job, encoder, depths[0])
+    numbers |= _codes(job, decoder, depths[0]) | _through_all(job, decoder, depths[0])
+    return Done(numbers, [WEIGHTS, "metrics.csv", *FEATURES])
+
+
+@torch.no_grad()
+def _start_at_mean(unit: AnyUnit, loss: Loss, mean: np.ndarray) -> None:
+    """Sets the output bias so that the mean row is what a unit reconstructs where its code says nothing.
+
+    Hinton 2010, section 8, for visible units. A layer that is left to `unroll` needs it: from a bias of zero
+    the codes would first be driven to do the bias's work, and saturate.
+    """
+    bias = unit.output_bias
+    bias.copy_(loss.inverse(torch.from_numpy(mean).reshape(len(bias), -1).mean(1)))
+
+
+def _fit(
+    job: Job, unit: nn.Module, objective: nn.Module, settings: FitConfig, given: Entry, seed: int
+) -> dict[str, Any]:
+    """Trains on the features of a finished stage; the last epoch's metrics, or the best's."""
+    from stackae.tasks import PretrainTask
+    from stackae.training import fit
+
+    train = Batches(open_features(given.file, "train"), batch_size=settings.batch_size, seed=seed)
+    val = Batches(open_features(given.file, "val"), batch_size=CHUNK)
+    if not settings.epochs:
+        write_history([], job.folder)
+        return {"epochs": 0}
+    task = PretrainTask(unit, objective, settings, seed=seed, steps=settings.epochs * len(train))
+    fitted = fit(job, task, train, val, settings, keep_best=settings.patience is not None)
+    write_history(fitted.history, job.folder)
+    kept = dict(fitted.history[fitted.kept_epoch - 1])
+    numbers = {name: value for name, value in kept.items() if name not in ("epoch", "seconds")}
+    return numbers | {
+        "epochs": len(fitted.history),
+        "kept_epoch": fitted.kept_epoch,
+        "seconds": fitted.seconds,
+    }
+
+
+def _encode(job: Job, encoder: nn.Module, given: Entry) -> None:
+    for split in SPLITS:
+        x = open_features(given.file, split)
+        encode(encoder, x, job.folder / f"features-{split}.npy", job.hardware.device)
+
+
+def _codes(job: Job, decoder: nn.Module, given: Entry) -> dict[str, float]:
+    """What the codes of the validation rows are worth: of what `decoder` reconstructs."""
+    codes = np.load(job.folder / "features-val.npy", mmap_mode="r")
+    rows = open_features(given.file, "val")
+    baseline = squared_distance(rows, mean_row(open_features(given.file, "train")))
+    # Where all rows are alike, but for rounding, there is nothing to learn.
+    varied = baseline > 1e-10 * squared_distance(rows, np.zeros(rows.shape[1:]))
+    return {
+        "reconstruction_ratio": squared_error(decoder, codes, rows) / baseline if varied else 1.0,
+        "effective_rank": metrics.effective_rank(codes),
+    }
+
+
+def _through_all(job: Job, decoder: Decoder, data: Entry) -> dict[str, float]:
+    """How well the data's test rows come back from this depth's codes, through all layers below."""
+    test = open_features(data.file, "test")
+    total = squared_error(decoder, np.load(job.folder / "features-test.npy", mmap_mode="r"), test)
+    return {"test_sse_per_row": total / len(test), "test_mse": total / test.size}
+
+
+def write_history(history: Sequence[dict[str, float]], folder: Path) -> None:
+    """Writes `metrics.csv`: one row per epoch."""
+    with (folder / "metrics.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else ["epoch"])
+        writer.writeheader()
+        writer.writerows(history)

@@ -1,0 +1,58 @@
+"""The probe: how well a linear classifier reads each depth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stackae.data.features import SPLITS, flat, open_features
+from stackae.job import Done, Job
+from stackae.plan import Plan
+from stackae.seeds import derive
+from stackae.store import Entry
+
+PROBE_ROWS = 10_000
+PROBE_STRENGTHS = (0.001, 0.01, 0.1, 1.0)
+
+
+def probe(job: Job, plan: Plan, depths: Sequence[Entry]) -> Done:
+    """Fits a logistic regression to the labelled rows' features at each depth (0 = the data).
+
+    Features are standardised; of four strengths of the penalty the one best on validation is taken.
+    At most 10,000 labelled rows are used.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    y = {split: np.load(depths[0].file(f"labels-{split}.npy")) for split in SPLITS}
+    labelled = np.flatnonzero(plan.split.labelled)
+    if len(labelled) > PROBE_ROWS:
+        drawn = np.random.default_rng(derive(job.seed, job.stage)).choice(labelled, PROBE_ROWS, replace=False)
+        labelled = np.sort(drawn)
+    found = []
+    with job.progress.stage(job.stage, len(depths), step="depth") as line:
+        for depth, entry in enumerate(depths):
+            x = {split: flat(open_features(entry.file, split)) for split in SPLITS}
+            rows, best, best_accuracy = x["train"][labelled], None, -1.0
+            for strength in PROBE_STRENGTHS:
+                model = make_pipeline(
+                    StandardScaler(), LogisticRegression(C=strength, max_iter=200, tol=1e-3)
+                )
+                model.fit(rows, y["train"][labelled])
+                accuracy = model.score(x["val"], y["val"])
+                if accuracy > best_accuracy:
+                    best, best_accuracy, chosen = model, accuracy, strength
+            assert best is not None
+            test = best.score(x["test"], y["test"])
+            found.append(
+                {
+                    "depth": depth,
+                    "C": chosen,
+                    "val": {"accuracy": best_accuracy},
+                    "test": {"accuracy": float(test)},
+                }
+            )
+            line.advance(depth + 1, 0.0, {"val_accuracy": best_accuracy})
+    return Done({"depths": found}, [])

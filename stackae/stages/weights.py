@@ -1,0 +1,69 @@
+"""The weights of finished stages, as modules again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from stackae.config import FinetuneConfig
+from stackae.kinds import AnyUnit
+from stackae.plan import Plan, PlannedLayer
+from stackae.stack import Classifier, Decoder, Encoder, Unrolled
+from stackae.store import Entry
+
+WEIGHTS = "weights.safetensors"
+
+
+def save_weights(module: nn.Module, folder: Path) -> None:
+    """Saves a module's tensors; a tied weight is written under each of its names."""
+    tensors = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
+    save_file(tensors, folder / WEIGHTS)
+
+
+def load_units(plan: Plan, layers: Sequence[Entry], unrolled: Entry | None = None) -> list[AnyUnit]:
+    """The trained units of the finished layers, from the unrolled stack if there is one, in eval mode."""
+    units = [_load_unit(entry, layer) for entry, layer in zip(layers, plan.layers, strict=False)]
+    if unrolled is not None:
+        mirrored(plan, units).load_state_dict(load_file(unrolled.file(WEIGHTS)))
+    return [unit.eval() for unit in units]
+
+
+def mirrored(plan: Plan, units: Sequence[AnyUnit]) -> Unrolled:
+    """The units as one deep autoencoder; they are shared, not copied."""
+    return Unrolled(units, [layer.output() for layer in plan.layers[1 : len(units)]])
+
+
+def stacked(plan: Plan, units: Sequence[AnyUnit]) -> tuple[Encoder, Decoder]:
+    """The units' encoders and decoders, stacked; the decoders with their output activations."""
+    outputs = [
+        nn.Sequential(unit.decoder, layer.output()) for unit, layer in zip(units, plan.layers, strict=False)
+    ]
+    return Encoder([unit.encoder for unit in units]), Decoder(outputs)
+
+
+def build_classifier(plan: Plan, units: Sequence[AnyUnit], settings: FinetuneConfig) -> Classifier:
+    """The units' encoders, stacked, under a fresh softmax head."""
+    return Classifier(
+        Encoder([unit.encoder for unit in units]),
+        plan.layers[-1].code,
+        len(plan.classes),
+        dropout=settings.dropout,
+        input_dropout=settings.input_dropout,
+    )
+
+
+def load_classifier(plan: Plan, entry: Entry) -> Classifier:
+    """The fine-tuned classifier of a finished stage."""
+    assert plan.config.finetune is not None
+    classifier = build_classifier(plan, [layer.unit() for layer in plan.layers], plan.config.finetune)
+    classifier.load_state_dict(load_file(entry.file(WEIGHTS)))
+    return classifier
+
+
+def _load_unit(entry: Entry, layer: PlannedLayer) -> AnyUnit:
+    unit = layer.unit()
+    unit.load_state_dict(load_file(entry.file(WEIGHTS)))
+    return unit
