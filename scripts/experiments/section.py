@@ -1,0 +1,66 @@
+"""Sections of docs/experiments.md, each between two markers of its name."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.lab import Found, Lab
+
+HEAD = """# Experiments
+
+What others published, done again. Each section between markers is written by the command that it names, from
+what the command finds; the pictures are drawn by it too.
+"""
+PRECISIONS = {"32-true": "float32", "bf16-mixed": "matrix products in bfloat16", "16-mixed": "in float16"}
+
+
+def write_section(docs: Path, name: str, redoes: str, lab: Lab, found: Found) -> Path:
+    """Puts an experiment's section into `docs`/experiments.md, in the place of its old one or at the end."""
+    docs.mkdir(parents=True, exist_ok=True)
+    path = docs / "experiments.md"
+    text = path.read_text() if path.exists() else HEAD
+    first, last = f"<!-- {name} -->", f"<!-- /{name} -->"
+    section = f"{first}\n{_section(name, redoes, lab, found)}\n{last}"
+    old = re.compile(f"{re.escape(first)}.*?{re.escape(last)}", re.DOTALL)
+    known = old.search(text)
+    path.write_text(old.sub(lambda _: section, text) if known else f"{text.rstrip()}\n\n{section}\n")
+    return path
+
+
+def _section(name: str, redoes: str, lab: Lab, found: Found) -> str:
+    command = " ".join(["python scripts/reproduce.py", name, *lab.overrides])
+    parts = [f"## {name}", redoes, table(found.header, found.rows), *found.notes]
+    if found.why:
+        parts.append(f"Why ours is worse: {found.why}")
+    if lab.picture.exists():
+        parts.append(f"![{name}](pictures/{lab.picture.name})")
+    parts.append(f"`{command}`: {_seeds(lab)}, {_machine(lab)}, {duration(lab.seconds)} of training.")
+    return "\n\n".join(parts)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words a reader grasps at once."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
+def _seeds(lab: Lab) -> str:
+    seeds = sorted({run.results.seed for run in lab.done})
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+
+
+def _machine(lab: Lab) -> str:
+    described = lab.done[-1].results.environment
+    kind, _, model = described["device"].partition(" ")
+    model = model.strip("()")
+    where = f"{os.cpu_count()} cores ({model}), no GPU" if kind == "cpu" else model
+    precisions = sorted({run.results.environment["precision"] for run in lab.done})
+    return f"{where}, " + " or ".join(PRECISIONS.get(precision, precision) for precision in precisions)
