@@ -192,6 +192,8 @@ def fit(
 def _run(trainer: pl.Trainer, task: Task, train: Batches, val: Batches, checkpoint: Path | None) -> None:
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if main else None
+    # Lightning leaves each module in the mode it finds it in; units come from the store in eval mode.
+    task.train()
     try:
         trainer.fit(task, train, val, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as stop:

@@ -22,9 +22,11 @@ from stackae.job import Job
 from stackae.kinds import build_corruption
 from stackae.progress import NoProgress
 from stackae.shallow.activations import ACTIVATIONS
+from stackae.shallow.gaussian import GaussianUnit
 from stackae.shallow.losses import LOSSES
 from stackae.shallow.objectives import Reconstruction
 from stackae.shallow.units import DenseUnit
+from stackae.stack import Unrolled
 from stackae.tasks import PretrainTask, Task
 
 ROWS, BATCH = 7, 3
@@ -173,6 +175,18 @@ def test_training_sees_noise_and_validation_does_not(tmp_path: Path) -> None:
     (noisy,) = fit(_unit_task(settings, rate=0.9), tmp_path, settings, keep_best=False).history
     assert noisy["train_loss"] != pytest.approx(clean["train_loss"], rel=0.01)
     assert noisy["val_reconstruction"] == clean["val_reconstruction"]
+
+
+def test_a_unit_that_comes_in_eval_mode_is_trained_in_training_mode(tmp_path: Path) -> None:
+    """Units come from the store in eval mode, where a Gaussian one would decode its mean without noise."""
+    settings = PretrainConfig(epochs=1, lr=1e-30, optimizer="sgd")
+    torch.manual_seed(1)
+    inner = GaussianUnit((4,), 3, ACTIVATIONS["linear"]).eval()
+    task = PretrainTask(
+        Unrolled([inner], []), Reconstruction(LOSSES["squared_error"]), settings, seed=3, steps=3
+    )
+    (row,) = fit(task, tmp_path, settings, keep_best=False).history
+    assert row["train_loss"] > 1.5 * row["val_reconstruction"]
 
 
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
