@@ -12,6 +12,7 @@ import typer
 
 from stackae import __version__
 from stackae.errors import StackaeError, TrainingError
+from stackae.interrupts import remembered
 
 app = typer.Typer(
     help="Pretrain stacked autoencoders layer by layer, fine-tune them, and see what it was worth.",
@@ -121,7 +122,8 @@ def main() -> NoReturn:
     """Runs the command line; ends with 0, 2 (the input is at fault), 130 (interrupted) or 1."""
     try:
         # Left to itself, Typer spends four lines on a wrong word, and none on Ctrl-C.
-        code = app(prog_name="stackae", standalone_mode=False)
+        with remembered():
+            code = app(prog_name="stackae", standalone_mode=False)
     except TrainingError as fault:
         _fail(fault, 1)
     except StackaeError as fault:

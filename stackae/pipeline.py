@@ -9,7 +9,7 @@ from typing import TypeVarTuple
 
 import torch
 
-from stackae import stages
+from stackae import interrupts, stages
 from stackae.config import Config
 from stackae.config_file import dump_config
 from stackae.data.sources import Source, read_source
@@ -70,6 +70,7 @@ class Crew:
 
     def obtain(self, planned: Planned, work: Callable[[Job, *Given], Done], *given: *Given) -> Entry:
         """The finished stage: from the store if it is there, else worked out and committed."""
+        interrupts.check()
         with self._store.lock(planned.name, planned.key) as folder:
             if self._fresh:
                 self._store.discard(planned.name, planned.key)

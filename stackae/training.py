@@ -20,6 +20,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.profilers import PassThroughProfiler
 
+from stackae import interrupts
 from stackae.config import FitConfig
 from stackae.data.batches import Batches
 from stackae.errors import TrainingError
@@ -64,6 +65,7 @@ class Recorder(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        interrupts.check()
         now = time.monotonic()
         if now - self._shown > 0.2:
             self._shown = now

@@ -17,6 +17,7 @@ FLOORS = {
     "tracking": 1,
     "progress": 1,
     "seeds": 1,
+    "interrupts": 1,
     "metrics": 1,
     "config": 2,
     "store": 2,
