@@ -42,8 +42,8 @@ def mnist_contractive(lab: Lab) -> Found:
     _draw(lab, run, 16)
     row = ("fine-tuned", _error(run), _scratch(run), "1.14 % (Rifai et al. 2011)")
     why = (
-        "10 epochs of pretraining, and 12 of fine-tuning with half of the sigmoid units dropped, which is far "
-        "from converged: from scratch it is no better."
+        "10 epochs of pretraining, and 12 of fine-tuning with half of the sigmoid units dropped, which is "
+        "far from converged: from scratch it is no better."
     )
     return Found(HEADER, [row], notes=[_verdict(run)], why=why)
 

@@ -117,8 +117,8 @@ def fashion_vae(lab: Lab) -> Found:
             f"On these training images no model's can be below {entropy:.1f}, the cross-entropy of their "
             f"grey values, as Bernoulli means, with themselves.{below}"
         ],
-        why="200 epochs, where the text has 400. Its figure lies closer to that bound than the 6.9 nats that it "
-        "takes to tell 1,000 images apart, so it hardly is a bound of the same kind.",
+        why="200 epochs, where the text has 400. Its figure lies closer to that bound than the 6.9 nats that "
+        "it takes to tell 1,000 images apart, so it hardly is a bound of the same kind.",
     )
 
 
