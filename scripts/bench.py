@@ -29,10 +29,11 @@ from stackae.config import LayerConfig, PretrainConfig, TrainerConfig
 from stackae.data.batches import Batches
 from stackae.data.features import CHUNK, create
 from stackae.hardware import Hardware, resolve
-from stackae.kinds import build
+from stackae.job import Job
+from stackae.kinds import build_objective, build_unit
 from stackae.progress import NoProgress
 from stackae.tasks import PretrainTask
-from stackae.training import Job, fit
+from stackae.training import fit
 
 CASES = ((64, 32, 100), (64, 32, 256), (784, 1000, 100), (784, 1000, 256))
 """Inputs and units of a layer, and rows per batch."""
@@ -133,7 +134,9 @@ def _measure(case: Case, rounds: int) -> dict[str, list[float]]:
     """Seconds of each variant's epochs; before them each does one that does not count."""
     meter = Rounds({"hand": _by_hand(case), "products": _products(case)})
     settings = PretrainConfig(batch_size=case.batch, epochs=rounds + 1)
-    unit, objective = build(LayerConfig(width=case.units), (case.inputs,), "bernoulli")
+    layer, shape = LayerConfig(width=case.units), (case.inputs,)
+    unit = build_unit(layer, shape, first=True)
+    objective = build_objective(layer, shape, (case.units,), "bernoulli", batch_size=case.batch)
     train = Batches(case.read("train"), batch_size=case.batch, seed=0)
     val = Batches(case.read("val"), batch_size=CHUNK)
     task = PretrainTask(unit, objective, settings, seed=0, steps=settings.epochs * len(train))

@@ -1,0 +1,33 @@
+"""The scripts that the documents name start and do their work, in a small form."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import REPOSITORY
+
+
+def carry_out(*words: str | Path) -> str:
+    done = subprocess.run(
+        [sys.executable, *words], cwd=REPOSITORY, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_benchmark_prints_a_row_for_each_layer_and_batch() -> None:
+    printed = carry_out(
+        "scripts/bench.py", "step", "--rows", "300", "--rounds", "1", "--precision", "32-true"
+    )
+    rows = [line for line in printed.splitlines() if line.startswith(("| 64-32", "| 784-1000"))]
+    assert len(rows) == 4
+
+
+def test_an_experiment_writes_its_section_and_its_picture(tmp_path: Path) -> None:
+    folders = ("--docs", tmp_path / "docs", "--store", tmp_path / "store", "--runs", tmp_path / "runs")
+    carry_out("scripts/reproduce.py", "toy_bits", "tracking.wandb=disabled", "unroll.epochs=2", *folders)
+    text = (tmp_path / "docs" / "experiments.md").read_text()
+    assert "<!-- toy_bits -->" in text
+    assert (tmp_path / "docs" / "pictures" / "toy_bits.png").stat().st_size > 1000
