@@ -310,7 +310,7 @@ class LayerConfig(Section):
         types = [penalty.type for penalty in self.penalties]
         if len(set(types)) < len(types):
             raise ValueError("the same penalty is given twice; keep one of them")
-        if ("gaussian_kl" in types) != (self.kind == "variational") and "gaussian_kl" in types:
+        if "gaussian_kl" in types and self.kind != "variational":
             raise ValueError("the penalty 'gaussian_kl' needs kind: variational")
         if "kl" in types and self.activation != "sigmoid":
             raise ValueError(
