@@ -78,7 +78,13 @@ def mnist_conv_stack(lab: Lab) -> Found:
             ("1,000 labels", _error(few), _scratch(few), "7.23 % (Masci et al. 2011)"),
             ("10,000 labels", _error(many), _scratch(many), "1.88 % (Masci et al. 2011)"),
         ],
-        notes=[f"1,000 labels: {_verdict(few)}", f"10,000 labels: {_verdict(many)}"],
+        notes=[
+            f"1,000 labels: {_verdict(few)}",
+            f"10,000 labels: {_verdict(many)}",
+            "A first try with a third of the learning rate for the pretrained layers had test errors of "
+            "4.94 % and 2.31 %; it was dropped after they were seen, and validation agrees (5.65 % against "
+            "4.30 %, 2.75 % against 1.85 %).",
+        ],
     )
 
 
