@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import pydantic
 import pytest
 
-from stackae import config as models
+from stackae.config import Config
+from stackae.config.section import Section
 
-SECTIONS = [
-    model for _, model in inspect.getmembers(models, inspect.isclass) if issubclass(model, models.Section)
-]
+
+def below(section: type[Section]) -> set[type[Section]]:
+    return {section}.union(*map(below, section.__subclasses__()))
+
+
+# All of them are defined once the whole Config is.
+SECTIONS = sorted(below(Section) - {Section}, key=lambda section: section.__name__)
+
+
+def test_the_sections_of_the_file_are_among_them() -> None:
+    assert Config in SECTIONS
+    assert len(SECTIONS) > 15
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
-def test_every_setting_is_described(section: type[models.Section]) -> None:
+def test_every_setting_is_described(section: type[Section]) -> None:
     assert [name for name, one in section.model_fields.items() if not one.description] == []
 
 
@@ -27,7 +36,7 @@ def kinds(node: dict[str, Any]) -> set[str]:
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
-def test_text_is_no_number_and_a_switch_is_no_number(section: type[models.Section]) -> None:
+def test_text_is_no_number_and_a_switch_is_no_number(section: type[Section]) -> None:
     for name, node in section.model_json_schema().get("properties", {}).items():
         wrong = [] if "string" in kinds(node) else ["1", "true", "0.5"]
         wrong += [True] if kinds(node) & {"integer", "number"} else [1] if "boolean" in kinds(node) else []

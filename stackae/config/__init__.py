@@ -1,0 +1,47 @@
+"""The configuration of one run: the whole YAML and nothing but the YAML."""
+
+from stackae.config.data import DataConfig, PerClass, SplitConfig
+from stackae.config.fitting import FinetuneConfig, FitConfig, PretrainConfig, UnrollConfig
+from stackae.config.layers import ActivationName, LayerConfig, LossName
+from stackae.config.objective import (
+    ContractivePenaltyConfig,
+    CorruptionConfig,
+    GaussianConfig,
+    GaussianKLPenaltyConfig,
+    KLPenaltyConfig,
+    L1PenaltyConfig,
+    MaskingConfig,
+    MixConfig,
+    PenaltyConfig,
+    SaltPepperConfig,
+    SwapConfig,
+)
+from stackae.config.run import CompareConfig, Config, TrackingConfig, TrainerConfig
+
+__all__ = [
+    "ActivationName",
+    "CompareConfig",
+    "Config",
+    "ContractivePenaltyConfig",
+    "CorruptionConfig",
+    "DataConfig",
+    "FinetuneConfig",
+    "FitConfig",
+    "GaussianConfig",
+    "GaussianKLPenaltyConfig",
+    "KLPenaltyConfig",
+    "L1PenaltyConfig",
+    "LayerConfig",
+    "LossName",
+    "MaskingConfig",
+    "MixConfig",
+    "PenaltyConfig",
+    "PerClass",
+    "PretrainConfig",
+    "SaltPepperConfig",
+    "SplitConfig",
+    "SwapConfig",
+    "TrackingConfig",
+    "TrainerConfig",
+    "UnrollConfig",
+]

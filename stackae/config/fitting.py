@@ -1,0 +1,79 @@
+"""How something is trained: a layer, the unrolled stack, the classifier."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from stackae.config.section import (
+    EpochsOrNone,
+    Fraction,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+    Switch,
+)
+
+OptimizerName = Literal["adam", "adamw", "sgd"]
+ScheduleName = Literal["constant", "cosine", "one_cycle"]
+
+
+class FitConfig(Section):
+    """What pretraining and fine-tuning have in common."""
+
+    batch_size: PositiveInt = 100
+    """Rows per optimiser step; the last, shorter batch of an epoch is used too."""
+    optimizer: OptimizerName = "adam"
+    """`adam`, `adamw` (decoupled weight decay) or `sgd` (with momentum)."""
+    lr: PositiveFloat = 1e-3
+    """Learning rate (the highest one, where a schedule is set)."""
+    momentum: Fraction = 0.9
+    """Momentum of `sgd`; the others ignore it."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Weight decay; biases are never decayed."""
+    schedule: ScheduleName = "constant"
+    """`constant`, `cosine` (after `warmup` epochs, down to 0) or `one_cycle`."""
+    warmup: NonNegativeFloat = 0.0
+    """Epochs over which `constant` and `cosine` raise the learning rate from 0; may be a fraction."""
+    epochs: PositiveInt = 20
+    """How often the rows are gone through, at most."""
+    patience: PositiveInt | None = None
+    """Stop after so many epochs without a better validation and keep the best weights. Null never stops
+    early."""
+
+
+class PretrainConfig(FitConfig):
+    epochs: EpochsOrNone = 20
+    """Epochs per layer, at most; 0 leaves the layers at their random weights, for `unroll` to
+    train."""
+    patience: PositiveInt | None = None
+    """Stop a layer after so many epochs without a better validation reconstruction and keep its best weights.
+    Null never stops early."""
+
+
+class FinetuneConfig(FitConfig):
+    optimizer: OptimizerName = "adamw"
+    """`adam`, `adamw` (decoupled weight decay) or `sgd` (with momentum)."""
+    schedule: ScheduleName = "cosine"
+    """`constant`, `cosine` (after `warmup` epochs, down to 0) or `one_cycle`."""
+    epochs: PositiveInt = 50
+    """Epochs over the labelled rows, at most."""
+    patience: PositiveInt | None = 20
+    """Stop after so many epochs without a better validation accuracy; the best weights are kept either way.
+    Null never stops early."""
+    dropout: Fraction = 0.5
+    """Share of each hidden layer's outputs that is dropped in training."""
+    input_dropout: Fraction = 0.2
+    """Share of the inputs that is dropped in training."""
+    label_smoothing: Fraction = 0.0
+    """Share of each label's probability that is spread over all classes; helps where labels are few."""
+    encoder_lr_scale: PositiveFloat = 1.0
+    """The pretrained layers' learning rate, as a multiple of `lr`; the scratch control always uses 1."""
+    freeze_encoder: Switch = False
+    """Train the softmax head only. The scratch control is trained as a whole all the same."""
+
+
+class UnrollConfig(FitConfig):
+    epochs: EpochsOrNone = 0
+    """Epochs of training the whole stack, mirrored into a deep autoencoder, to reconstruct its input; 0:
+    none."""

@@ -1,0 +1,65 @@
+"""One run: all sections of the file, and those that say where and how to compute and log."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from stackae.config.data import DataConfig
+from stackae.config.fitting import FinetuneConfig, PretrainConfig, UnrollConfig
+from stackae.config.layers import LayerConfig
+from stackae.config.section import PositiveInt, Section, Switch
+
+
+class CompareConfig(Section):
+    scratch: Switch = True
+    """Train the same network from random weights with the same budget, as a control."""
+    probe: Switch = True
+    """Fit a logistic regression to the features of every depth."""
+
+
+class TrainerConfig(Section):
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    """Where to compute; `auto` takes an accelerator if there is one."""
+    devices: PositiveInt = 1
+    """How many devices."""
+    strategy: str = "auto"
+    """Lightning's strategy, as `ddp`."""
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    """`auto` takes bf16-mixed where the hardware multiplies in it, else 32-true. Part of the store's keys."""
+
+
+class TrackingConfig(Section):
+    wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
+    """Weights & Biases: `auto` is online where a key is configured, else offline."""
+    project: str = Field(default="stackae", min_length=1)
+    """The W&B project."""
+    entity: str | None = None
+    """The W&B user or team; null takes the account's default."""
+
+
+class Config(Section):
+    """One run of stackae."""
+
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """The run's name: its folder under `runs/` and its group in W&B. Letters, digits, dot, dash, underscore.
+    The file's name where it is left out."""
+    seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
+    """Seed of the split, the initial weights, the order of the rows, and the noise."""
+    data: DataConfig = DataConfig()
+    """What to learn from."""
+    layers: tuple[LayerConfig, ...] = Field(min_length=1)
+    """The autoencoders, from the input upwards."""
+    pretrain: PretrainConfig = PretrainConfig()
+    """How each layer is pretrained; a layer may override any of it."""
+    unroll: UnrollConfig = UnrollConfig()
+    """How the stack is trained to reconstruct as a whole, between pretraining and fine-tuning."""
+    finetune: FinetuneConfig | None = FinetuneConfig()
+    """How the stack with its softmax head is fine-tuned; null trains no classifier."""
+    compare: CompareConfig = CompareConfig()
+    """The controls that show what pretraining is worth."""
+    trainer: TrainerConfig = TrainerConfig()
+    """Where and how to compute."""
+    tracking: TrackingConfig = TrackingConfig()
+    """Where to log."""
