@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,10 @@ import torch
 
 CALIBRATION_BINS = 15
 RANK_ROWS = 2048
+# A unit whose code stays within this share of the range of its activation's outputs from one of its bounds,
+# for at least so large a share of the rows, is saturated.
+NEAR, MOSTLY = 0.01, 0.95
+ACTIVITY_ROWS = 2048
 
 
 def classification(logits: np.ndarray, y: np.ndarray) -> dict[str, Any]:
@@ -49,3 +54,31 @@ def effective_rank(codes: np.ndarray) -> float:
     share = singular / singular.sum()
     share = share[share > 0]
     return float(np.exp(-(share * np.log(share)).sum()))
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Shares of a layer's units, in [0, 1]: those whose code never changes, and those stuck at a bound."""
+
+    dead: float
+    saturated: float
+
+
+def activity(codes: np.ndarray, low: float, high: float) -> Activity:
+    """Which units of codes (rows, *code) say nothing: `low` and `high` bound the activation's outputs.
+
+    Dead: the same code for every row. Saturated: not dead, but within 1 % of the range from a bound for at
+    least 95 % of the rows, where gradients vanish; only an activation with two bounds can be.
+    """
+    bounded = np.isfinite(low) and np.isfinite(high)
+    near = NEAR * (high - low)
+    first = np.asarray(codes[0]).ravel()
+    moved = np.zeros(first.shape, bool)
+    at_bound = np.zeros(first.shape, np.int64)
+    for at in range(0, len(codes), ACTIVITY_ROWS):
+        part = np.asarray(codes[at : at + ACTIVITY_ROWS]).reshape(-1, len(first))
+        moved |= (part != first).any(axis=0)
+        if bounded:
+            at_bound += ((part <= low + near) | (part >= high - near)).sum(axis=0)
+    saturated = moved & (at_bound >= MOSTLY * len(codes)) if bounded else np.zeros_like(moved)
+    return Activity(float(1.0 - moved.mean()), float(saturated.mean()))

@@ -13,7 +13,14 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_s
 from torch import nn
 
 from stackae.data.features import CHUNK, mean_row, squared_distance, squared_error
-from stackae.metrics import CALIBRATION_BINS, RANK_ROWS, classification, effective_rank
+from stackae.metrics import (
+    ACTIVITY_ROWS,
+    CALIBRATION_BINS,
+    RANK_ROWS,
+    activity,
+    classification,
+    effective_rank,
+)
 
 CLASSES = 4
 
@@ -133,3 +140,21 @@ def test_a_decoder_that_always_says_the_mean_has_ratio_one() -> None:
         decoder.bias.copy_(torch.from_numpy(x.mean(0)))
     ratio = squared_error(decoder, codes, x) / squared_distance(x, mean_row(x))
     assert ratio == pytest.approx(1, abs=1e-5)
+
+
+# ---- units that say nothing
+
+
+def test_dead_and_saturated_units_are_counted_over_all_chunks() -> None:
+    rows = 2 * ACTIVITY_ROWS + 100
+    codes = np.random.default_rng(0).uniform(0.2, 0.8, (rows, 2, 5)).astype(np.float32)
+    codes[:, 0, 0] = 0.0  # dead
+    codes[:, 0, 1] = 0.5  # dead too, though not at a bound
+    codes[:, 1, 0] = 0.0
+    codes[-1, 1, 0] = 0.5  # alive in the very last row, else at the bound
+    codes[:, 1, 1] = np.where(np.arange(rows) % 2, 0.001, 0.999)  # at both bounds
+    codes[: int(0.9 * rows), 1, 2] = 1.0  # often at the bound, but not mostly
+    found = activity(codes, 0.0, 1.0)
+    assert found.dead == pytest.approx(0.2)
+    assert found.saturated == pytest.approx(0.2)
+    assert activity(codes, 0.0, np.inf).saturated == 0.0

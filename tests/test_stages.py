@@ -209,3 +209,24 @@ def test_a_layer_whose_inputs_are_all_alike_is_said_to_have_learnt_nothing(tmp_p
     metrics = Finished(config, tmp_path).entries["pretrain-1"].metrics
     assert metrics["reconstruction_ratio"] == 1
     assert metrics["effective_rank"] == pytest.approx(1, abs=1e-4)
+
+
+def test_units_that_say_nothing_are_measured_and_warned_about_once_per_layer(tmp_path: Path) -> None:
+    config = described(
+        tmp_path,
+        finetune=None,
+        compare={"probe": False, "scratch": False},
+        pretrain={"epochs": 3, "batch_size": 25, "lr": 1.0},
+    )
+    with pytest.warns(UserWarning, match="of the units are") as warned:
+        finished = Finished(config, tmp_path)
+    below, above = finished.array("pretrain-1", "features-val"), finished.array("pretrain-2", "features-val")
+    stuck = ((np.minimum(below, 1 - below) <= 0.01).mean(axis=0) >= 0.95).mean()
+    dead = (above == above[0]).all(axis=0).mean()
+    assert finished.entries["pretrain-1"].metrics["saturated_units"] == pytest.approx(stuck)
+    assert finished.entries["pretrain-2"].metrics["dead_units"] == pytest.approx(dead)
+    lines = [str(one.message) for one in warned if str(one.message).startswith("pretrain-")]
+    assert [line.partition(";")[0] for line in lines] == [
+        f"pretrain-1: {stuck:.0%} of the units are saturated (at a bound of 'sigmoid' for most rows)",
+        f"pretrain-2: {dead:.0%} of the units are dead (one code for every row)",
+    ]

@@ -25,14 +25,17 @@ from stackae.data.features import (
     squared_error,
 )
 from stackae.job import Done, Job
-from stackae.kinds import AnyUnit, build_corruption, build_penalties
-from stackae.plan import Plan
+from stackae.kinds import AnyUnit, activation_of, build_corruption, build_penalties
+from stackae.plan import Plan, PlannedLayer
 from stackae.seeds import derive
 from stackae.shallow.losses import LOSSES, Loss
 from stackae.shallow.objectives import Reconstruction
 from stackae.stack import Decoder
 from stackae.stages.weights import WEIGHTS, load_units, mirrored, save_weights, stacked
 from stackae.store import Entry
+
+# From this share of a layer's units on it is worth a warning that they say nothing.
+MANY = 0.2
 
 
 def pretrain(job: Job, plan: Plan, below: Sequence[Entry]) -> Done:
@@ -51,6 +54,7 @@ def pretrain(job: Job, plan: Plan, below: Sequence[Entry]) -> Done:
     save_weights(unit, job.folder)
     _encode(job, unit.encoder, below[-1])
     numbers |= _codes(job, nn.Sequential(unit.decoder, layer.output()), below[-1])
+    numbers |= _activity(job, layer)
     _, decoder = stacked(plan, [*load_units(plan, below[1:]), unit.eval()])
     numbers |= _through_all(job, decoder, below[0])
     return Done(numbers, [WEIGHTS, "metrics.csv", *FEATURES])
@@ -73,7 +77,8 @@ def unroll(job: Job, plan: Plan, depths: Sequence[Entry]) -> Done:
     save_weights(deep, job.folder)
     encoder, decoder = stacked(plan, units)
     _encode(job, encoder, depths[0])
-    numbers |= _codes(job, decoder, depths[0]) | _through_all(job, decoder, depths[0])
+    numbers |= _codes(job, decoder, depths[0]) | _activity(job, last)
+    numbers |= _through_all(job, decoder, depths[0])
     return Done(numbers, [WEIGHTS, "metrics.csv", *FEATURES])
 
 
@@ -129,6 +134,30 @@ def _codes(job: Job, decoder: nn.Module, given: Entry) -> dict[str, float]:
         "reconstruction_ratio": squared_error(decoder, codes, rows) / baseline if varied else 1.0,
         "effective_rank": metrics.effective_rank(codes),
     }
+
+
+def _activity(job: Job, layer: PlannedLayer) -> dict[str, float]:
+    """Which of the layer's units say nothing of the validation rows; a warning where they are many."""
+    made = activation_of(layer.config)
+    codes = np.load(job.folder / "features-val.npy", mmap_mode="r", allow_pickle=False)
+    found = metrics.activity(codes, made.low, made.high)
+    if found.dead == 1.0:
+        job.progress.warn(
+            f"{job.stage}: all rows have the same code; lower the learning rate or the penalties"
+        )
+    elif found.dead > MANY:
+        other = ", or use activation: leaky_relu" if layer.config.activation == "relu" else ""
+        job.progress.warn(
+            f"{job.stage}: {found.dead:.0%} of the units are dead (one code for every row); "
+            f"lower the learning rate or the width{other}"
+        )
+    # Sparse codes are meant to rest at their lower bound.
+    if found.saturated > MANY and not {"kl", "l1"} & {penalty.type for penalty in layer.config.penalties}:
+        job.progress.warn(
+            f"{job.stage}: {found.saturated:.0%} of the units are saturated (at a bound of "
+            f"'{layer.config.activation}' for most rows); lower the learning rate, or scale the input down"
+        )
+    return {"dead_units": found.dead, "saturated_units": found.saturated}
 
 
 def _through_all(job: Job, decoder: Decoder, data: Entry) -> dict[str, float]:
