@@ -140,7 +140,7 @@ def _measure(case: Case, rounds: int) -> dict[str, list[float]]:
     train = Batches(case.read("train"), batch_size=case.batch, seed=0)
     val = Batches(case.read("val"), batch_size=CHUNK)
     task = PretrainTask(unit, objective, settings, seed=0, steps=settings.epochs * len(train))
-    job = Job("pretrain-1", case.folder, 0, case.hardware, False, meter)
+    job = Job("pretrain-1", case.folder, 0, case.hardware, False, meter, TrainerConfig().autosave)
     fit(job, task, train, val, settings, keep_best=False)
     return {name: seconds[1:] for name, seconds in meter.seconds.items()}
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from stackae import __version__
-from stackae.errors import StackaeError, TrainingError
-from stackae.interrupts import remembered
+from stackae import __version__, interrupts
+from stackae.errors import StackaeError, StorageError, TrainingError
+from stackae.memory import ran_out
 
 app = typer.Typer(
     help="Pretrain stacked autoencoders layer by layer, fine-tune them, and see what it was worth.",
@@ -21,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-INTERRUPTED = 130
+INTERRUPTED = 128 + signal.SIGINT
 # What Typer raises where the words do not fit the commands; of its family it exports this child alone.
 USAGE_ERROR: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 
@@ -111,6 +113,42 @@ def sample(
 
 
 @app.command()
+def verify(store: StoreOption = Path(".stackae")) -> None:
+    """Check every file of the finished stages; exit with 1 if one is damaged.
+
+    Reads all of the store against its sha256s and changes nothing.
+    """
+    from stackae import launch
+
+    if not launch.verify(store):
+        raise typer.Exit(1)
+
+
+@app.command()
+def gc(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="RUN", help="More runs to keep, after --keep-runs.", show_default=False),
+    ] = None,
+    keep_runs: Annotated[
+        list[Path] | None,
+        typer.Option("--keep-runs", metavar="RUN", help="Remove all stages that these runs do not need."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go; remove nothing.")] = False,
+    store: StoreOption = Path(".stackae"),
+) -> None:
+    """Free disk space: remove features, which a run makes again where it needs them.
+
+    With --keep-runs runs/a runs/b, all that only other runs need goes too.
+    """
+    from stackae import launch
+
+    if runs and not keep_runs:
+        raise typer.BadParameter(f"'{runs[0]}': runs to keep are named after --keep-runs.")
+    launch.collect(store, [*keep_runs, *(runs or [])] if keep_runs else None, dry_run=dry_run)
+
+
+@app.command()
 def schema() -> None:
     """Print the config's JSON schema, for editors."""
     from stackae.config_file import schema as described
@@ -119,25 +157,58 @@ def schema() -> None:
 
 
 def main() -> NoReturn:
-    """Runs the command line; ends with 0, 2 (the input is at fault), 130 (interrupted) or 1."""
+    """Runs the command line; ends with 0, 2 (the input is at fault), 128 and its number at a signal, or 1.
+
+    After a signal the process ends within two seconds.
+    """
+    code = 0
     try:
         # Left to itself, Typer spends four lines on a wrong word, and none on Ctrl-C.
-        with remembered():
+        with interrupts.watched(_last_words):
             code = app(prog_name="stackae", standalone_mode=False)
+            print(end="", flush=True)
+    except interrupts.Stopped as stop:
+        interrupts.end(stop.number, _last_words(stop.number))
     except TrainingError as fault:
         _fail(fault, 1)
+    except StorageError as fault:
+        _fail(f"{fault}{_going_on()}", 1)
     except StackaeError as fault:
         _fail(fault, 2)
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
     except USAGE_ERROR as fault:
         command = fault.ctx.command_path if fault.ctx else "stackae"
         _fail(f"{fault.format_message()} See '{command} --help'.", 2)
-    if code == INTERRUPTED:
-        # To start afresh again would throw away what was kept.
-        again = shlex.join(["stackae", *(word for word in sys.argv[1:] if word != "--fresh")])
-        _fail(f"interrupted; what was done is kept. To go on: {again}", INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read what is printed has enough; else Python would complain of it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (OSError, MemoryError, RuntimeError) as fault:
+        if ran_out(fault):
+            what = f"memory ran out: {str(fault).partition(chr(10))[0]}"
+        elif isinstance(fault, OSError):
+            what = ": ".join(str(part) for part in (fault.filename, fault.strerror or fault) if part)
+        else:
+            raise
+        _fail(f"{what}{_going_on()}", 1)
+    if code == INTERRUPTED:  # Typer's, where the signals are not ours to have
+        _fail(_last_words(signal.SIGINT), INTERRUPTED)
     sys.exit(code)
+
+
+def _last_words(number: int) -> str:
+    how = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
+    if sys.argv[1:2] == ["run"] and not interrupts.kept():
+        return f"{how}; nothing was finished yet. To start again: {shlex.join(['stackae', *sys.argv[1:]])}"
+    return f"{how}{_going_on()}"
+
+
+def _going_on() -> str:
+    """What is kept of a run, if anything, and the command that goes on with it."""
+    if not interrupts.kept():
+        return ""
+    # To start afresh again would throw away what was kept.
+    again = shlex.join(["stackae", *(word for word in sys.argv[1:] if word != "--fresh")])
+    return f"; kept: {interrupts.kept()}. To go on: {again}"
 
 
 def _fail(message: object, code: int) -> NoReturn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +16,10 @@ from rich.table import Table
 from stackae.progress import NoStageProgress, Progress, StageProgress
 
 if TYPE_CHECKING:
-    from stackae.plan import Plan
+    from stackae.plan import Plan, Planned
     from stackae.results import Results
     from stackae.store import Store
+    from stackae.store.housekeeping import Checked, LeftAlone, Removal
 
 NO_TERMINAL_WIDTH = 1000
 
@@ -55,6 +56,12 @@ class Quiet:
     def reused(self, name: str) -> None:
         pass
 
+    def restored(self, name: str) -> None:
+        pass
+
+    def resumed(self, name: str, place: str) -> None:
+        pass
+
     def warn(self, line: str) -> None:
         self._console.print(f"warning: {line}", style="yellow", markup=False, soft_wrap=True)
 
@@ -74,6 +81,12 @@ class Lines:
 
     def reused(self, name: str) -> None:
         self._print(f"{name}: reused")
+
+    def restored(self, name: str) -> None:
+        self._print(f"{name}: features made again")
+
+    def resumed(self, name: str, place: str) -> None:
+        self._print(f"{name}: goes on from {place}")
 
     def warn(self, line: str) -> None:
         self._print(f"warning: {line}")
@@ -111,6 +124,12 @@ class Bars(Quiet):
     def reused(self, name: str) -> None:
         self._console.print(f"{name:<11} reused", markup=False)
 
+    def restored(self, name: str) -> None:
+        self._console.print(f"{name:<11} features made again", markup=False)
+
+    def resumed(self, name: str, place: str) -> None:
+        self._console.print(f"{name:<11} goes on from {place}", markup=False)
+
 
 class _Counted:
     """Counts steps and rows per second."""
@@ -147,19 +166,37 @@ def figures(metrics: Mapping[str, float]) -> str:
 
 
 def show_plan(plan: Plan, store: Store) -> None:
-    """Prints the stages of a plan, with shapes and keys, and whether the store has them."""
+    """Prints the stages of a plan, with shapes, sizes and keys, and whether the store has them.
+
+    Sizes of stages to come are estimates. Warns where the disk has no room for what is still to be written.
+    """
+    from stackae.stages.sizes import estimate, to_write
+    from stackae.store import free_at, readable, size_of
+
     parts = plan.split
     labelled = int(parts.labelled.sum())
     console = make_console()
+    need, free = to_write(plan, store), free_at(store.root)
     console.print(
         f"{plan.config.name}: {len(parts.train):,} training rows ({labelled:,} labelled), "
-        f"{len(parts.val):,} validation, {len(parts.test):,} test; precision {plan.hardware.precision}",
+        f"{len(parts.val):,} validation, {len(parts.test):,} test; precision {plan.hardware.precision}; "
+        f"to write: {readable(need)} of {readable(free)} free",
         soft_wrap=True,
     )
-    table = Table(
-        "stage", "input", "code", "loss", "epochs", "parameters", "key", "store", box=None, pad_edge=False
-    )
-    done = {stage.name: store.has(stage.name, stage.key) for stage in plan.stages}
+    if need > free:
+        make_progress(quiet=True).warn(
+            f"the run will write {readable(need)} to '{store.root}', where {readable(free)} are free; "
+            "free some, with 'stackae gc' for instance, or name another --store"
+        )
+    names = ("stage", "input", "code", "loss", "epochs", "parameters", "size", "key", "store")
+    table = Table(*names, box=None, pad_edge=False)
+
+    def kept(stage: Planned) -> tuple[str, str, str]:
+        """The columns on what the store has of a stage."""
+        done = store.has(stage.name, stage.key)
+        size = size_of(store.folder(stage.name, stage.key)) if done else estimate(plan, stage)
+        return readable(size) if done else f"~{readable(size)}", stage.key[:12], "reuse" if done else "train"
+
     for layer in plan.layers:
         table.add_row(
             layer.stage.name,
@@ -168,19 +205,49 @@ def show_plan(plan: Plan, store: Store) -> None:
             layer.loss,
             str(layer.fit.epochs),
             f"{layer.parameters:,}",
-            layer.stage.key[:12],
-            _reuse(done[layer.stage.name]),
+            *kept(layer.stage),
         )
     tuned = str(plan.config.finetune.epochs) if plan.config.finetune else ""
     epochs = {"unroll": str(plan.config.unroll.epochs), "finetune": tuned, "scratch": tuned}
     for stage in plan.stages[len(plan.layers) :]:
         taken = epochs.get(stage.name, "")
-        table.add_row(stage.name, "", "", "", taken, "", stage.key[:12], _reuse(done[stage.name]))
+        table.add_row(stage.name, "", "", "", taken, "", *kept(stage))
     console.print(table)
 
 
-def _reuse(done: bool) -> str:
-    return "reuse" if done else "train"
+def show_checked(root: Path, stages: Iterable[Checked]) -> bool:
+    """Prints a line for each stage that was checked, and one for all; whether all finished ones are sound."""
+    from stackae.store import readable
+
+    console, counts, total = make_console(), dict.fromkeys(("ok", "damaged", "not finished"), 0), 0
+    for stage in stages:
+        verdict = "damaged" if stage.damage else "ok" if stage.finished else "not finished"
+        counts[verdict], total = counts[verdict] + 1, total + stage.size
+        said = f"{verdict}: {stage.damage}" if stage.damage else verdict
+        line = ", ".join(filter(None, (f"{stage.folder.name}: {said}", readable(stage.size), stage.remark)))
+        console.print(line, markup=False, soft_wrap=True)
+    found = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    remedy = "; a run that needs a damaged stage does it again" if counts["damaged"] else ""
+    summary = f"{found}, {readable(total)} in '{root}'{remedy}" if found else f"no stages in '{root}'"
+    console.print(summary, markup=False, soft_wrap=True)
+    return not counts["damaged"]
+
+
+def show_collected(steps: Iterable[Removal | LeftAlone], *, dry_run: bool) -> None:
+    """Prints a line for each removal, and for each stage that was left alone, and how much is freed."""
+    from stackae.store import readable
+    from stackae.store.housekeeping import Removal
+
+    console, freed = make_console(), 0
+    for step in steps:
+        if isinstance(step, Removal):
+            freed += step.size
+            done = "would remove" if dry_run else "removed"
+            line = f"{done} {step.path}, {readable(step.size)}"
+        else:
+            line = f"left alone {step.folder}: {step.reason}"
+        console.print(line, markup=False, soft_wrap=True)
+    console.print(f"{readable(freed)} {'would be freed' if dry_run else 'freed'}", markup=False)
 
 
 def show_results(results: Results, folder: Path) -> None:

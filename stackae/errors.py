@@ -18,4 +18,8 @@ class ArtifactError(StackaeError):
 
 
 class TrainingError(StackaeError):
-    """Training cannot go on: the loss or a weight stopped being a number."""
+    """Training cannot go on: the loss or a weight stopped being a number, or memory ran out."""
+
+
+class StorageError(StackaeError):
+    """The disk is full, or a folder cannot be written or has gone."""

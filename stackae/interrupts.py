@@ -1,41 +1,174 @@
-"""A Ctrl-C that cannot get lost.
+"""Signals that ask for an end: heeded at the next safe point, and within two seconds wherever they fall.
 
-Python drops an exception that is raised inside a finaliser, and with it a Ctrl-C that falls into one. So
-the press is remembered, and the run asks for it wherever it is safe to stop.
+Ctrl-C, and what schedulers send before they kill. In a fit, the safe point is the end of a batch, where a
+checkpoint is written first. A second signal raises at once. Python hears of a signal only once the C code
+it is in returns, and drops an exception that is raised inside a finaliser; so a thread of its own hears of
+it too, hurries a fit that finds no safe point, and in the end stops the process by force. That harms
+nothing: what is on disk is valid at every moment.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
-_pressed = threading.Event()
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
+# So long may a safe point take to come, and so long everything together.
+PATIENCE, LIMIT = 1.0, 1.8
+
+
+class Stopped(BaseException):
+    """A signal asked for an end; `number` is the signal's. No Exception, so that nobody takes it for one."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class _Watch:
+    """What is known of the signals while `watched` lasts."""
+
+    def __init__(self, last_words: Callable[[int], str]) -> None:
+        self._last_words = last_words
+        self._number: int | None = None
+        self._heeded = False
+        self.over = threading.Event()
+        self.deferring = False
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        first = self._number is None
+        if first:
+            self._number = number
+        if not (first and self.deferring):
+            self.stop()
+
+    def asked(self) -> bool:
+        self._heeded = self._number is not None
+        return self._heeded
+
+    def stop(self) -> NoReturn:
+        assert self._number is not None
+        self._heeded = True
+        raise Stopped(self._number)
+
+    def listen(self, heard: int, main: int) -> None:
+        """In a thread of its own: waits for a byte with a signal's number, and then for its being heeded."""
+        number = next((byte[0] for byte in iter(lambda: os.read(heard, 1), b"") if byte[0] in SIGNALS), None)
+        if number is None or self.over.wait(PATIENCE):
+            return
+        if not self._heeded:
+            signal.pthread_kill(main, number)
+        if not self.over.wait(LIMIT - PATIENCE):
+            end(number, self._last_words(number))
+
+
+_watch: _Watch | None = None
+_kept: dict[str, str] = {}
 
 
 @contextmanager
-def remembered() -> Iterator[None]:
-    """Remembers a Ctrl-C while the context lasts, besides raising KeyboardInterrupt at once."""
-    if threading.current_thread() is not threading.main_thread():
+def watched(last_words: Callable[[int], str]) -> Iterator[None]:
+    """While the context lasts, signals raise Stopped; then whoever had them before has them again.
+
+    `last_words` makes the line that is printed where the process has to be ended by force, from the
+    signal's number. What was ignored before, as SIGHUP by `nohup`, stays so, Ctrl-C aside. Nothing is changed
+    outside of the main thread, where Python allows no handlers, and where threads cannot be sent signals.
+    """
+    global _watch
+    if not (_in_main_thread() and hasattr(signal, "pthread_kill")):
         yield
         return
-    _pressed.clear()
-    before = signal.signal(signal.SIGINT, _press)
+    _kept.clear()
+    _watch = watch = _Watch(last_words)
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
+    give_back = holders()
+    listener = threading.Thread(target=watch.listen, args=(heard, threading.get_ident()), daemon=True)
+    listener.start()
+    waked = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    try:
+        for number in SIGNALS:
+            if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, watch.handle)
+        yield
+    finally:
+        give_back()
+        signal.set_wakeup_fd(waked)
+        _watch = None
+        watch.over.set()
+        os.close(told)
+        listener.join()
+        os.close(heard)
+
+
+def holders() -> Callable[[], None]:
+    """Notes who handles the signals now; calling what it returns gives them back to these."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def give_back() -> None:
+        if _in_main_thread():
+            for number, handler in before.items():
+                if handler is not None:  # None: not Python's, and not to be had from here
+                    signal.signal(number, handler)
+
+    return give_back
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Signals are left to the safe points for a while: `asked` and `check`, at least once a second."""
+    if _watch is None:
+        yield
+        return
+    _watch.deferring = True
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-        _pressed.clear()
+        if _watch is not None:
+            _watch.deferring = False
+    check()
+
+
+def asked() -> bool:
+    """Whether a signal has come; whoever asks saves what is to be saved, and then calls `check`."""
+    return _watch is not None and _watch.asked()
 
 
 def check() -> None:
-    """Raises KeyboardInterrupt if Ctrl-C was pressed and the interrupt did not get through."""
-    if _pressed.is_set():
-        raise KeyboardInterrupt
+    """Raises Stopped if a signal has come that did not get through."""
+    if _watch is not None and _watch.asked():
+        _watch.stop()
 
 
-def _press(number: int, frame: FrameType | None) -> None:
-    _pressed.set()
-    raise KeyboardInterrupt
+def keep(stage: str, upto: str = "") -> None:
+    """Notes what a stop would leave of a stage: all of it, or what is done `upto` somewhere."""
+    _kept[stage] = f"{stage} up to {upto}" if upto else stage
+
+
+def kept() -> str:
+    """What is kept, for people: `data, pretrain-1, and pretrain-2 up to epoch 7, batch 3`; or nothing."""
+    *before, last = [*_kept.values()] or [""]
+    return ", ".join([*before, f"and {last}" if before and " " in last else last])
+
+
+def end(number: int, last_words: str) -> NoReturn:
+    """Ends the process at once after a signal, by the shell's convention with 128 and the signal's number.
+
+    What else happens at the end of a process takes seconds on a busy machine, and libraries wait there for
+    servers; nothing of it is needed.
+    """
+    shown = "\x1b[?25h" if os.isatty(2) else ""  # a progress bar hides the cursor
+    with suppress(OSError):
+        # Not through sys.stderr, which another thread may be in the middle of.
+        os.write(2, f"{shown}{last_words}\n".encode())
+    os._exit(128 + number)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

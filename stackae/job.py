@@ -20,6 +20,14 @@ class Job:
     hardware: Hardware
     logger: Any
     progress: Progress
+    autosave: float
+    """Seconds between two checkpoints, at the least; 0: one after every batch."""
+
+    def setting(self, name: str) -> str:
+        """What one of the stage's settings is called in the config, as `layers.1.lr` of `pretrain-2`."""
+        kind, _, number = self.stage.partition("-")
+        section = f"layers.{int(number) - 1}" if number else {"scratch": "finetune"}.get(kind, kind)
+        return f"{section}.{name}"
 
 
 @dataclass(frozen=True)

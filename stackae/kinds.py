@@ -31,6 +31,9 @@ from stackae.shallow.rbm import ContrastiveDivergence
 from stackae.shallow.units import DenseUnit
 
 Shape = tuple[int, ...]
+LARGEST_CODE = 1 << 28
+"""A gigabyte for one row; beyond it torch loses count at some point, in words that help nobody."""
+
 AnyUnit = DenseUnit | ConvUnit | GaussianUnit
 
 
@@ -39,16 +42,19 @@ def code_shape(layer: LayerConfig, shape: Shape, *, first: bool) -> Shape:
 
     `first` says that the input is the data, whose images and signals have no axis for channels.
     """
-    if layer.unit == "dense":
-        return (layer.width,)
-    return conv_code_shape(
-        with_channels(shape, first=first),
-        layer.width,
-        kernel=layer.kernel,
-        stride=layer.stride,
-        padding=layer.padding,
-        pool=layer.pool,
-    )
+    code: Shape = (layer.width,)
+    if layer.unit == "conv":
+        code = conv_code_shape(
+            with_channels(shape, first=first),
+            layer.width,
+            kernel=layer.kernel,
+            stride=layer.stride,
+            padding=layer.padding,
+            pool=layer.pool,
+        )
+    if math.prod(code) > LARGEST_CODE:
+        raise ValueError(f"a row's code has more than {LARGEST_CODE:,} values; choose smaller sizes")
+    return code
 
 
 def build_unit(layer: LayerConfig, shape: Shape, *, first: bool) -> AnyUnit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from stackae.config import Config
 from stackae.config_file import load_config
-from stackae.console import make_progress, show_plan, show_results
+from stackae.console import make_progress, show_checked, show_collected, show_plan, show_results
 from stackae.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -66,6 +67,41 @@ def preview(config: str | Path, overrides: Sequence[str], *, store: str | Path) 
 
     plan = make_plan(settings, read_source(settings.data))
     show_plan(plan, Store(Path(store), make_progress(quiet=False).warn))
+
+
+def verify(store: Path) -> bool:
+    """Checks every file of a store and shows what was found; whether all that is finished is sound."""
+    _check_store(store)
+    from stackae.store import housekeeping
+
+    return show_checked(store, housekeeping.verify(store))
+
+
+def collect(store: Path, keep_runs: Sequence[Path] | None, *, dry_run: bool) -> None:
+    """Removes features from a store, and with `keep_runs` the stages that none of these runs needs."""
+    _check_store(store)
+    from stackae.store import housekeeping
+
+    keep = None
+    if keep_runs is not None:
+        keep = housekeeping.needed(store, {stage for run in keep_runs for stage in _stages_of(run)})
+    show_collected(housekeeping.collect(store, keep, dry_run=dry_run), dry_run=dry_run)
+
+
+def _check_store(store: Path) -> None:
+    if not store.is_dir():
+        raise ConfigError(f"store '{store}': there is no such folder; name one with --store")
+
+
+def _stages_of(run: Path) -> list[tuple[str, str]]:
+    """The names and keys of a finished run's stages."""
+    try:
+        stages = json.loads((run / "results.json").read_text())["stages"]
+        return [(stage["stage"], stage["key"]) for stage in stages]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigError(
+            f"--keep-runs '{run}': no results of a run are there; name the folder of a finished run"
+        ) from None
 
 
 def generate(run: Path, out: Path, *, n: int, seed: int, between: tuple[int, int] | None) -> None:

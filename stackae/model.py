@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialised
 from torch import nn
 
 from stackae.config import LayerConfig
+from stackae.config.section import PositiveFloat, PositiveInt, Section
+from stackae.config_file.faults import show
 from stackae.data.features import CHUNK
 from stackae.errors import ArtifactError, DataError
 from stackae.kinds import AnyUnit, Shape, build_unit, code_shape, output_activation
@@ -21,6 +23,19 @@ from stackae.plan import PlannedLayer
 from stackae.stack import Classifier, Decoder, Encoder
 
 FORMAT = 1
+# A description with a hundred thousand named classes stays below; what is larger is none.
+MOST_BYTES = 16 << 20
+
+
+class Description(Section):
+    """What `config.json` says of a model beside its weights; no paths, and names from fixed lists alone."""
+
+    format: int
+    shape: tuple[PositiveInt, ...] = Field(min_length=1)
+    scale: PositiveFloat
+    classes: tuple[str, ...]
+    layers: tuple[LayerConfig, ...] = Field(min_length=1)
+    """With the loss that each was trained with, never `auto`."""
 
 
 class Model:
@@ -123,7 +138,8 @@ def save(
         if module is None:
             path.unlink(missing_ok=True)
         else:
-            save_file({key: value.detach().clone() for key, value in module.state_dict().items()}, path)
+            tensors = {key: value.detach().clone() for key, value in module.state_dict().items()}
+            path.write_bytes(serialised(tensors))
     described = {
         "format": FORMAT,
         "shape": list(layers[0].shape),
@@ -137,64 +153,109 @@ def save(
 
 
 def load(run: str | Path) -> Model:
-    """Loads the model of a run's folder; ArtifactError where it is missing or damaged."""
+    """Loads the model of a run's folder; ArtifactError where it is missing, damaged or not to be trusted.
+
+    A model from elsewhere can neither run code nor take more memory than its files are large.
+    """
     folder = Path(run) / "model"
+    description = _describe(run, folder / "config.json")
     try:
-        described: dict[str, Any] = json.loads((folder / "config.json").read_text())
-    except FileNotFoundError:
-        raise ArtifactError(f"{run}: no model in this folder; name the folder of a finished run") from None
-    except ValueError:
-        raise ArtifactError(f"{folder / 'config.json'}: damaged; run the config again") from None
-    if described.get("format") != FORMAT:
+        # Nothing is allocated before the weights' file proves to be as large as the description says.
+        with torch.device("meta"):
+            encoder, decoder, code = _networks(description)
+            # Fine-tuning changed the encoder, so the classifier has one of its own.
+            own, _, _ = _networks(description)
+            classifier = Classifier(own, code, len(description.classes), dropout=0.0, input_dropout=0.0)
+    except (ValueError, RuntimeError, OverflowError, TypeError) as fault:
+        # What does not fit together, and what is beyond all numbers of torch.
         raise ArtifactError(
-            f"{folder}: format {described.get('format')}, this version reads {FORMAT}; run it again"
-        )
-    shape = tuple(described["shape"])
-    layers = [(LayerConfig.model_validate(layer), layer["loss"]) for layer in described["layers"]]
-    units, code = _units(layers, shape)
-    encoder = Encoder([unit.encoder for unit in units])
-    decoder = Decoder(
-        [
-            nn.Sequential(unit.decoder, output_activation(loss, below))
-            for unit, (_, loss), below in zip(
-                units, layers, [None, *(layer for layer, _ in layers)], strict=False
-            )
-        ]
-    )
-    _fill(encoder, folder / "encoder.safetensors")
-    _fill(decoder, folder / "decoder.safetensors")
-    classifier = None
-    if (folder / "classifier.safetensors").exists():
-        # Fine-tuning changed the encoder, so the classifier has one of its own.
-        own = Encoder([unit.encoder for unit in _units(layers, shape)[0]])
-        classifier = Classifier(own, code, len(described["classes"]), dropout=0.0, input_dropout=0.0)
-        _fill(classifier, folder / "classifier.safetensors")
-    classes = tuple(described["classes"])
+            f"{folder / 'config.json'}: damaged ({_line(fault)}); run the config again"
+        ) from None
+    fill(encoder, folder / "encoder.safetensors")
+    fill(decoder, folder / "decoder.safetensors")
+    tuned = (folder / "classifier.safetensors").exists()
+    if tuned:
+        fill(classifier, folder / "classifier.safetensors")
     return Model(
         encoder,
         decoder,
-        classifier,
-        shape=shape,
-        scale=described["scale"],
-        classes=classes,
+        classifier if tuned else None,
+        shape=description.shape,
+        scale=description.scale,
+        classes=description.classes,
         code=code,
-        generative=layers[-1][0].kind == "variational",
+        generative=description.layers[-1].kind == "variational",
     )
 
 
-def _units(layers: Sequence[tuple[LayerConfig, str]], shape: Shape) -> tuple[list[AnyUnit], Shape]:
-    """The layers' units with random weights, and the shape of the last one's code."""
-    units = []
-    for number, (layer, _) in enumerate(layers):
-        units.append(build_unit(layer, shape, first=number == 0))
-        shape = code_shape(layer, shape, first=number == 0)
-    return units, shape
+def fill(module: nn.Module, path: Path) -> None:
+    """Gives a module, which may be on the meta device, the weights in a safetensors file.
 
-
-def _fill(module: nn.Module, path: Path) -> None:
+    ArtifactError where the file is missing or damaged, or holds other tensors than the module has, of other
+    shapes, or values that are no finite numbers.
+    """
+    wanted = {name: list(tensor.shape) for name, tensor in module.state_dict().items()}
     try:
-        module.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as fault:
+        with safe_open(path, framework="pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            found = {name: one.get_shape() for name, one in slices.items() if one.get_dtype() == "F32"}
+            if found != wanted or len(slices) != len(wanted):
+                raise ArtifactError(
+                    f"{path}: damaged: it has not the weights that belong here; run the config again"
+                )
+            # Cloned, since a tensor in a mapped file lies at any address, and sums come out otherwise there.
+            tensors = {name: file.get_tensor(name).clone() for name in wanted}
+    except (OSError, SafetensorError) as fault:
+        raise ArtifactError(f"{path}: damaged or missing ({_line(fault)}); run the config again") from None
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise ArtifactError(f"{path}: damaged: '{name}' holds NaN or infinity; run the config again")
+    module.load_state_dict(tensors, assign=True)
+
+
+def _describe(run: str | Path, path: Path) -> Description:
+    try:
+        if not path.is_file():
+            raise ArtifactError(f"{run}: no model in this folder; name the folder of a finished run")
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES + 1)
+        described = json.loads(text) if len(text) <= MOST_BYTES else None
+    except OSError as fault:
         raise ArtifactError(
-            f"{path}: damaged or missing ({type(fault).__name__}); run the config again"
+            f"{path}: cannot be read ({fault.strerror}); name the folder of a finished run"
         ) from None
+    except (ValueError, RecursionError):
+        described = None
+    if not isinstance(described, dict):
+        raise ArtifactError(f"{path}: damaged; run the config again")
+    if described.get("format") != FORMAT:
+        raise ArtifactError(
+            f"{path.parent}: format {described.get('format')!r:.9}, this version reads {FORMAT}; run it again"
+        )
+    try:
+        description = Description.model_validate(described)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        says = " ".join(first["msg"].split())[:200]
+        raise ArtifactError(f"{path}: {show(first['loc'])}: {says}; run the config again") from None
+    for number, layer in enumerate(description.layers):
+        if layer.loss == "auto":
+            raise ArtifactError(f"{path}: layers[{number}].loss: missing; run the config again")
+    return description
+
+
+def _networks(description: Description) -> tuple[Encoder, Decoder, Shape]:
+    """The stack, and the shape of the last layer's code; ValueError where layers do not fit each other."""
+    units: list[AnyUnit] = []
+    outputs: list[nn.Module] = []
+    below, shape = None, description.shape
+    for layer in description.layers:
+        code = code_shape(layer, shape, first=below is None)
+        units.append(build_unit(layer, shape, first=below is None))
+        outputs.append(nn.Sequential(units[-1].decoder, output_activation(layer.loss, below)))
+        shape, below = code, layer
+    return Encoder([unit.encoder for unit in units]), Decoder(outputs), shape
+
+
+def _line(fault: Exception) -> str:
+    return " ".join(str(fault).split())[:200]

@@ -19,7 +19,7 @@ from stackae.plan import Plan, Planned, make_plan
 from stackae.progress import Progress
 from stackae.results import Outcome, Results, gather, versions
 from stackae.stages.weights import load_classifier, load_units, stacked
-from stackae.store import Entry, Store
+from stackae.store import Entry, Store, storage_faults
 from stackae.tracking.tracker import Tracker
 
 
@@ -32,23 +32,25 @@ def run(
     """
     source = read_source(config.data)
     plan = make_plan(config, source)
-    crew = Crew(plan, store, tracker, progress, fresh)
+    crew = Crew(plan, source, store, tracker, progress, fresh)
 
-    data = crew.obtain(plan.data, stages.prepare, source, plan.split)
-    depths = [data]
-    for layer in plan.layers:
-        depths.append(crew.obtain(layer.stage, stages.pretrain, plan, tuple(depths)))
-    unrolled = crew.obtain(plan.unroll, stages.unroll, plan, depths) if plan.unroll else None
-    if plan.finetune:
-        crew.obtain(plan.finetune, stages.finetune, plan, data, depths[1:], unrolled)
-    if plan.scratch:
-        crew.obtain(plan.scratch, stages.finetune, plan, data, None, None)
-    if plan.probe:
-        # Unrolling changes every layer; only the deepest features are kept of what it makes of them.
-        crew.obtain(plan.probe, stages.probe, plan, [*depths[:-1], unrolled] if unrolled else depths)
+    with store.claim((stage.name, stage.key) for stage in (plan.data, *plan.stages)):
+        data = crew.obtain(plan.data, stages.prepare, source, plan.split)
+        depths = [data]
+        for layer in plan.layers:
+            depths.append(crew.obtain(layer.stage, stages.pretrain, plan, tuple(depths)))
+        unrolled = crew.obtain(plan.unroll, stages.unroll, plan, depths) if plan.unroll else None
+        if plan.finetune:
+            crew.obtain(plan.finetune, stages.finetune, plan, data, depths[1:], unrolled)
+        if plan.scratch:
+            crew.obtain(plan.scratch, stages.finetune, plan, data, None, None)
+        if plan.probe:
+            # Unrolling changes every layer; only the deepest features are kept of what it makes of them.
+            crew.obtain(plan.probe, stages.probe, plan, [*depths[:-1], unrolled] if unrolled else depths)
 
-    results = gather(plan, crew.outcomes)
-    write_run(out, plan, source, crew.entries, results)
+        results = gather(plan, crew.outcomes)
+        with storage_faults(out):
+            write_run(out, plan, source, crew.entries, results)
     return results
 
 
@@ -58,9 +60,11 @@ Given = TypeVarTuple("Given")
 class Crew:
     """What every stage of one run needs to be obtained, and how the stages obtained so far ended."""
 
-    def __init__(self, plan: Plan, store: Store, tracker: Tracker, progress: Progress, fresh: bool) -> None:
-        self._plan, self._store, self._tracker = plan, store, tracker
-        self._progress, self._fresh = progress, fresh
+    def __init__(
+        self, plan: Plan, source: Source, store: Store, tracker: Tracker, progress: Progress, fresh: bool
+    ) -> None:
+        self._plan, self._source, self._store = plan, source, store
+        self._tracker, self._progress, self._fresh = tracker, progress, fresh
         self.outcomes: list[Outcome] = []
 
     @property
@@ -80,18 +84,30 @@ class Crew:
                 entry = self._carry_out(planned, folder, lambda job: work(job, *given))
             else:
                 self._progress.reused(planned.name)
+                interrupts.keep(planned.name)
         self.outcomes.append(Outcome(planned, entry, reused))
         return entry
 
     def _carry_out(self, planned: Planned, folder: Path, work: Callable[[Job], Done]) -> Entry:
-        plan, started = self._plan, time.monotonic()
-        parents = [planned.parent] if planned.parent else []
+        plan, parents = self._plan, [planned.parent] if planned.parent else []
+        self._store.clear(planned.name, planned.key)
         with (
+            storage_faults(folder),
             self._tracker.stage(planned.name, planned.settings, parents) as log,
             # A stage seeds the global generator; whoever called gets his own back.
             torch.random.fork_rng(),
         ):
-            job = Job(planned.name, folder, plan.config.seed, plan.hardware, log.logger, self._progress)
+            stages.restore(planned.name, plan, self._source, self.entries, self._store, self._progress)
+            started = time.monotonic()
+            job = Job(
+                planned.name,
+                folder,
+                plan.config.seed,
+                plan.hardware,
+                log.logger,
+                self._progress,
+                plan.config.trainer.autosave,
+            )
             done = work(job)
             entry = self._store.commit(
                 planned.name,
@@ -102,6 +118,7 @@ class Crew:
                 versions=versions(),
                 files=done.files,
             )
+            interrupts.keep(planned.name)
             log.finish(entry.manifest, entry.folder)
         return entry
 

@@ -34,6 +34,14 @@ class Progress(Protocol):
         """A stage was found finished in the store."""
         ...
 
+    def restored(self, name: str) -> None:
+        """A finished stage's features, which had been removed, were made again."""
+        ...
+
+    def resumed(self, name: str, place: str) -> None:
+        """A stage that was stopped goes on from its checkpoint; `place` says how far that had come."""
+        ...
+
     def warn(self, line: str) -> None:
         """Something that the person should know and that stops nothing."""
         ...
@@ -54,6 +62,12 @@ class NoProgress:
         yield NoStageProgress()
 
     def reused(self, name: str) -> None:
+        pass
+
+    def restored(self, name: str) -> None:
+        pass
+
+    def resumed(self, name: str, place: str) -> None:
         pass
 
     def warn(self, line: str) -> None:

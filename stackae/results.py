@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from stackae.data.features import read_array
 from stackae.plan import Plan, Planned
 from stackae.report.verdict import verdict
 from stackae.store import Entry, write_atomically
@@ -53,9 +54,9 @@ def gather(plan: Plan, outcomes: Sequence[Outcome]) -> Results:
     """Puts the stages' manifests together and draws the verdict."""
     by_name = {outcome.planned.name: outcome.entry for outcome in outcomes}
     last = by_name.get("unroll", by_name[plan.layers[-1].stage.name]).metrics
-    labels_test = np.load(by_name["data"].file("labels-test.npy"))
+    labels_test = read_array(by_name["data"].file("labels-test.npy"))
     right = {
-        name: np.load(by_name[name].file("logits-test.npy")).argmax(1) == labels_test
+        name: read_array(by_name[name].file("logits-test.npy")).argmax(1) == labels_test
         for name in ("finetune", "scratch")
         if name in by_name
     }

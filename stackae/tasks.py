@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from stackae.config import FinetuneConfig, FitConfig
 from stackae.data.batches import Batch
+from stackae.memory import by_chunks
 from stackae.seeds import derive
 from stackae.stack import Classifier
 
@@ -51,6 +52,21 @@ class Task(pl.LightningModule):
         self._sums, self._rows = {}, 0
         return means
 
+    def mean_loss(self) -> float:
+        """The mean loss over the rows since the last `take`."""
+        return self._sums["loss"].item() / self._rows
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        def part(rows: slice) -> None:
+            y = None if batch.y is None else batch.y[rows]
+            self.validate(batch._replace(x=batch.x[rows], y=y))
+
+        by_chunks(len(batch.x), len(batch.x), part)
+
+    def validate(self, batch: Batch) -> None:
+        """Adds a validation batch's terms to the sums, last of all."""
+        raise NotImplementedError
+
     def validated(self, means: dict[str, float]) -> None:
         """Sets the score from the means of a validation."""
         raise NotImplementedError
@@ -81,7 +97,7 @@ class PretrainTask(Task):
         self.add(len(batch.x), {"loss": loss} | terms)
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validate(self, batch: Batch) -> None:
         # The unit is in eval mode: a clean reconstruction, comparable across corruptions.
         self.add(len(batch.x), self._terms(batch))
 
@@ -124,7 +140,7 @@ class FinetuneTask(Task):
         self.add(len(batch.x), {"loss": loss})
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validate(self, batch: Batch) -> None:
         assert batch.y is not None
         logits = self.classifier(batch.x).float()
         right = (logits.argmax(1) == batch.y).float().mean()
@@ -174,7 +190,7 @@ def _schedule(
     if fit.schedule == "one_cycle":
         # By default it cycles the momentum too, over the configured one.
         return schedulers.OneCycleLR(made, highest, total_steps=steps, cycle_momentum=False)
-    warmup = min(round(fit.warmup * steps / fit.epochs), steps - 1)
+    warmup = round(min(fit.warmup * steps / fit.epochs, steps - 1))
     rise = schedulers.LinearLR(made, 1 / (warmup + 1), 1.0, total_iters=warmup) if warmup else None
     if fit.schedule == "constant":
         return rise

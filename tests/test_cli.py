@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import shlex
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY, Cli, RunCli
+from conftest import Cli, RunCli
 
 import stackae
 
@@ -321,85 +313,6 @@ def test_a_loss_that_is_no_number_ends_with_1_and_is_not_kept(tmp_path: Path, cl
     assert "learning rate" in done.stderr
     assert [path.parent.name[:4] for path in tmp_path.rglob("manifest.json")] == ["data"]
     assert not (tmp_path / "runs").exists()
-
-
-# ---- runs that are stopped
-
-LONG = ["run", "tiny.yaml", "layers.1.epochs=60"]
-# The same command, but with a checkpoint after each batch instead of every half minute.
-SAVES_OFTEN = (
-    "from stackae import training; training.AUTOSAVE_SECONDS = 0.0; from stackae.cli import main; main()"
-)
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    (folder / "tiny.yaml").write_text(TINY)
-    assert cli(LONG, folder).returncode == 0
-    return folder
-
-
-@contextlib.contextmanager
-def started(program: list[str], args: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """A run in a process of its own, which does not outlive the test."""
-    (folder / "tiny.yaml").write_text(TINY)
-    with subprocess.Popen(
-        [sys.executable, *program, *args],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def wait_for(pattern: str, folder: Path, process: subprocess.Popen[str]) -> None:
-    """Returns as soon as the run has written a file of this pattern."""
-    while not list(folder.glob(pattern)):
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.005)
-
-
-def test_ctrl_c_ends_with_130_and_the_command_to_go_on(uninterrupted: Path, tmp_path: Path, cli: Cli) -> None:
-    with started(["-m", "stackae"], [*LONG, "--fresh"], tmp_path) as process:
-        wait_for(".stackae/pretrain-1-*/manifest.json", tmp_path, process)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-
-    assert process.returncode == 130
-    assert out == ""
-    *before, last = err.splitlines()
-    assert all(line.startswith("pretrain-1: ") for line in before)
-    assert last == "interrupted; what was done is kept. To go on: stackae run tiny.yaml layers.1.epochs=60"
-    assert not (tmp_path / "runs").exists()
-    done = cli(shlex.split(last.partition("To go on: stackae ")[2]), tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert reused(tmp_path) == {"pretrain-1"}
-    assert weights(tmp_path) == weights(uninterrupted)
-    assert lasting(results(tmp_path)) == lasting(results(uninterrupted))
-
-
-def test_a_killed_run_goes_on_to_the_same_bits(uninterrupted: Path, tmp_path: Path, cli: Cli) -> None:
-    with started(["-c", SAVES_OFTEN], LONG, tmp_path) as process:
-        wait_for(".stackae/pretrain-2-*/checkpoint.ckpt", tmp_path, process)
-        process.kill()
-        process.communicate(timeout=60)
-
-    assert process.returncode == -signal.SIGKILL
-    assert not list(tmp_path.glob(".stackae/pretrain-2-*/manifest.json"))
-    done = cli(LONG, tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert reused(tmp_path) == {"pretrain-1"}
-    assert weights(tmp_path) == weights(uninterrupted)
-    assert lasting(results(tmp_path)) == lasting(results(uninterrupted))
-    assert not list(tmp_path.rglob("checkpoint*"))
 
 
 # ---- tracking

@@ -19,6 +19,7 @@ FLOORS = {
     "seeds": 1,
     "interrupts": 1,
     "metrics": 1,
+    "memory": 1,
     "config": 2,
     "store": 2,
     "stack": 2,

@@ -1,34 +1,142 @@
-"""A Ctrl-C is not lost where Python drops its exception."""
+"""A signal is heeded where it is safe to stop, is never lost, and leaves the handlers as they were."""
 
 from __future__ import annotations
 
 import signal
+import threading
+import time
 
 import pytest
 
 from stackae import interrupts
+from stackae.interrupts import Stopped
+
+
+def unused(number: int) -> str:
+    raise AssertionError("nothing had to be ended by force")
 
 
 class Finalised:
-    """Ctrl-C is pressed while it is taken away."""
+    """A signal comes while it is taken away."""
 
     def __del__(self) -> None:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+
+
+def handlers() -> dict[int, object]:
+    return {number: signal.getsignal(number) for number in interrupts.SIGNALS}
+
+
+def press(number: int, deferred: bool = False) -> None:
+    """Raises one of the signals, which is watched for, and reaches a safe point."""
+    with interrupts.watched(unused):
+        if deferred:
+            with interrupts.deferred():
+                signal.raise_signal(number)
+                assert interrupts.asked()
+                interrupts.check()
+        else:
+            signal.raise_signal(number)
+    raise AssertionError("went on after a signal")
+
+
+@pytest.mark.parametrize("deferred", [True, False])
+@pytest.mark.parametrize("name", interrupts.NAMES)
+def test_each_signal_stops_and_is_named(name: str, deferred: bool) -> None:
+    before = handlers()
+    with pytest.raises(Stopped) as stop:
+        press(signal.Signals[name], deferred)
+    assert stop.value.number == signal.Signals[name]
+    assert handlers() == before
+    interrupts.check()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_press_inside_a_finaliser_is_remembered() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with interrupts.remembered():
+def test_a_signal_inside_a_finaliser_is_remembered() -> None:
+    with interrupts.watched(unused):
         interrupts.check()
         made = Finalised()
         del made
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Stopped):
             interrupts.check()
-    interrupts.check()
-    assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_press_elsewhere_interrupts_at_once() -> None:
-    with pytest.raises(KeyboardInterrupt), interrupts.remembered():
-        signal.raise_signal(signal.SIGINT)
+def test_a_signal_is_left_to_the_safe_point_and_a_second_one_is_not() -> None:
+    def run() -> None:
+        with interrupts.watched(unused), interrupts.deferred():
+            signal.raise_signal(signal.SIGINT)
+            reached.append("went on")
+            signal.raise_signal(signal.SIGINT)
+            reached.append("went on after the second")
+
+    reached: list[str] = []
+    with pytest.raises(Stopped):
+        run()
+    assert reached == ["went on"]
+
+
+def test_whoever_finds_no_safe_point_is_interrupted_all_the_same() -> None:
+    def run() -> None:
+        with interrupts.watched(unused), interrupts.deferred():
+            signal.raise_signal(signal.SIGTERM)
+            time.sleep(60)
+
+    started = time.monotonic()
+    with pytest.raises(Stopped):
+        run()
+    assert time.monotonic() - started < 30
+
+
+def test_a_signal_during_the_last_batch_stops_after_it() -> None:
+    def run() -> None:
+        with interrupts.watched(unused):
+            with interrupts.deferred():
+                signal.raise_signal(signal.SIGTERM)
+            raise AssertionError("went on to the next thing")
+
+    with pytest.raises(Stopped):
+        run()
+
+
+def test_what_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interrupts.watched(unused):
+            signal.raise_signal(signal.SIGHUP)
+            interrupts.check()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_the_wakeup_pipe_of_others_comes_back() -> None:
+    mine = signal.set_wakeup_fd(-1)
+    with interrupts.watched(unused):
+        pass
+    assert signal.set_wakeup_fd(mine) == -1
+
+
+def test_in_another_thread_nothing_is_changed() -> None:
+    before, seen = handlers(), []
+
+    def work() -> None:
+        with interrupts.watched(unused), interrupts.deferred():
+            seen.append(handlers())
+            interrupts.check()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [before]
+
+
+def test_what_is_kept_is_told_in_words() -> None:
+    with interrupts.watched(unused):
+        assert interrupts.kept() == ""
+        interrupts.keep("data")
+        assert interrupts.kept() == "data"
+        interrupts.keep("pretrain-1", "epoch 1, batch 2")
+        interrupts.keep("pretrain-1", "the end of epoch 3")
+        assert interrupts.kept() == "data, and pretrain-1 up to the end of epoch 3"
+        interrupts.keep("pretrain-1")
+        assert interrupts.kept() == "data, pretrain-1"

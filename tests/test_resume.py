@@ -103,7 +103,7 @@ def _finetune(rows: int) -> tuple[Task, Mortal]:
 
 def _fit(task: Task, train: Batches, folder: Path, *, keep_best: bool) -> training.Fitted:
     x, y = _data(11)
-    job = Job("stage", folder, 0, HARDWARE, False, NoProgress())
+    job = Job("stage", folder, 0, HARDWARE, False, NoProgress(), 0.0)
     return training.fit(job, task, train, Batches(x, y, batch_size=4), SETTINGS, keep_best=keep_best)
 
 
@@ -116,10 +116,7 @@ def _fit(task: Task, train: Batches, folder: Path, *, keep_best: bool) -> traini
         (_persistent, 8),
     ],
 )
-def test_a_fit_that_died_at_any_batch_ends_the_same(
-    make, rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(training, "AUTOSAVE_SECONDS", 0.0)
+def test_a_fit_that_died_at_any_batch_ends_the_same(make, rows: int, tmp_path: Path) -> None:
     keep_best = make is _finetune
     whole, loader = make(rows)
     (tmp_path / "whole").mkdir()

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xxhash
 
-from stackae.errors import ArtifactError
+from stackae.errors import ArtifactError, StorageError
 from stackae.store import MANIFEST, Entry, Store, chained_key, write_atomically
 
 KEY = chained_key("", {"width": 3})
 OTHER = chained_key("", {"width": 4})
+METRICS = {"val": 0.5, "tiny": 1e-05, "long": 0.1 + 0.2, "name": "µ", "depths": [1, {"a": None}]}
 FILES = {"weights.safetensors": b"0123456789" * 100, "metrics.csv": b"epoch\n1\n"}
 
 
@@ -45,14 +47,19 @@ def commit(store: Store, key: str = KEY, stage: str = "pretrain-1") -> Entry:
             key,
             parent="p" * 64,
             settings={"width": 3},
-            metrics={"val": 0.5},
+            metrics=METRICS,
             versions={"torch": "2"},
             files=list(FILES),
         )
 
 
 def rewrite(manifest: Path, **changes: Any) -> None:
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | changes))
+    """Changes a manifest as its author would, so that its checksum fits."""
+    rest = json.loads(manifest.read_text()) | changes
+    del rest["checksum"]
+    canonical = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    rest["checksum"] = hashlib.sha256(canonical.encode()).hexdigest()
+    manifest.write_text(json.dumps(rest, indent=1) + "\n")
 
 
 # ---- keys
@@ -80,12 +87,22 @@ def test_what_was_committed_is_opened(store: Store, warned: Kept) -> None:
     found = Store(store.root, warned.append).open("pretrain-1", KEY)
     assert found is not None
     assert found.key == made.key == KEY
-    assert found.metrics == {"val": 0.5}
+    assert found.metrics == METRICS
     assert {name: found.file(name).read_bytes() for name in FILES} == FILES
     assert found.manifest["parent"] == "p" * 64
     assert found.manifest["config"] == {"width": 3}
     assert found.manifest["versions"] == {"torch": "2"}
-    assert found.manifest["files"]["metrics.csv"]["size"] == len(FILES["metrics.csv"])
+    assert found.manifest["files"] == {
+        name: {
+            "size": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "xxh3": xxhash.xxh3_128(content).hexdigest(),
+        }
+        for name, content in FILES.items()
+    }
+    rewrite(found.folder / MANIFEST)
+    assert json.loads((found.folder / MANIFEST).read_text()) == found.manifest == made.manifest
+    assert store.has("pretrain-1", KEY)
     assert warned == []
 
 
@@ -209,8 +226,67 @@ def test_an_unreadable_manifest_is_noticed_said_once_and_not_used(
     assert warned == [f"{folder}: manifest.json cannot be read; this stage is done again"]
 
 
+def test_every_bit_of_a_manifest_counts(store: Store) -> None:
+    path = commit(store).folder / MANIFEST
+    content = path.read_bytes()
+    unnoticed = []
+    with path.open("r+b", buffering=0) as file:
+        for bit in range(8 * len(content)):
+            at, byte = bit // 8, content[bit // 8]
+            os.pwrite(file.fileno(), bytes([byte ^ 1 << bit % 8]), at)
+            if store.has("pretrain-1", KEY):
+                unnoticed.append(bit)
+            os.pwrite(file.fileno(), bytes([byte]), at)
+    assert unnoticed == []
+    assert store.has("pretrain-1", KEY)
+    for length in reversed(range(len(content))):
+        os.truncate(path, length)
+        assert not store.has("pretrain-1", KEY), length
+
+
+def test_a_changed_manifest_says_so(store: Store, warned: Kept) -> None:
+    folder = commit(store).folder
+    path = folder / MANIFEST
+    path.write_text(path.read_text().replace("0.5", "0.6"))
+    assert store.open("pretrain-1", KEY) is None
+    assert warned == [f"{folder}: manifest.json does not match its checksum; this stage is done again"]
+
+
+def test_a_manifest_of_an_older_version_says_so(store: Store, warned: Kept) -> None:
+    folder = commit(store).folder
+    manifest = json.loads((folder / MANIFEST).read_text())
+    del manifest["checksum"]
+    for promised in manifest["files"].values():
+        del promised["xxh3"]
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    assert store.open("pretrain-1", KEY) is None
+    assert len(warned) == 1
+    assert "older version" in warned[0]
+
+
+@pytest.mark.parametrize("name", [*FILES, MANIFEST])
+def test_a_link_in_place_of_a_file_is_refused_and_never_written_through(
+    name: str, store: Store, warned: Kept, tmp_path: Path
+) -> None:
+    folder, outside = commit(store).folder, tmp_path / "outside"
+    (folder / name).rename(outside)
+    before = outside.read_bytes()
+    (folder / name).symlink_to(outside)
+    assert store.open("pretrain-1", KEY) is None
+    assert len(warned) == 1
+    with store.lock("pretrain-1", KEY):
+        store.clear("pretrain-1", KEY)
+    commit(store)
+    assert store.open("pretrain-1", KEY) is not None
+    assert outside.read_bytes() == before
+
+
 OUTSIDE = b"abc"
-GOOD = {"size": len(OUTSIDE), "sha256": hashlib.sha256(OUTSIDE).hexdigest()}
+GOOD = {
+    "size": len(OUTSIDE),
+    "sha256": hashlib.sha256(OUTSIDE).hexdigest(),
+    "xxh3": xxhash.xxh3_128(OUTSIDE).hexdigest(),
+}
 
 
 @pytest.mark.parametrize(
@@ -222,6 +298,13 @@ GOOD = {"size": len(OUTSIDE), "sha256": hashlib.sha256(OUTSIDE).hexdigest()}
         {"files": {"../../x": GOOD}},
         {"files": {"..": GOOD}},
         {"files": {"": GOOD}},
+        {"files": {"a\0b": GOOD}},
+        {"files": {"/etc/passwd": GOOD}},
+        {"removed": {"../x": GOOD}},
+        {"removed": {"..": GOOD}},
+        {"removed": {"": GOOD}},
+        {"removed": ["features-train.npy"]},
+        {"removed": {"features-train.npy": {"size": 3}}},
         {"files": ["weights.safetensors"]},
         {"files": {"weights.safetensors": None}},
         {"files": {"weights.safetensors": {}}},
@@ -240,6 +323,57 @@ def test_a_manifest_that_names_what_cannot_be_is_not_used(
     assert len(warned) == 1
     assert str(folder) in warned[0]
     assert "done again" in warned[0]
+
+
+# ---- what an unfinished stage left
+
+
+def test_a_stage_that_was_begun_is_not_done_again_in_silence(store: Store, warned: Kept) -> None:
+    folder = commit(store).folder
+    (folder / MANIFEST).unlink()
+    with store.lock("pretrain-1", KEY):
+        assert store.open("pretrain-1", KEY) is None
+        store.clear("pretrain-1", KEY)
+    assert warned == ["pretrain-1: begun before but not finished; it is done again"]
+    assert list(folder.iterdir()) == []
+
+
+def test_a_checkpoint_is_kept_and_speaks_for_itself(store: Store, warned: Kept) -> None:
+    with store.lock("pretrain-1", KEY) as folder:
+        (folder / "checkpoint.ckpt").write_bytes(b"half")
+        (folder / "metrics.csv").write_bytes(b"half")
+        store.clear("pretrain-1", KEY)
+    assert [path.name for path in folder.iterdir()] == ["checkpoint.ckpt"]
+    assert warned == []
+
+
+def test_damage_is_said_once_and_not_again_as_a_stage_that_was_begun(store: Store, warned: Kept) -> None:
+    flip_a_bit(commit(store).folder)
+    with store.lock("pretrain-1", KEY):
+        assert store.open("pretrain-1", KEY) is None
+        store.clear("pretrain-1", KEY)
+    assert len(warned) == 1
+
+
+# ---- what has gone
+
+
+def test_a_file_that_has_gone_since_is_named(store: Store) -> None:
+    entry = commit(store)
+    shutil.rmtree(store.root)
+    with pytest.raises(StorageError, match=r"weights\.safetensors: has gone; was the store deleted\?"):
+        entry.file("weights.safetensors")
+
+
+def test_committing_into_a_deleted_store_names_what_has_gone(store: Store) -> None:
+    with store.lock("pretrain-1", KEY) as folder:
+        shutil.rmtree(store.root)
+        finished = {"parent": "", "settings": {}, "metrics": {}, "versions": {}}
+        with pytest.raises(StorageError, match=r"metrics\.csv: has gone; was the store deleted\?"):
+            store.commit("pretrain-1", KEY, **finished, files=["metrics.csv"])
+        store.commit("pretrain-1", KEY, **finished, files=[])
+    assert store.open("pretrain-1", KEY) is not None
+    assert [path.name for path in folder.iterdir()] == [MANIFEST]
 
 
 def test_a_stage_done_again_after_damage_is_used(store: Store, warned: Kept) -> None:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from scripted import CPU, ROWS, SLURM, STEPS, Scripted, Told, fit
+from torch import Tensor
 
 from stackae import training
 from stackae.config import FitConfig, MaskingConfig, PretrainConfig
-from stackae.data.batches import Batch, Batches
+from stackae.data.batches import Batches
 from stackae.errors import TrainingError
-from stackae.hardware import Hardware
 from stackae.job import Job
 from stackae.kinds import build_corruption
 from stackae.progress import NoProgress
@@ -27,63 +27,7 @@ from stackae.shallow.losses import LOSSES
 from stackae.shallow.objectives import Reconstruction
 from stackae.shallow.units import DenseUnit
 from stackae.stack import Unrolled
-from stackae.tasks import PretrainTask, Task
-
-ROWS, BATCH = 7, 3
-STEPS = 3  # an epoch: batches of 3, 3 and 1 rows
-
-
-class Scripted(Task):
-    """Its one weight counts its steps, and the validation after each epoch says what the script says."""
-
-    def __init__(self, script: list[float], during: Callable[[int], float] = lambda step: 1.0) -> None:
-        super().__init__(seed=0)
-        self.steps = nn.Parameter(torch.zeros(()))
-        self.script, self.during = script, during
-        self.batches: list[int] = []
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        self.batches.append(len(batch.x))
-        # The gradient is -1 and the learning rate 1, so that the weight grows by 1.
-        loss = self.steps.detach() - self.steps + self.during(len(self.batches))
-        self.add(len(batch.x), {"loss": loss})
-        return loss
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        score = self.script[round(self.steps.item()) // STEPS - 1]
-        self.add(len(batch.x), {"score": torch.tensor(score)})
-
-    def validated(self, means: dict[str, float]) -> None:
-        self.score = (means["score"],)
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=1.0)
-
-
-class Told(NoProgress):
-    """Keeps what a progress line is told."""
-
-    def __init__(self) -> None:
-        self.begun: list[tuple[str, int, int]] = []
-        self.epochs: list[tuple[int, float, dict[str, float]]] = []
-
-    @contextmanager
-    def stage(self, name: str, steps: int, rows: int = 0, step: str = "epoch") -> Iterator[Told]:
-        self.begun.append((name, steps, rows))
-        yield self
-
-    def advance(self, done: int, share: float, metrics: Mapping[str, float]) -> None:
-        self.epochs.append((done, share, dict(metrics)))
-
-
-def fit(
-    task: Task, folder: Path, settings: FitConfig, *, keep_best: bool = True, told: NoProgress | None = None
-) -> training.Fitted:
-    x = np.random.default_rng(0).random((ROWS, 4), dtype=np.float32)
-    job = Job("pretrain-2", folder, 0, Hardware("cpu", "auto", "32-true"), False, told or NoProgress())
-    train = Batches(x, batch_size=BATCH, seed=1)
-    return training.fit(job, task, train, Batches(x, batch_size=5), settings, keep_best=keep_best)
-
+from stackae.tasks import PretrainTask
 
 # ---- early stopping
 
@@ -149,7 +93,7 @@ def test_fewer_rows_than_a_batch_are_trained_on(tmp_path: Path) -> None:
     task = _unit_task(settings, activation="linear")
     before = {name: tensor.clone() for name, tensor in task.state_dict().items()}
     x = np.random.default_rng(0).random((5, 4), dtype=np.float32)
-    job = Job("pretrain-1", tmp_path, 0, Hardware("cpu", "auto", "32-true"), False, NoProgress())
+    job = Job("pretrain-1", tmp_path, 0, CPU, False, NoProgress(), 30.0)
     loader = Batches(x, batch_size=100, seed=1)
     training.fit(job, task, loader, Batches(x, batch_size=5), settings, keep_best=False)
     assert all(not torch.equal(before[name], tensor) for name, tensor in task.state_dict().items())
@@ -223,38 +167,7 @@ def test_the_progress_line_hears_of_every_epoch(tmp_path: Path) -> None:
     assert [row["val_score"] for row in fitted.history] == [1, 2]
 
 
-# ---- bad ends
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_stops_with_layer_epoch_last_good_loss_and_remedy(
-    bad: float, tmp_path: Path
-) -> None:
-    task = Scripted([1, 2, 3, 4], during=lambda step: bad if step == 2 * STEPS + 2 else 0.75)
-    with pytest.raises(TrainingError) as error:
-        fit(task, tmp_path, FitConfig(epochs=4, lr=0.5))
-    assert str(error.value) == (
-        f"pretrain-2: train_loss is {bad} in epoch 3 (the last good loss was 0.75); "
-        "the learning rate 0.5 is likely too high: lower it"
-    )
-    assert len(task.batches) == 3 * STEPS
-
-
-def test_a_loss_that_never_was_a_number_says_so(tmp_path: Path) -> None:
-    task = Scripted([1], during=lambda step: math.nan)
-    with pytest.raises(TrainingError, match=r"in epoch 1 \(the last good loss was none\)"):
-        fit(task, tmp_path, FitConfig(epochs=1))
-
-
-def test_a_validation_that_is_no_number_stops_too(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="val_score is nan in epoch 2"):
-        fit(Scripted([1, math.nan, 1]), tmp_path, FitConfig(epochs=3))
-
-
-def test_a_learning_rate_that_is_too_high_is_named(tmp_path: Path) -> None:
-    settings = PretrainConfig(epochs=30, lr=1e8, optimizer="sgd")
-    with pytest.raises(TrainingError, match=r"^pretrain-2: .* the learning rate 1e\+08 is likely too high"):
-        fit(_unit_task(settings, activation="linear"), tmp_path, settings, keep_best=False)
+# ---- signals
 
 
 @contextmanager
@@ -303,3 +216,35 @@ def test_a_fit_that_ends_well_or_fails_leaves_the_signals_handler_too(tmp_path: 
         with pytest.raises(TrainingError):
             fit(Scripted([math.nan]), tmp_path, FitConfig(epochs=1))
         assert signal.getsignal(signal.SIGINT) is interrupting
+
+
+class Asked(Exception):
+    """What a program that uses stackae makes of a signal."""
+
+
+@pytest.mark.parametrize("cluster", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
+def test_whoever_calls_keeps_his_signals(
+    number: int, cluster: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left to itself, Lightning makes an exit of SIGTERM, and under SLURM queues the job anew at SIGUSR1."""
+    if cluster:
+        for name, value in SLURM.items():
+            monkeypatch.setenv(name, value)
+
+    def asked(given: int, frame: object) -> None:
+        raise Asked
+
+    def during(step: int) -> float:
+        if step == 2:
+            signal.raise_signal(number)
+        return 1.0
+
+    task, before = Scripted([1, 2], during=during), signal.signal(number, asked)
+    try:
+        with pytest.raises(Asked):
+            fit(task, tmp_path, FitConfig(epochs=2))
+        assert signal.getsignal(number) is asked
+    finally:
+        signal.signal(number, before)
+    assert len(task.batches) == 2

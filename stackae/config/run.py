@@ -9,7 +9,7 @@ from pydantic import Field
 from stackae.config.data import DataConfig
 from stackae.config.fitting import FinetuneConfig, PretrainConfig, UnrollConfig
 from stackae.config.layers import LayerConfig
-from stackae.config.section import PositiveInt, Section, Switch
+from stackae.config.section import NonNegativeFloat, PositiveInt, Section, Switch
 
 
 class CompareConfig(Section):
@@ -24,10 +24,13 @@ class TrainerConfig(Section):
     """Where to compute; `auto` takes an accelerator if there is one."""
     devices: PositiveInt = 1
     """How many devices."""
-    strategy: str = "auto"
-    """Lightning's strategy, as `ddp`."""
+    strategy: Literal["auto", "ddp"] = "auto"
+    """Lightning's strategy."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     """`auto` takes bf16-mixed where the hardware multiplies in it, else 32-true. Part of the store's keys."""
+    autosave: NonNegativeFloat = 30.0
+    """Seconds between two checkpoints within a stage, which is what a kill can cost; 0: one after each batch.
+    More where a checkpoint takes long to write, so that at most a twentieth of the time goes into it."""
 
 
 class TrackingConfig(Section):

@@ -2,29 +2,58 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
+from numpy.lib.format import open_memmap, write_array_header_1_0
 from torch import nn
+
+from stackae.errors import ArtifactError
+from stackae.memory import by_chunks
+from stackae.store import allocate, storage_faults
 
 SPLITS = ("train", "val", "test")
 FEATURES = tuple(f"features-{split}.npy" for split in SPLITS)
 CHUNK = 2048
 
 
-def create(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    """A new float32 memory map on disk, to be filled."""
-    made: np.memmap = open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+def create(path: Path, shape: tuple[int, ...], dtype: type[np.generic] = np.float32) -> np.memmap:
+    """A new memory map on disk, to be filled; StorageError where the disk has no room for all of it."""
+    described = np.dtype(dtype)
+    size = math.prod(shape) * described.itemsize
+    header = {"descr": described.str, "fortran_order": False, "shape": shape}
+    with storage_faults(path, size):
+        try:
+            # A new file: the old one may still be mapped by another process, or be a link to elsewhere.
+            path.unlink(missing_ok=True)
+            with path.open("xb") as file:
+                write_array_header_1_0(file, header)
+                allocate(file, size)
+        except BaseException:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            raise
+        made: np.memmap = open_memmap(path, mode="r+")
     return made
 
 
 def open_features(file: Callable[[str], Path], split: str) -> np.ndarray:
     """The features of one part, as a read-only memory map; `file` gives the path of a file's name."""
-    features: np.ndarray = np.load(file(f"features-{split}.npy"), mmap_mode="r", allow_pickle=False)
-    return features
+    return read_array(file(f"features-{split}.npy"), mapped=True)
+
+
+def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:
+    """An array that a stage wrote, as a read-only memory map if asked for; ArtifactError where it is none."""
+    array = None
+    with suppress(ValueError, EOFError):
+        array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise ArtifactError(f"{path}: not an array that a stage wrote; remove its folder, and run again")
+    return array
 
 
 def flat(x: np.ndarray) -> np.ndarray:
@@ -32,16 +61,26 @@ def flat(x: np.ndarray) -> np.ndarray:
     return x.reshape(len(x), -1)
 
 
+def encode_parts(module: nn.Module, file: Callable[[str], Path], folder: Path, device: torch.device) -> None:
+    """Writes a module's features of every part into `folder`; `file` gives the path of its input's files."""
+    for split, name in zip(SPLITS, FEATURES, strict=True):
+        encode(module, open_features(file, split), folder / name, device)
+
+
 @torch.no_grad()
 def encode(module: nn.Module, x: np.ndarray, path: Path, device: torch.device) -> None:
     """Writes module(x) in eval mode and float32, chunk by chunk, into a memory map at `path`."""
     module.eval().to(device)
     out: np.memmap | None = None
-    for at in range(0, len(x), CHUNK):
-        codes = module(torch.from_numpy(np.array(x[at : at + CHUNK])).to(device)).cpu().numpy()
+
+    def work(rows: slice) -> None:
+        nonlocal out
+        codes = module(torch.from_numpy(np.array(x[rows])).to(device)).cpu().numpy()
         if out is None:
             out = create(path, (len(x), *codes.shape[1:]))
-        out[at : at + CHUNK] = codes
+        out[rows] = codes
+
+    by_chunks(len(x), CHUNK, work)
     assert out is not None
     out.flush()
     module.cpu()
@@ -61,9 +100,13 @@ def squared_error(decoder: nn.Module, codes: np.ndarray, target: np.ndarray) -> 
     """Sum of squares of decoder(codes) - target over all rows."""
     decoder.eval()
     total = 0.0
-    for at in range(0, len(target), CHUNK):
-        guess = decoder(torch.from_numpy(np.array(codes[at : at + CHUNK])))
-        total += (guess - torch.from_numpy(np.array(target[at : at + CHUNK]))).double().square().sum().item()
+
+    def work(rows: slice) -> None:
+        nonlocal total
+        guess = decoder(torch.from_numpy(np.array(codes[rows])))
+        total += (guess - torch.from_numpy(np.array(target[rows]))).double().square().sum().item()
+
+    by_chunks(len(target), CHUNK, work)
     return total
 
 

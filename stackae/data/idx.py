@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from stackae.data.claims import check_memory, check_packing
 from stackae.errors import DataError
 
 TRAIN_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
@@ -21,6 +22,7 @@ TEST_FILES = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 _UNSIGNED_BYTE = 0x08
 _CHUNK = 1 << 20  # bytes
+_FIRST = 1 << 24  # bytes, read before it is asked whether the rest can be
 _TIMEOUT = (10.0, 30.0)  # seconds: to connect, and without a byte arriving
 
 
@@ -110,7 +112,8 @@ def read_idx(path: Path, ndim: int) -> npt.NDArray[np.uint8]:
     """Read an IDX file of unsigned bytes with `ndim` dimensions, plain or gzipped.
 
     Which of the two is told by the content, not by the name. Never reads or unpacks more than the header
-    promises, plus the one byte that shows there is more.
+    promises, plus the one byte that shows there is more; and only the beginning where it promises more than
+    could be packed into the file, or than there is memory for.
     Raises `DataError` where the file is no such IDX file, is cut short, or goes on too long.
     Format: LeCun, Cortes and Burges, "The MNIST database", section "file formats".
     """
@@ -118,7 +121,7 @@ def read_idx(path: Path, ndim: int) -> npt.NDArray[np.uint8]:
         with path.open("rb") as file:
             packed = file.peek(2)[:2] == b"\x1f\x8b"
             with gzip.GzipFile(fileobj=file) if packed else nullcontext(file) as stream:
-                return _parse(stream, ndim)
+                return _parse(stream, ndim, path.stat().st_size)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except EOFError:
@@ -131,7 +134,7 @@ def read_idx(path: Path, ndim: int) -> npt.NDArray[np.uint8]:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def _parse(stream: gzip.GzipFile | io.BufferedReader, ndim: int) -> npt.NDArray[np.uint8]:
+def _parse(stream: gzip.GzipFile | io.BufferedReader, ndim: int, on_disk: int) -> npt.NDArray[np.uint8]:
     magic = bytes(_take(stream, 4))
     wanted = bytes([0, 0, _UNSIGNED_BYTE, ndim])
     if len(magic) < 4 or magic[:2] != wanted[:2]:
@@ -151,7 +154,11 @@ def _parse(stream: gzip.GzipFile | io.BufferedReader, ndim: int) -> npt.NDArray[
     if 0 in shape:
         raise DataError(f"empty: the header promises {_by(shape)} values")
     size = int(np.prod(shape, dtype=object))  # Python's integers: the header's product may exceed 64 bits
-    data = _take(stream, size)
+    data = _take(stream, min(size, _FIRST))
+    if len(data) == _FIRST:  # what ends before is cut short, whatever it promises
+        check_packing("the file", packed=on_disk, unpacked=size)
+        check_memory("the file", size)
+        data += _take(stream, size - len(data))
     if len(data) < size:
         raise DataError(
             f"truncated: header promises {size:,} bytes of data, {len(data):,} found; download it again"
@@ -193,8 +200,12 @@ def _root(given: str | None) -> Path:
         from platformdirs import user_cache_dir
 
         return Path(user_cache_dir("stackae"))
-    root = Path(named).expanduser()
-    if not root.is_dir():
+    try:
+        root = Path(named).expanduser()
+        there = root.is_dir()
+    except (OSError, RuntimeError):  # a name that is too long, a user who is unknown
+        there = False
+    if not there:
         setting = "data.root" if given else "STACKAE_DATA"
         raise DataError(
             f"{setting}: there is no folder '{named}'; name the folder that has the IDX files, or create it"

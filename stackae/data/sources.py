@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stackae.config import DataConfig
+from stackae.data.claims import check_array, check_memory
 from stackae.data.idx import IDX_SETS, read_idx_set
 from stackae.errors import DataError
 
@@ -98,8 +98,15 @@ def _digits() -> Source:
 
 
 def _npz(source: str) -> Source:
-    path = Path(source).expanduser()
-    if not path.is_file():
+    try:
+        path = Path(source).expanduser()
+        there = path.is_file()
+    except (OSError, RuntimeError) as error:  # a name that is too long, a user who is unknown
+        cause = getattr(error, "strerror", None) or error
+        raise DataError(
+            f"data.source: '{source:.60}' names no file ({cause}); give the path of one"
+        ) from None
+    if not there:
         raise DataError(_missing(source, path))
     try:
         arrays = _load(path)
@@ -124,28 +131,25 @@ def _missing(source: str, path: Path) -> str:
 
 def _load(path: Path) -> dict[str, Array]:
     """The file's arrays by name; those that are there fit together, row by row."""
-    if not zipfile.is_zipfile(path):
-        raise DataError("not an .npz file; np.savez(path, x=..., y=...) writes one")
     arrays: dict[str, Array] = {}
     name = "the file"
     try:
+        if not zipfile.is_zipfile(path):
+            raise DataError("not an .npz file; np.savez(path, x=..., y=...) writes one")
         with np.load(path, allow_pickle=False) as file:
             for name in file.files:
                 _check_name(name)
+            members = file.zip.infolist()
+            for name, member in zip(file.files, members, strict=True):
+                check_array(name, file.zip, member, path.stat().st_size)
+            check_memory("the file", sum(member.file_size for member in members))
+            for name in file.files:
                 arrays[name] = file[name]
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-        RuntimeError,
-        MemoryError,
-    ) as error:
-        if "allow_pickle" in str(error):
-            hint = f"save numbers, or strings as {name}.astype(str)"
-            raise DataError(f"{name} holds Python objects, which are never loaded; {hint}") from None
-        raise DataError(f"{name} cannot be read ({error}); write the file again") from None
+    except DataError:
+        raise
+    except Exception as error:  # whatever a damaged archive makes its many readers raise
+        says = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(f"{name} cannot be read ({says}); write the file again") from None
     _check_together(arrays)
     return arrays
 

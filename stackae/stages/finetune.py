@@ -9,7 +9,7 @@ import torch
 
 from stackae import metrics
 from stackae.data.batches import Batches
-from stackae.data.features import CHUNK, SPLITS, encode, open_features
+from stackae.data.features import CHUNK, SPLITS, encode, open_features, read_array
 from stackae.job import Done, Job
 from stackae.kinds import AnyUnit
 from stackae.plan import Plan
@@ -40,7 +40,7 @@ def finetune(
     classifier = build_classifier(plan, units, settings)
     if layers is not None and settings.freeze_encoder:
         classifier.encoder.requires_grad_(False)
-    y = {split: np.load(data.file(f"labels-{split}.npy")) for split in SPLITS}
+    y = {split: read_array(data.file(f"labels-{split}.npy")) for split in SPLITS}
     train = Batches(
         open_features(data.file, "train"),
         y["train"],

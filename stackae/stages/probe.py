@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stackae.data.features import SPLITS, flat, open_features
+from stackae.data.features import SPLITS, flat, open_features, read_array
 from stackae.job import Done, Job
 from stackae.plan import Plan
 from stackae.seeds import derive
@@ -26,7 +26,7 @@ def probe(job: Job, plan: Plan, depths: Sequence[Entry]) -> Done:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    y = {split: np.load(depths[0].file(f"labels-{split}.npy")) for split in SPLITS}
+    y = {split: read_array(depths[0].file(f"labels-{split}.npy")) for split in SPLITS}
     labelled = np.flatnonzero(plan.split.labelled)
     if len(labelled) > PROBE_ROWS:
         drawn = np.random.default_rng(derive(job.seed, job.stage)).choice(labelled, PROBE_ROWS, replace=False)

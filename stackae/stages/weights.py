@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save as serialised
 from torch import nn
 
 from stackae.config import FinetuneConfig
 from stackae.kinds import AnyUnit
+from stackae.model import fill
 from stackae.plan import Plan, PlannedLayer
 from stackae.stack import Classifier, Decoder, Encoder, Unrolled
 from stackae.store import Entry
@@ -20,14 +21,15 @@ WEIGHTS = "weights.safetensors"
 def save_weights(module: nn.Module, folder: Path) -> None:
     """Saves a module's tensors; a tied weight is written under each of its names."""
     tensors = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
-    save_file(tensors, folder / WEIGHTS)
+    # safetensors' own writer makes files that only their owner may read, whatever the umask.
+    (folder / WEIGHTS).write_bytes(serialised(tensors))
 
 
 def load_units(plan: Plan, layers: Sequence[Entry], unrolled: Entry | None = None) -> list[AnyUnit]:
     """The trained units of the finished layers, from the unrolled stack if there is one, in eval mode."""
     units = [_load_unit(entry, layer) for entry, layer in zip(layers, plan.layers, strict=False)]
     if unrolled is not None:
-        mirrored(plan, units).load_state_dict(load_file(unrolled.file(WEIGHTS)))
+        fill(mirrored(plan, units), unrolled.file(WEIGHTS))
     return [unit.eval() for unit in units]
 
 
@@ -59,11 +61,11 @@ def load_classifier(plan: Plan, entry: Entry) -> Classifier:
     """The fine-tuned classifier of a finished stage."""
     assert plan.config.finetune is not None
     classifier = build_classifier(plan, [layer.unit() for layer in plan.layers], plan.config.finetune)
-    classifier.load_state_dict(load_file(entry.file(WEIGHTS)))
+    fill(classifier, entry.file(WEIGHTS))
     return classifier
 
 
 def _load_unit(entry: Entry, layer: PlannedLayer) -> AnyUnit:
     unit = layer.unit()
-    unit.load_state_dict(load_file(entry.file(WEIGHTS)))
+    fill(unit, entry.file(WEIGHTS))
     return unit

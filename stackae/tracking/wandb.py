@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from stackae.tracking.waiting import SilentServerError, wait_for
+
 if TYPE_CHECKING:
     import wandb
 
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
 INIT_SECONDS = 10.0
 # For the upload of what is left when a stage ends, weights included; what is not uploaded stays on disk.
 FINISH_SECONDS = 60.0
+# For an edge in the graph of artifacts, which is dispensable.
+EDGE_SECONDS = 5.0
+# Where nobody wants to wait: after Ctrl-C, and for a server known to be silent.
+HURRY_SECONDS = 1.0
+# What was logged longer ago is on disk, whatever becomes of W&B's process.
+FLUSH_SECONDS = 0.5
 
 Level = Literal["online", "offline", "off"]
 
@@ -63,13 +71,16 @@ class WandbTracker:
                 run = self._open(name, {**config, "parents": list(parents)}, level)
             except Exception as error:
                 level = self._step_down(level, f"opening a run for {name}", error)
+            except BaseException:
+                _end_service()
+                raise
         log = WandbStageLog(run, name, parents, failed=partial(self._step_down, level))
         try:
             if level == "online":
                 log.use_parents()
             yield log
-        except BaseException:
-            log.close(exit_code=1)
+        except BaseException as error:
+            log.close(exit_code=1, hurried=not isinstance(error, Exception))
             raise
         log.close(exit_code=0)
 
@@ -146,6 +157,7 @@ class WandbTracker:
                 x_graphql_retry_max=2,
                 x_graphql_retry_wait_max_seconds=3,
                 x_graphql_timeout_seconds=10,
+                x_transaction_log_flush_interval=FLUSH_SECONDS,
                 use_dot_wandb=False,
                 # The manifest names the versions; listing every package takes most of opening a run.
                 x_save_requirements=False,
@@ -161,12 +173,7 @@ class WandbTracker:
     def _step_down(self, level: Level, doing: str, error: Exception) -> Level:
         """Warn and go one level down, unless a failure at this level has done so before."""
         if _service_is_gone(error):
-            import wandb
-
-            # Forget the dead process: the next run starts a new one, and nothing waits for it at exit.
-            # Raises what the dead process caused, and SystemExit with its exit code.
-            with suppress(Exception, SystemExit):
-                wandb.teardown()
+            _forget_service()
         if level == self._level:
             self._level = "offline" if level == "online" else "off"
             then = (
@@ -196,31 +203,47 @@ class WandbStageLog:
         self._parents = parents
         self._failed = failed
         self._broken = False
+        self._silent = False
         self.logger: StageLogger = StageLogger(name, self._record)
 
     def use_parents(self) -> None:
         """Draw the edges from the parents' artifacts; needs the server."""
-        if self._run is None:
+        run = self._run
+        if run is None:
             return
         for key in self._parents:
             # A parent that was never uploaded has no artifact, which is no fault; its key is in the config.
             with suppress(Exception):
-                self._run.use_artifact(f"{_artifact_name(key)}:latest")
+                _wait_for(run, partial(run.use_artifact, f"{_artifact_name(key)}:latest"), limit=EDGE_SECONDS)
 
     def finish(self, manifest: Mapping[str, Any], folder: Path) -> None:
         """Put the metrics in the run's summary, the manifest in its config, the weights in an artifact."""
-        self._attempt("logging the result", lambda run: self._log_result(run, manifest, folder))
+        self._attempt(
+            "logging the result", lambda run: _wait_for(run, partial(self._log_result, run, manifest, folder))
+        )
 
-    def close(self, exit_code: int) -> None:
-        """Finish the run; `exit_code` 0 marks it as finished, any other as failed."""
-        if self._run is None:
+    def close(self, exit_code: int, *, hurried: bool = False) -> None:
+        """Finish the run; `exit_code` 0 marks it as finished, any other as failed.
+
+        `hurried` is for somebody who interrupted the run: what is not uploaded in a moment stays on disk.
+        """
+        run = self._run
+        if run is None:
             return
         try:
-            self._run.finish(exit_code=exit_code)
+            limit = HURRY_SECONDS if hurried or self._silent else None
+            _wait_for(run, partial(run.finish, exit_code=exit_code), limit=limit)
         except Exception as error:
-            self._failed(f"finishing the run of {self._name}", error)
+            if isinstance(error, SilentServerError):
+                _end_service()
+            if not hurried:
+                self._failed(f"finishing the run of {self._name}", error)
+        except BaseException:
+            _end_service()
+            raise
 
     def _record(self, metrics: dict[str, float]) -> None:
+        # Needs no server: W&B's own process takes it.
         self._attempt("logging the metrics", lambda run: run.log(metrics))
 
     def _attempt(self, doing: str, action: Callable[[wandb.Run], object]) -> None:
@@ -230,6 +253,7 @@ class WandbStageLog:
             action(self._run)
         except Exception as error:
             self._broken = True
+            self._silent = isinstance(error, SilentServerError)
             self._failed(f"{doing} of {self._name}", error)
 
     def _log_result(self, run: wandb.Run, manifest: Mapping[str, Any], folder: Path) -> None:
@@ -251,6 +275,37 @@ class WandbStageLog:
         # The store never changes a finished stage, so W&B need not copy the weights to its own folders.
         artifact.add_file(str(weights.absolute()), policy="immutable", skip_cache=True)
         return artifact
+
+
+def _wait_for(run: wandb.Run, action: Callable[[], object], *, limit: float | None = None) -> None:
+    """Carry out what needs the server if the run is online."""
+    if run.offline:
+        action()
+    else:
+        wait_for(run.settings.base_url, action, limit=limit)
+
+
+def _end_service() -> None:
+    """End W&B's own process, which would try on for minutes, keep Python from ending, and our output open."""
+    import wandb
+
+    if wandb.run is not None:
+        return  # the user's own run, which needs the process
+    # W&B has no other way to it. Where there is none, it is left to itself.
+    with suppress(AttributeError):
+        process = wandb.setup()._connection._proc._process  # type: ignore[union-attr]
+        process.kill()
+        process.wait()
+    _forget_service()
+
+
+def _forget_service() -> None:
+    """Forget W&B's dead process: the next run starts a new one, and nothing waits for it at exit."""
+    import wandb
+
+    # Raises what the dead process caused, and SystemExit with its exit code.
+    with suppress(Exception, SystemExit):
+        wandb.teardown()
 
 
 def _artifact_name(key: str) -> str:

@@ -16,7 +16,9 @@ import torch
 import wandb
 from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.data import DataLoader
+from wandb_server import Server, serving
 
+from stackae.tracking import waiting
 from stackae.tracking import wandb as tracking
 from stackae.tracking.tracker import Tracker, make_tracker
 
@@ -246,6 +248,135 @@ def test_auto_without_a_key_is_offline_without_a_word(
     assert warnings == []
 
 
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A W&B server for which a key is configured, and that is soon doubted where it does not answer."""
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    monkeypatch.setattr(tracking, "INIT_SECONDS", 2.0)
+    monkeypatch.setattr(waiting, "DOUBT_SECONDS", 1.0)
+    monkeypatch.setattr(waiting, "PROBE_SECONDS", 0.5)
+    with serving() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        yield server
+        wandb.teardown()
+
+
+def log_stage(tracked: Tracker, name: str, store: Path, parents: list[str]) -> None:
+    with tracked.stage(name, {"epochs": 2}, parents) as log:
+        for epoch in range(2):
+            log.logger.log_metrics({"epoch": epoch, "val_loss": 1.0 - epoch})
+        log.finish({"key": KEY[name], "metrics": {"val_loss": 0.25}}, store)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    (folder / "weights.safetensors").write_bytes(b"weights")
+    return folder
+
+
+def test_an_online_stage_reaches_the_server(
+    server: Server, folder: Path, store: Path, warnings: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    log_stage(tracker("auto", folder, warnings), "pretrain-1", store, [])
+
+    opened = next(given for name, given in server.queries if name == "UpsertBucket")
+    assert (opened["groupName"], opened["displayName"]) == ("digits", "digits-pretrain-1")
+    lines = [
+        json.loads(line)
+        for chunk in server.streamed
+        for line in chunk.get("files", {}).get("wandb-history.jsonl", {}).get("content", [])
+    ]
+    assert [(line["epoch"], line["val_loss"]) for line in lines] == [(0, 1.0), (1, 0.0)]
+    assert (server.streamed[-1]["complete"], server.streamed[-1]["exitcode"]) == (True, 0)
+    assert b"weights" in server.stored.values()
+    assert "CommitArtifact" in server.operations()
+    assert warnings == []
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds W&B's process through /proc")
+@pytest.mark.parametrize("moment", ["before the result", "before the end"])
+@pytest.mark.parametrize("fate", ["silent", "down"])
+def test_a_server_that_is_lost_in_a_stage_costs_one_warning_and_a_bounded_wait(
+    server: Server, folder: Path, store: Path, warnings: list[str], fate: str, moment: str
+) -> None:
+    def lose() -> None:
+        if fate == "down":
+            server.stop()
+        else:
+            server.state = "silent"
+
+    tracked = tracker("auto", folder, warnings)
+    started = time.monotonic()
+    with tracked.stage("pretrain-1", {}, []) as log:
+        log.logger.log_metrics({"epoch": 0, "val_loss": 1.0})
+        if moment == "before the result":
+            lose()
+        log.finish({"key": KEY["pretrain-1"], "metrics": {"val_loss": 0.25}}, store)
+        if moment == "before the end":
+            lose()
+    log_stage(tracked, "pretrain-2", store, [KEY["pretrain-1"]])
+
+    # Left to itself W&B takes more than a minute, and two where the server is silent.
+    assert time.monotonic() - started < 20
+    assert len(warnings) == 1
+    assert server.url in warnings[0]
+    assert "offline" in warnings[0]
+    # W&B's process for the lost server is gone: it would hold our output open. That of the next stage is not.
+    assert len(service_processes()) == 1
+    # Nothing is lost: `wandb sync` has all of it to upload.
+    (lost,) = map(read_back, (folder / "wandb").glob("run-*/*.wandb"))
+    assert [row["item"]["val_loss"] for row in lost["history"]] == [1.0]
+    assert merged(lost["config"])["manifest"]["key"] == KEY["pretrain-1"]
+    assert lost["exit"][0]["exit_code"] == 0
+    (run,) = map(read_back, offline_runs(folder))
+    assert merged(run["config"])["manifest"]["key"] == KEY["pretrain-2"]
+
+
+def test_a_slow_server_that_answers_is_waited_for(
+    server: Server, folder: Path, store: Path, warnings: list[str]
+) -> None:
+    server.state = "busy"
+
+    log_stage(tracker("auto", folder, warnings), "pretrain-1", store, [])
+
+    assert b"weights" in server.stored.values()
+    assert (server.streamed[-1]["complete"], server.streamed[-1]["exitcode"]) == (True, 0)
+    assert warnings == []
+
+
+@pytest.mark.parametrize("moment", ["init", "finish"])
+def test_ctrl_c_gets_through_while_the_server_is_waited_for(
+    server: Server,
+    folder: Path,
+    store: Path,
+    warnings: list[str],
+    moment: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tracking, "INIT_SECONDS", 100.0)
+    monkeypatch.setattr(waiting, "DOUBT_SECONDS", 100.0)
+    server.on_silence = lambda: os.kill(os.getpid(), signal.SIGINT)
+    tracked = tracker("auto", folder, warnings)
+    started = time.monotonic()
+
+    def interrupted() -> None:
+        if moment == "init":
+            server.state = "silent"
+        with tracked.stage("pretrain-1", {}, []) as log:
+            log.logger.log_metrics({"epoch": 0, "val_loss": 1.0})
+            log.finish({"key": KEY["pretrain-1"]}, store)
+            server.state = "silent"
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    wandb.teardown()  # as at the process's end, which must not wait either
+    assert time.monotonic() - started < 30
+    assert warnings == []
+
+
 @pytest.mark.parametrize(("mode", "runs"), [("offline", 1), ("disabled", 0)])
 def test_auto_heeds_the_environments_mode(
     folder: Path, warnings: list[str], mode: str, runs: int, monkeypatch: pytest.MonkeyPatch
@@ -287,7 +418,8 @@ def service_processes() -> list[int]:
         except OSError:
             continue
         name, fields = rest.rsplit(") ", 1)
-        if name == "wandb-core" and int(fields.split()[1]) == os.getpid():
+        state, parent = fields.split()[:2]
+        if name == "wandb-core" and int(parent) == os.getpid() and state != "Z":
             found.append(int(pid))
     assert found
     return found

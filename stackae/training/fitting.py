@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
-import os
-import signal
-import threading
 import time
 import warnings
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,19 +12,22 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
 from pytorch_lightning.profilers import PassThroughProfiler
 
 from stackae import interrupts
 from stackae.config import FitConfig
 from stackae.data.batches import Batches
-from stackae.errors import TrainingError
 from stackae.job import Job
+from stackae.memory import ran_out
 from stackae.progress import StageProgress
 from stackae.tasks import Task
+from stackae.training.autosave import Autosave, Durable, usable
+from stackae.training.batch_size import too_large
+from stackae.training.numbers import Numbers
 
-CHECKPOINT = "checkpoint.ckpt"
-AUTOSAVE_SECONDS = 30.0
+# A look at the loss waits for the device to come so far, which on the CPU it has in any case.
+LOOK_EVERY = 50
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,9 @@ class Fitted:
 class Recorder(pl.Callback):
     """Gathers each epoch's means, hands them to logger and progress line, stops on what is no number."""
 
-    def __init__(self, stage: str, line: StageProgress, lr: float) -> None:
-        self._stage, self._line, self._lr = stage, line, lr
+    def __init__(self, job: Job, line: StageProgress, numbers: Numbers) -> None:
+        self._line, self._numbers = line, numbers
+        self._waits = job.hardware.accelerator != "cpu"
         self.history: list[dict[str, float]] = []
         self._train: dict[str, float] = {}
         self._before, self._started = 0.0, time.monotonic()
@@ -65,7 +64,10 @@ class Recorder(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        interrupts.check()
+        if not self._waits:
+            self._numbers.loss(outputs["loss"].item(), batch)
+        elif batch.number % LOOK_EVERY == 0:
+            self._numbers.loss(_task(pl_module).mean_loss(), batch)
         now = time.monotonic()
         if now - self._shown > 0.2:
             self._shown = now
@@ -86,13 +88,8 @@ class Recorder(pl.Callback):
         self._train = {}
         epoch = trainer.current_epoch + 1
         row = {"epoch": epoch, "train_loss": means.pop("loss")} | means
-        if bad := [name for name, value in row.items() if not math.isfinite(value)]:
-            good = self.history[-1]["train_loss"] if self.history else None
-            raise TrainingError(
-                f"{self._stage}: {bad[0]} is {row[bad[0]]} in epoch {epoch} "
-                f"(the last good loss was {'none' if good is None else format(good, '.6g')}); "
-                f"the learning rate {self._lr:g} is likely too high: lower it"
-            )
+        states = [pl_module.state_dict(), *(optimizer.state_dict() for optimizer in trainer.optimizers)]
+        self._numbers.epoch(row, states)
         row["seconds"] = self.seconds
         self.history.append(row)
         if trainer.logger:
@@ -125,49 +122,21 @@ class KeepBest(pl.Callback):
             trainer.should_stop = True
 
 
-class Autosave(Checkpoint):
-    """Writes Lightning's checkpoint every so many seconds, so that a killed stage loses no more than that.
-
-    A `Checkpoint`, because Lightning runs those after all other callbacks at an epoch's end.
-    """
-
-    def __init__(self, path: Path, seconds: float) -> None:
-        self._path, self._seconds = path, seconds
-        self._saved = time.monotonic()
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        # At the last batch the epoch's validation is still to come: that moment is left to the epoch's end.
-        if batch.number + 1 < trainer.num_training_batches:
-            self._save(trainer)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not trainer.should_stop:
-            self._save(trainer)
-
-    def _save(self, trainer: pl.Trainer) -> None:
-        if time.monotonic() - self._saved < self._seconds:
-            return
-        part = self._path.with_suffix(".part")
-        trainer.save_checkpoint(part)
-        os.replace(part, self._path)
-        self._saved = time.monotonic()
-
-
 def fit(
     job: Job, task: Task, train: Batches, val: Batches, settings: FitConfig, *, keep_best: bool
 ) -> Fitted:
-    """Trains `task` in place; goes on from the checkpoint in `folder` if a killed run left one.
+    """Trains `task` in place; goes on from the checkpoint in `folder` if a stopped run left one.
 
-    With `keep_best` the task ends with its best-scored weights, else with its last. Raises
-    TrainingError where the loss is no number, KeyboardInterrupt on Ctrl-C.
+    With `keep_best` the task ends with its best-scored weights, else with its last. Raises TrainingError
+    where a loss or a weight is no number and where memory runs out, and at a signal what
+    `interrupts.watched` says, or KeyboardInterrupt.
     """
-    checkpoint = _usable(job)
+    numbers = Numbers(job, settings.lr)
+    checkpoint = usable(job, numbers)
     with job.progress.stage(job.stage, settings.epochs, train.rows) as line, _QuietLightning():
-        recorder = Recorder(job.stage, line, settings.lr)
+        recorder = Recorder(job, line, numbers)
         best = KeepBest(settings.patience) if keep_best else None
-        autosave = Autosave(job.folder / CHECKPOINT, AUTOSAVE_SECONDS)
+        autosave = Autosave(job, numbers)
         trainer = pl.Trainer(
             accelerator=job.hardware.accelerator,
             devices=1,
@@ -175,6 +144,8 @@ def fit(
             precision=job.hardware.precision,  # type: ignore[arg-type]  # one of the config's literals
             max_epochs=settings.epochs,
             callbacks=[callback for callback in (recorder, best, autosave) if callback is not None],
+            # Under SLURM, Lightning would otherwise take its signals for itself and queue the job anew.
+            plugins=[Durable(numbers), LightningEnvironment()],
             logger=job.logger,
             profiler=_NoProfiler(),
             enable_checkpointing=True,
@@ -184,16 +155,19 @@ def fit(
             use_distributed_sampler=False,
             default_root_dir=job.folder,
         )
-        _run(trainer, task, train, val, checkpoint)
+        with interrupts.deferred():
+            whole = _run(trainer, task, train, val, checkpoint)
+        if not whole:
+            raise too_large(job, task, train)
     if best is not None:
         task.load_state_dict(best.weights)
     task.cpu().eval()
     return Fitted(recorder.history, best.epoch if best else len(recorder.history), recorder.seconds)
 
 
-def _run(trainer: pl.Trainer, task: Task, train: Batches, val: Batches, checkpoint: Path | None) -> None:
-    main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT) if main else None
+def _run(trainer: pl.Trainer, task: Task, train: Batches, val: Batches, checkpoint: Path | None) -> bool:
+    """Trains to the end; False where memory ran out, with nothing left of the optimiser's."""
+    give_back = interrupts.holders()
     # Lightning leaves each module in the mode it finds it in; units come from the store in eval mode.
     task.train()
     try:
@@ -201,26 +175,15 @@ def _run(trainer: pl.Trainer, task: Task, train: Batches, val: Batches, checkpoi
     except SystemExit as stop:
         # Lightning answers Ctrl-C with exit code 1 and leaves the signal ignored.
         raise KeyboardInterrupt from stop
+    except (RuntimeError, MemoryError) as fault:
+        if not ran_out(fault):
+            raise
+        for optimizer in trainer.optimizers:
+            optimizer.state.clear()
+        return False
     finally:
-        if main:
-            signal.signal(signal.SIGINT, handler)
-
-
-def _usable(job: Job) -> Path | None:
-    """The checkpoint's path if there is one that can be read; a broken one is removed, saying so."""
-    path = job.folder / CHECKPOINT
-    if not path.exists():
-        return None
-    try:
-        state: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        complete = {"state_dict", "loops", "optimizer_states", "callbacks"} <= state.keys()
-    except Exception:  # whatever a damaged file makes the reader raise
-        complete = False
-    if complete:
-        return path
-    job.progress.warn(f"{job.stage}: the checkpoint {path} is damaged; this stage starts anew")
-    path.unlink()
-    return None
+        give_back()
+    return True
 
 
 def _task(module: pl.LightningModule) -> Task:

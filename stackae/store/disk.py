@@ -1,0 +1,159 @@
+"""Writing to disk so that nothing is lost, and saying in one line what the disk does not allow."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from stackae.errors import StorageError
+
+FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EFBIG: "too large here"}
+CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+ZEROS = bytes(1 << 20)
+
+
+def readable(size: int) -> str:
+    """A number of bytes for people: `512 B`, `1.5 MiB`."""
+    if size < 1024:
+        return f"{size} B"
+    value, units = size / 1024, ["KiB", "MiB", "GiB", "TiB"]
+    # 1023.96 would be shown as 1024.0.
+    while value >= 1023.95 and len(units) > 1:
+        value /= 1024
+        units.pop(0)
+    return f"{value:.1f} {units[0]}"
+
+
+def free_at(path: Path) -> int:
+    """Bytes free on the disk of `path`, which need not exist yet."""
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    return shutil.disk_usage(there).free
+
+
+@contextmanager
+def storage_faults(path: Path, needed: int | None = None) -> Iterator[None]:
+    """Raises StorageError where `path`, or what lies around it, cannot be written or has gone.
+
+    `needed` is the number of bytes that were to be written there. Other errors pass, and so do those
+    of files that are neither above, beside nor below `path`.
+    """
+    try:
+        yield
+    except OSError as fault:
+        where = Path(os.fsdecode(fault.filename)) if isinstance(fault.filename, str | bytes) else path
+        # numpy writes what fits, and then says so without a number.
+        short = fault.errno is None and "requested and" in str(fault)
+        here, there = path.absolute(), where.absolute()
+        if not (there.is_relative_to(here.parent) or here.is_relative_to(there)):
+            raise
+        if fault.errno in FULL or short:
+            need = "" if needed is None else f"{readable(needed)} needed, "
+            raise StorageError(
+                f"{where}: {FULL.get(fault.errno or errno.ENOSPC)} ({need}{readable(free_at(where))} free); "
+                "free some, with 'stackae gc' for instance, or name another --store (or --out)"
+            ) from fault
+        if fault.errno in CLOSED:
+            raise StorageError(
+                f"{where}: cannot be written ({os.strerror(fault.errno or 0)}); "
+                "allow it, or name another --store (or --out)"
+            ) from fault
+        if fault.errno == errno.ENOENT:
+            raise StorageError(f"{where}: has gone; was the store deleted? start the run again") from fault
+        raise
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a text file so that it is there whole or not at all, even after a power cut.
+
+    StorageError where the disk is full or the folder cannot be written.
+    """
+    content = text.encode()
+    part = path.with_name(path.name + ".part")
+    with storage_faults(path, len(content)):
+        try:
+            # Writing would follow a link that lies there to wherever it leads.
+            part.unlink(missing_ok=True)
+            part.write_bytes(content)
+            sync(part)
+            os.replace(part, path)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
+        sync(path.parent)
+
+
+def overwrite(path: Path, text: str) -> None:
+    """Writes a longer text over a file, in the room that the file has; StorageError where that is too little.
+
+    For a disk that is full. In one write, which a kill cannot tear; a power cut could.
+    """
+    content = text.encode()
+    with storage_faults(path, len(content)):
+        found = path.stat()
+        assert found.st_size <= len(content)
+        if found.st_blocks * 512 < len(content):
+            raise OSError(errno.ENOSPC, "", str(path))
+        with path.open("r+b", buffering=0) as file:
+            file.write(content)
+        sync(path)
+
+
+def allocate(file: BinaryIO, size: int) -> None:
+    """Takes `size` bytes from where the file stands now, so that a memory map of them cannot run out of disk.
+
+    OSError where they are not to be had; a sparse file would have the process killed by SIGBUS instead.
+    """
+    at = file.tell()
+    if size and hasattr(os, "posix_fallocate"):
+        file.flush()
+        try:
+            os.posix_fallocate(file.fileno(), at, size)
+            return
+        except OSError as fault:
+            if fault.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+    for done in range(0, size, len(ZEROS)):
+        file.write(ZEROS[: size - done])
+    file.flush()
+
+
+def sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk itself."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def empty(folder: Path, keep: Collection[str] = ()) -> None:
+    """Removes everything in a folder but what is named; a link is removed, not what it leads to."""
+    for path in folder.iterdir():
+        if path.name not in keep:
+            remove(path)
+
+
+def remove(path: Path) -> None:
+    """Removes a file, a link or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder. Links count nothing, nor does what vanishes meanwhile."""
+    if path.is_symlink():
+        return 0
+    if path.is_dir():
+        return sum(size_of(inner) for inner in path.iterdir())
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

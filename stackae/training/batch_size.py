@@ -1,0 +1,53 @@
+"""Which size of batch fits into memory, where the one asked for does not."""
+
+from __future__ import annotations
+
+import torch
+
+from stackae.data.batches import Batches
+from stackae.errors import TrainingError
+from stackae.job import Job
+from stackae.memory import ran_out
+from stackae.tasks import Task
+
+
+def too_large(job: Job, task: Task, train: Batches) -> TrainingError:
+    """The error of a fit that ran out of memory; it names a batch size that fits, found by trying halves.
+
+    Leaves the task's weights changed.
+    """
+    asked = min(train.batch_size, train.rows)
+    size = asked // 2
+    # With a quarter to spare: a whole fit needs a little more than one step of it.
+    while size and not _fits(job, task, train, size + size // 4):
+        size //= 2
+    remedy = (
+        f"{size:,} fit: set {job.setting('batch_size')}={size}"
+        if size
+        else "not even one row fits: make the layers narrower, or free memory"
+    )
+    return TrainingError(f"{job.stage}: memory ran out on batches of {asked:,} rows; {remedy}")
+
+
+def _fits(job: Job, task: Task, train: Batches, rows: int) -> bool:
+    device = job.hardware.device
+    mixed = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(job.hardware.precision)
+    try:
+        batch = train.head(rows)
+        batch = batch._replace(x=batch.x.to(device), y=None if batch.y is None else batch.y.to(device))
+        task.to(device).train()
+        with torch.autocast(device.type, mixed, enabled=mixed is not None):
+            loss = task.training_step(batch, 0)
+        assert isinstance(loss, torch.Tensor)
+        loss.backward()  # type: ignore[no-untyped-call]
+        made = task.configure_optimizers()
+        optimizer = made["optimizer"] if isinstance(made, dict) else made
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        optimizer.step()
+    except (RuntimeError, MemoryError) as fault:
+        if not ran_out(fault):
+            raise
+        return False
+    finally:
+        task.zero_grad(set_to_none=True)
+    return True
