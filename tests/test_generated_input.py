@@ -298,3 +298,29 @@ def carry_out(folder: Path, words: list[str], cli: Cli) -> None:
     (folder / "c.yaml").write_text(as_yaml(DENSE | {"data": {"source": "rows.npz"}}))
     if assert_ends_well(cli, ["plan", "c.yaml", *words], folder) == 0:
         assert_ends_well(cli, ["run", "c.yaml", "--quiet", *words], folder, codes=(0, 1, 2))
+
+
+@pytest.mark.parametrize("size", [10**9, 10**12, 10**30])
+@pytest.mark.parametrize(
+    "setting", ["layers.0.width", "layers.0.padding", "layers.1.width", "layers.2.width"]
+)
+def test_a_size_beyond_what_torch_counts(setting: str, size: int, folder: Path, cli: Cli) -> None:
+    fresh(folder)
+    (folder / "c.yaml").write_text(as_yaml(MIXED))
+    assert assert_ends_well(cli, ["plan", "c.yaml", f"{setting}={size}"], folder) == 2
+
+
+@pytest.mark.parametrize("name", ["~nobody/x.npz", "x" * 5000, "a/" * 5000])
+@pytest.mark.parametrize("setting", ["data.source", "data.source=mnist data.root"])
+def test_a_path_that_the_system_refuses(setting: str, name: str, folder: Path, cli: Cli) -> None:
+    fresh(folder)
+    (folder / "c.yaml").write_text(as_yaml(DENSE))
+    done = cli(["plan", "c.yaml", *f"{setting}={name}".split()], folder)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_a_warmup_longer_than_any_run(folder: Path, cli: Cli) -> None:
+    fresh(folder)
+    (folder / "c.yaml").write_text(as_yaml(DENSE))
+    assert_ends_well(cli, ["run", "c.yaml", "--quiet", "pretrain.warmup=1.0e+308"], folder)

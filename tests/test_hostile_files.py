@@ -150,10 +150,8 @@ def test_a_planted_checkpoint_is_reported_and_not_used(
     assert all(np.array_equal(again[name], weights[name]) for name in weights)
 
 
-@pytest.mark.parametrize(
-    "name", ["data/features-train.npy", "data/labels-val.npy", "finetune/logits-test.npy"]
-)
-@hostile
+@pytest.mark.parametrize("name", ["data/features-train.npy", "finetune/logits-test.npy"])
+@pytest.mark.parametrize("plant", [as_pickle, as_objects])
 def test_a_planted_array_in_the_store_is_noticed(
     plant: Callable[[Path], None], name: str, folder: Path, cli: Cli
 ) -> None:
@@ -169,7 +167,7 @@ def test_a_planted_array_in_the_store_is_noticed(
 @pytest.mark.parametrize(
     "name", ["data/labels-test.npy", "data/features-train.npy", "pretrain-1/weights.safetensors"]
 )
-@hostile
+@pytest.mark.parametrize("plant", [as_pickle, as_objects])
 def test_a_forged_manifest_does_not_help(
     plant: Callable[[Path], None], name: str, folder: Path, cli: Cli
 ) -> None:

@@ -149,6 +149,13 @@ def test_tied_weights_are_tied_after_loading(tmp_path: Path) -> None:
         assert decoder[0][0].linear.weight is encoder[1].weight
 
 
+def test_loading_draws_no_random_numbers(tmp_path: Path) -> None:
+    saved = Saved(tmp_path)
+    before = torch.get_rng_state()
+    load(saved.run)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize("rows", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1])
 def test_any_number_of_rows_is_taken_flat_or_in_shape(rows: int, tmp_path: Path) -> None:
     saved = Saved(tmp_path)
