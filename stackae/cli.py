@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import signal
 import sys
@@ -166,7 +165,6 @@ def main() -> NoReturn:
         # Left to itself, Typer spends four lines on a wrong word, and none on Ctrl-C.
         with interrupts.watched(_last_words):
             code = app(prog_name="stackae", standalone_mode=False)
-            print(end="", flush=True)
     except interrupts.Stopped as stop:
         interrupts.end(stop.number, _last_words(stop.number))
     except TrainingError as fault:
@@ -178,10 +176,6 @@ def main() -> NoReturn:
     except USAGE_ERROR as fault:
         command = fault.ctx.command_path if fault.ctx else "stackae"
         _fail(f"{fault.format_message()} See '{command} --help'.", 2)
-    except BrokenPipeError:
-        # Whoever read what is printed has enough; else Python would complain of it at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     except (OSError, MemoryError, RuntimeError) as fault:
         if ran_out(fault):
             what = f"memory ran out: {str(fault).partition(chr(10))[0]}"

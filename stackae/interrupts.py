@@ -65,7 +65,8 @@ class _Watch:
         if not self._heeded:
             signal.pthread_kill(main, number)
         if not self.over.wait(LIMIT - PATIENCE):
-            end(number, self._last_words(number))
+            shown = "\x1b[?25h\n" if os.isatty(2) else ""  # a progress bar hides the cursor
+            end(number, shown + self._last_words(number))
 
 
 _watch: _Watch | None = None
@@ -163,10 +164,9 @@ def end(number: int, last_words: str) -> NoReturn:
     What else happens at the end of a process takes seconds on a busy machine, and libraries wait there for
     servers; nothing of it is needed.
     """
-    shown = "\x1b[?25h" if os.isatty(2) else ""  # a progress bar hides the cursor
     with suppress(OSError):
         # Not through sys.stderr, which another thread may be in the middle of.
-        os.write(2, f"{shown}{last_words}\n".encode())
+        os.write(2, f"{last_words}\n".encode())
     os._exit(128 + number)
 
 

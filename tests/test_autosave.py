@@ -123,12 +123,16 @@ def test_a_stage_that_goes_on_says_from_where(tmp_path: Path) -> None:
 # ---- disks
 
 
-def test_a_full_disk_is_one_warning_and_the_checkpoint_before_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("room", "ballast"), [(512, 1), (20_000, 100_000)])
+def test_a_full_disk_is_one_warning_and_the_checkpoint_before_stays(
+    room: int, ballast: int, tmp_path: Path
+) -> None:
+    """It shows when the file is closed, or while torch writes, which has an error of its own for it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     left = list[list[str]]()
 
     def fill() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (512, hard))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
 
     def free() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -136,6 +140,7 @@ def test_a_full_disk_is_one_warning_and_the_checkpoint_before_stays(tmp_path: Pa
         assert saved_place(tmp_path) == {"epoch": 1, "batch": 1}
 
     told, task = Told(), Scripted([1, 2, 3], during=at({2: fill, 5: free}))
+    task.register_buffer("ballast", torch.zeros(ballast))
     try:
         fit(task, tmp_path, FitConfig(epochs=3), told=told, autosave=0.0)
     finally:

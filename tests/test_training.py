@@ -222,6 +222,23 @@ class Asked(Exception):
     """What a program that uses stackae makes of a signal."""
 
 
+def test_a_signal_that_means_nothing_to_whoever_calls_stops_nothing(tmp_path: Path) -> None:
+    def during(step: int) -> float:
+        if step == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return 1.0
+
+    heard: list[int] = []
+    task = Scripted([1, 2], during=during)
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        fit(task, tmp_path, FitConfig(epochs=2))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == [signal.SIGTERM]
+    assert len(task.batches) == 2 * STEPS
+
+
 @pytest.mark.parametrize("cluster", [False, True])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
 def test_whoever_calls_keeps_his_signals(

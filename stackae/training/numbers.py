@@ -44,7 +44,6 @@ class Numbers:
         epoch = row["epoch"]
         if bad := next((name for name, value in row.items() if not math.isfinite(value)), None):
             raise self._diverged(f"{bad} is {row[bad]} in epoch {epoch}")
-        self.good = row["train_loss"]
         self._look(state, f"at the end of epoch {epoch}")
 
     def checkpoint(self, state: Mapping[str, Any], place: str) -> None:
