@@ -6,13 +6,14 @@ import json
 import shlex
 import signal
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from stackae import __version__, interrupts
-from stackae.errors import StackaeError, StorageError, TrainingError
+from stackae.errors import StackaeError, StorageError, TrackingError, TrainingError
 from stackae.memory import ran_out
 
 app = typer.Typer(
@@ -21,6 +22,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+class Form(StrEnum):
+    """What a report is written as."""
+
+    html = "html"
+    md = "md"
+
+
+class Map(StrEnum):
+    """How codes are placed in the plane."""
+
+    pca = "pca"
+    tsne = "tsne"
+
 
 INTERRUPTED = 128 + signal.SIGINT
 # What Typer raises where the words do not fit the commands; of its family it exports this child alone.
@@ -64,6 +80,9 @@ def run(
         bool, typer.Option("--fresh", help="Train every stage anew, whatever the store has.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print warnings and errors only.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print results.json instead of the table, for scripts.")
+    ] = False,
 ) -> None:
     """Carry out a config; running again goes on where it stopped.
 
@@ -71,7 +90,11 @@ def run(
     """
     from stackae.launch import launch
 
-    launch(config, overrides or [], out=out, store=store, fresh=fresh, quiet=quiet)
+    results = launch(
+        config, overrides or [], out=out, store=store, fresh=fresh, quiet=quiet, show=not as_json
+    )
+    if as_json:
+        typer.echo(results.json(), nl=False)
 
 
 @app.command()
@@ -87,6 +110,88 @@ def plan(
     from stackae.launch import preview
 
     preview(config, overrides or [], store=store)
+
+
+@app.command()
+def report(
+    run: RunArgument,
+    form: Annotated[Form, typer.Option("--format", help="html, or md with figures beside it.")] = Form.html,
+    placed: Annotated[Map, typer.Option("--map", help="How codes are placed in the plane.")] = Map.pca,
+    store: StoreOption = Path(".stackae"),
+) -> None:
+    """Write a finished run's report again, from its stages in the store."""
+    from stackae.launch import report_again
+
+    typer.echo(report_again(run, form=form.value, tsne=placed is Map.tsne, store=store))
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN …", help="Run folders.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FILE", help="HTML page with the curves.")
+    ] = Path("comparison.html"),
+) -> None:
+    """Show finished runs side by side, with paired tests where their test rows are the same."""
+    from stackae.comparing import compare as side_by_side
+
+    side_by_side(runs, out)
+
+
+@app.command()
+def sync(run: RunArgument) -> None:
+    """Upload a run's offline logs to Weights & Biases."""
+    from stackae.launch import upload_logs
+
+    typer.echo(f"{upload_logs(run)} W&B runs uploaded")
+
+
+@app.command()
+def curve(
+    config: ConfigArgument,
+    overrides: OverridesArgument = None,
+    labels: Annotated[
+        str, typer.Option("--labels", metavar="N,N,…", help="Numbers of labels, as 50,100,300.")
+    ] = "50,100,300,1000",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Repetitions with each number.")] = 5,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder; runs/<name>-curve by default.")
+    ] = None,
+    store: StoreOption = Path(".stackae"),
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print warnings and errors only.")] = False,
+) -> None:
+    """Show what labels are worth: errors by number of labels, with pretraining and without.
+
+    Pretrains once; repeats fine-tuning, the control and a logistic regression with other labels each time.
+    """
+    from stackae.curves import trace
+
+    trace(config, overrides or [], labels, seeds, out=out, store=store, quiet=quiet)
+
+
+@app.command()
+def tune(
+    config: ConfigArgument,
+    space: Annotated[
+        Path, typer.Option("--space", metavar="FILE", help="YAML file of keys with ranges or choices.")
+    ],
+    overrides: OverridesArgument = None,
+    trials: Annotated[
+        int, typer.Option("--trials", min=1, help="Trials in all, earlier starts included.")
+    ] = 20,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder; runs/<name>-tune by default.")
+    ] = None,
+    store: StoreOption = Path(".stackae"),
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print warnings and errors only.")] = False,
+) -> None:
+    """Search settings for the least validation error.
+
+    Starting again goes on, and several processes can share one search. Writes the best config as YAML.
+    """
+    from stackae.tuning import tune as search
+
+    search(config, overrides or [], space, trials, out=out, store=store, quiet=quiet)
 
 
 @app.command()
@@ -167,7 +272,7 @@ def main() -> NoReturn:
             code = app(prog_name="stackae", standalone_mode=False)
     except interrupts.Stopped as stop:
         interrupts.end(stop.number, _last_words(stop.number))
-    except TrainingError as fault:
+    except (TrainingError, TrackingError) as fault:
         _fail(fault, 1)
     except StorageError as fault:
         _fail(f"{fault}{_going_on()}", 1)

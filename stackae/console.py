@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -264,7 +264,10 @@ def show_results(results: Results, folder: Path) -> None:
         console.print(results.verdict["text"], soft_wrap=True, style="bold")
     elif results.classifier:
         console.print(f"Test error {results.classifier['test']['error']:.2%}.", style="bold")
-    console.print(f"Results in {folder / 'results.json'}, model in {folder / 'model'}.", soft_wrap=True)
+    written = {"report": "report.html", "results": "results.json", "model": "model"}
+    found = [f"{name} in {folder / path}" for name, path in written.items() if (folder / path).exists()]
+    text = ", ".join(found)
+    console.print(f"{text[0].upper()}{text[1:]}.", soft_wrap=True)
 
 
 def _stage_figures(name: str, results: Results) -> str:
@@ -279,3 +282,18 @@ def _stage_figures(name: str, results: Results) -> str:
     return (
         f"error ratio {metrics['reconstruction_ratio']:.3f}, effective rank {metrics['effective_rank']:.0f}"
     )
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints rows of texts under their columns' names."""
+    made = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        made.add_row(*row)
+    make_console().print(made)
+
+
+def show_lines(*lines: str) -> None:
+    """Prints lines of text, however long."""
+    console = make_console()
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)

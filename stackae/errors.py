@@ -23,3 +23,7 @@ class TrainingError(StackaeError):
 
 class StorageError(StackaeError):
     """The disk is full, or a folder cannot be written or has gone."""
+
+
+class TrackingError(StackaeError):
+    """Weights & Biases did not take what it was explicitly asked to."""

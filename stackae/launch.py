@@ -6,16 +6,17 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from stackae.config import Config
 from stackae.config_file import load_config
 from stackae.console import make_progress, show_checked, show_collected, show_plan, show_results
-from stackae.errors import ConfigError, DataError
+from stackae.errors import ArtifactError, ConfigError, DataError
 
 if TYPE_CHECKING:
+    from stackae.progress import Progress
     from stackae.results import Results
 
 # Two busy processes on the same cores make idle OpenMP threads spin, ten times slower; OpenMP reads
@@ -31,30 +32,42 @@ def launch(
     store: str | Path,
     fresh: bool,
     quiet: bool,
+    show: bool = True,
 ) -> Results:
-    """Reads the config, opens store and tracker, carries the run out, and shows its results."""
+    """Reads the config, opens store and tracker, carries the run out, and shows its results.
+
+    `quiet` silences progress and results, `show=False` the results alone.
+    """
     settings = load_config(config, overrides)
     folder = run_folder(settings, out)
-    check_folder("out", folder)
-    check_folder("store", Path(store))
+    results = carry_out(settings, folder, Path(store), make_progress(quiet=quiet), fresh=fresh)
+    if show and not quiet:
+        show_results(results, folder)
+    return results
+
+
+def carry_out(
+    settings: Config, out: Path, store: Path, progress: Progress, *, fresh: bool = False
+) -> Results:
+    """Carries out a config that was read, with the tracker it asks for; shows nothing but progress."""
+    check_folder("out", out)
+    check_folder("store", store)
     from stackae.pipeline import run
     from stackae.store import Store
     from stackae.tracking.tracker import make_tracker
 
-    progress = make_progress(quiet=quiet)
     tracking = settings.tracking
     tracker = make_tracker(
         tracking.wandb,
         project=tracking.project,
         entity=tracking.entity,
         group=settings.name,
-        folder=folder,
+        folder=out,
         warn=progress.warn,
+        tags=tracking.tags,
+        notes=tracking.notes,
     )
-    results = run(settings, Store(Path(store), progress.warn), tracker, progress, out=folder, fresh=fresh)
-    if not quiet:
-        show_results(results, folder)
-    return results
+    return run(settings, Store(store, progress.warn), tracker, progress, out=out, fresh=fresh)
 
 
 def preview(config: str | Path, overrides: Sequence[str], *, store: str | Path) -> None:
@@ -102,6 +115,40 @@ def _stages_of(run: Path) -> list[tuple[str, str]]:
         raise ConfigError(
             f"--keep-runs '{run}': no results of a run are there; name the folder of a finished run"
         ) from None
+
+
+def report_again(run: Path, *, form: Literal["html", "md"], tsne: bool, store: Path) -> Path:
+    """Writes the report of a finished run anew, from the stages in the store, and returns its path."""
+    settings = load_config(run / "config.yaml")
+    from stackae.data.sources import read_source
+    from stackae.plan import make_plan
+    from stackae.report import write_report
+    from stackae.stages.restore import REPORT, restore
+    from stackae.store import Store
+
+    source, progress = read_source(settings.data), make_progress(quiet=False)
+    plan = make_plan(settings, source)
+    opened = Store(store, progress.warn)
+    entries = {}
+    for planned in [plan.data, *plan.stages]:
+        entry = opened.open(planned.name, planned.key)
+        if entry is None:
+            raise ArtifactError(
+                f"store '{store}': it does not have {planned.name} of this run; name the run's store, "
+                f"or carry it out again: stackae run {run / 'config.yaml'} --out {run}"
+            )
+        entries[planned.name] = entry
+    restore(REPORT, plan, source, entries, opened, progress)
+    return write_report(run, plan, entries, form=form, tsne=tsne)
+
+
+def upload_logs(run: Path) -> int:
+    """Uploads what a run logged offline, and returns how many W&B runs there were."""
+    if not run.is_dir():
+        raise ArtifactError(f"{run}: there is no such folder; name the folder of a run")
+    from stackae.tracking.wandb import upload
+
+    return upload(run / "wandb")
 
 
 def generate(run: Path, out: Path, *, n: int, seed: int, between: tuple[int, int] | None) -> None:

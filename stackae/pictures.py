@@ -16,7 +16,7 @@ def check_format(path: Path, shape: tuple[int, ...]) -> None:
     """DataError where rows of this shape cannot be written to a file of this name."""
     if path.suffix not in FORMATS:
         raise DataError(f"{path}: unknown format '{path.suffix}'; use one of {', '.join(FORMATS)}")
-    if path.suffix == ".png" and not _is_image(shape):
+    if path.suffix == ".png" and not is_image(shape):
         raise DataError(f"{path}: rows of shape {shape} are no pictures; write .npy, .npz or .csv")
 
 
@@ -57,5 +57,25 @@ def grid(images: np.ndarray, *, scale: float, columns: int | None = None) -> np.
     return pixels[..., 0] if channels == 1 else pixels
 
 
-def _is_image(shape: tuple[int, ...]) -> bool:
+def filter_images(weights: np.ndarray, shape: tuple[int, ...], most: int = 64) -> np.ndarray | None:
+    """A layer's weights as pictures in [0, 1], each on a scale of its own; None where they are none.
+
+    Dense weights (units, features) of inputs of `shape`, or kernels (channels, 1 or 3, height, width). At
+    most so many, those of the largest norm first; 0.5 is a weight of zero.
+    """
+    if weights.ndim == 2 and is_image(shape) and weights.shape[1] == math.prod(shape):
+        weights = weights.reshape(len(weights), *shape)
+    elif weights.ndim == 4 and weights.shape[1] == 1:
+        weights = weights[:, 0]
+    elif not (weights.ndim == 4 and weights.shape[1] == 3):
+        return None
+    norms = np.square(weights.reshape(len(weights), -1)).sum(1)
+    strongest = weights[np.argsort(-norms, kind="stable")[:most]]
+    highest = np.abs(strongest.reshape(len(strongest), -1)).max(1).reshape(-1, *[1] * (strongest.ndim - 1))
+    scaled: np.ndarray = 0.5 + 0.5 * strongest / np.maximum(highest, 1e-12)
+    return scaled
+
+
+def is_image(shape: tuple[int, ...]) -> bool:
+    """Whether rows of this shape are pictures: (height, width), or with 1 or 3 channels in front."""
     return len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVarTuple
 
@@ -17,7 +18,8 @@ from stackae.job import Done, Job
 from stackae.model import save
 from stackae.plan import Plan, Planned, make_plan
 from stackae.progress import Progress
-from stackae.results import Outcome, Results, gather, versions
+from stackae.report import PAGE, is_drawn, write_report
+from stackae.results import Outcome, Results, gather, versions, write_evidence
 from stackae.stages.weights import load_classifier, load_units, stacked
 from stackae.store import Entry, Store, storage_faults
 from stackae.tracking.tracker import Tracker
@@ -51,6 +53,12 @@ def run(
         results = gather(plan, crew.outcomes)
         with storage_faults(out):
             write_run(out, plan, source, crew.entries, results)
+            if config.report and not is_drawn(out, crew.entries):
+                crew.restore(stages.REPORT)
+                write_report(out, plan, crew.entries)
+    report = out / PAGE if config.report else None
+    anew = not all(outcome.reused for outcome in crew.outcomes)
+    tracker.conclude(config.model_dump(mode="json", by_alias=True), asdict(results), report, anew=anew)
     return results
 
 
@@ -88,6 +96,10 @@ class Crew:
         self.outcomes.append(Outcome(planned, entry, reused))
         return entry
 
+    def restore(self, reader: str) -> None:
+        """Makes again what `gc` removed of the features that a stage, or the report, reads."""
+        stages.restore(reader, self._plan, self._source, self.entries, self._store, self._progress)
+
     def _carry_out(self, planned: Planned, folder: Path, work: Callable[[Job], Done]) -> Entry:
         plan, parents = self._plan, [planned.parent] if planned.parent else []
         self._store.clear(planned.name, planned.key)
@@ -97,7 +109,7 @@ class Crew:
             # A stage seeds the global generator; whoever called gets his own back.
             torch.random.fork_rng(),
         ):
-            stages.restore(planned.name, plan, self._source, self.entries, self._store, self._progress)
+            self.restore(planned.name)
             started = time.monotonic()
             job = Job(
                 planned.name,
@@ -131,4 +143,5 @@ def write_run(out: Path, plan: Plan, source: Source, entries: dict[str, Entry], 
     encoder, decoder = stacked(plan, load_units(plan, layers, entries.get("unroll")))
     classifier = load_classifier(plan, entries["finetune"]) if plan.finetune else None
     save(out / "model", plan.layers, encoder, decoder, classifier, scale=source.scale, classes=plan.classes)
+    write_evidence(out, plan, entries)
     results.write(out / "results.json")

@@ -23,6 +23,7 @@ from stackae.kinds import (
     code_shape,
     output_activation,
 )
+from stackae.seeds import derive
 from stackae.shallow.losses import LOSSES
 from stackae.store import chained_key
 
@@ -101,6 +102,11 @@ class Plan:
     scratch: Planned | None
     probe: Planned | None
 
+    def seed(self, stage: str) -> int:
+        """The seed of a stage that sees labels, another one in each repetition."""
+        repeat = self.config.repeat
+        return derive(self.config.seed, stage, *([repeat] if repeat else []))
+
     @property
     def stages(self) -> list[Planned]:
         """All stages but the data, in the order in which they are carried out."""
@@ -111,7 +117,7 @@ class Plan:
 def make_plan(config: Config, source: Source) -> Plan:
     """Works out stages, shapes, losses and keys; ConfigError or DataError where they do not fit."""
     hardware = resolve(config.trainer)
-    split = make_split(source, config.data, config.seed)
+    split = make_split(source, config.data, config.seed, config.repeat)
     data = _planned(
         "data",
         "",
@@ -129,6 +135,8 @@ def make_plan(config: Config, source: Source) -> Plan:
     top = unroll or layers[-1].stage
     # Labels enter where they are used: runs that differ in them alone share their pretraining.
     labels = {"labels": config.data.model_dump(mode="json")["labels"], "precision": hardware.precision}
+    if config.repeat:
+        labels["repeat"] = config.repeat
     finetune = scratch = probe = None
     if config.finetune is not None:
         if not source.classes:

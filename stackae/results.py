@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -37,8 +38,11 @@ class Results:
 
     def write(self, path: Path) -> None:
         """Writes the results as JSON, whole or not at all."""
-        described = {"format": self.format} | asdict(self)
-        write_atomically(path, json.dumps(described, indent=1, allow_nan=False) + "\n")
+        write_atomically(path, self.json())
+
+    def json(self) -> str:
+        """The text of `results.json`."""
+        return json.dumps({"format": self.format} | asdict(self), indent=1, allow_nan=False) + "\n"
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,31 @@ def gather(plan: Plan, outcomes: Sequence[Outcome]) -> Results:
         reconstruction={"test": {"mse": last["test_mse"], "sse_per_row": last["test_sse_per_row"]}},
         environment=_environment(plan),
     )
+
+
+def write_evidence(folder: Path, plan: Plan, entries: Mapping[str, Entry]) -> None:
+    """Writes what a run is compared by: `metrics/<stage>.csv`, one row per epoch, and `test-predictions.csv`.
+
+    The latter has a row per test row: its number in the source, from 0, its class, and what the pretrained
+    network and the one from scratch took it for; empty where there is none.
+    """
+    (folder / "metrics").mkdir(exist_ok=True)
+    for name, entry in entries.items():
+        if "metrics.csv" in entry.manifest["files"]:
+            (folder / "metrics" / f"{name}.csv").write_bytes(entry.file("metrics.csv").read_bytes())
+    if plan.classes:
+        names = np.array([*plan.classes, ""])
+        columns = {
+            "row": plan.split.test,
+            "class": names[read_array(entries["data"].file("labels-test.npy"))],
+        }
+        for title, stage in (("pretrained", "finetune"), ("scratch", "scratch")):
+            if stage in entries:
+                columns[title] = names[read_array(entries[stage].file("logits-test.npy")).argmax(1)]
+        with (folder / "test-predictions.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            writer.writerows(zip(*columns.values(), strict=True))
 
 
 def versions() -> dict[str, str]:

@@ -131,3 +131,21 @@ def cli() -> Cli:
         return subprocess.CompletedProcess(words, code or 0, out.getvalue(), err.getvalue())
 
     return run
+
+
+@pytest.fixture
+def own_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A W&B without the user's key, settings and caches, started anew for each test."""
+    import wandb
+
+    wandb.teardown()
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "")  # remembered, so that it is as before afterwards
+    monkeypatch.delenv("WANDB_ERROR_REPORTING")
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("NETRC", str(home / ".netrc"))
+    yield
+    wandb.teardown()

@@ -19,6 +19,7 @@ data: {source: digits, labels: 300}
 layers: [{width: 16}, {width: 8}]
 pretrain: {epochs: 2}
 finetune: {epochs: 2}
+report: false
 tracking: {wandb: disabled}
 """
 STAGES = ["pretrain-1", "pretrain-2", "finetune", "scratch", "probe"]
@@ -326,8 +327,8 @@ def test_each_stage_is_a_wandb_run_of_its_own(finished: Path, tmp_path: Path, ru
     assert done.returncode == 0, done.stderr
     assert [line.partition(":")[0] for line in done.stderr.splitlines()] == STAGES
     runs = list((tmp_path / "runs" / "tiny" / "wandb").glob("offline-run-*/*.wandb"))
-    named = [
-        [stage for stage in ["data", *STAGES] if f"tiny-{stage}".encode() in run.read_bytes()] for run in runs
-    ]
-    assert sorted(named) == sorted([stage] for stage in ["data", *STAGES])
+    jobs = ["data", *STAGES, "run"]
+    named = [[job for job in jobs if f"tiny-{job}".encode() in run.read_bytes()] for run in runs]
+    # The run as a whole is one more.
+    assert sorted(named) == sorted([job] for job in jobs)
     assert weights(tmp_path) == weights(finished)

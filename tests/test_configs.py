@@ -11,7 +11,7 @@ from conftest import REPOSITORY, Cli
 from stackae.config import Config
 from stackae.config_file import dump_config, load_config
 
-CONFIGS = sorted((REPOSITORY / "configs").glob("*.yaml"))
+CONFIGS = sorted(path for path in (REPOSITORY / "configs").glob("*.yaml") if path.name != "sweep.yaml")
 NEED_FILES = {"mnist", "fashion_mnist"}
 SMALL = ["layers.*.width=32", "layers.*.epochs=1", "tracking.wandb=disabled"]
 FEW_ROWS = ["data.split.train=300", "data.split.val=100", "data.split.test=100"]

@@ -35,13 +35,16 @@ FLOORS = {
     "training": 5,
     "stages": 6,
     "export": 5,
-    "report": 5,
-    "results": 6,
-    "pipeline": 7,
-    "console": 7,
-    "launch": 8,
-    "cli": 9,
-    "estimator": 9,
+    "report": 6,
+    "results": 7,
+    "pipeline": 8,
+    "console": 8,
+    "launch": 9,
+    "curves": 10,
+    "comparing": 10,
+    "tuning": 10,
+    "cli": 11,
+    "estimator": 11,
 }
 # The two entrances reach every floor, but from inside functions, so that entering loads nothing.
 ENTRANCES = {"__init__", "__main__"}

@@ -27,6 +27,7 @@ layers: [{width: 12}, {width: 8}]
 pretrain: {epochs: 1}
 finetune: {epochs: 1}
 trainer: {precision: 32-true}
+report: false
 tracking: {wandb: disabled}
 """
 # Two runs that share all but their last layer.

@@ -147,7 +147,7 @@ class Waiting(Tensor):
 
 def test_on_an_accelerator_the_sum_so_far_is_looked_at_now_and_then(tmp_path: Path) -> None:
     job = Job("finetune", tmp_path, 0, Hardware("gpu", "auto", "32-true"), False, NoProgress(), 30.0)
-    recorder = Recorder(job, NoStageProgress(), Numbers(job, 0.5))
+    recorder = Recorder(job, NoStageProgress(), Numbers(job, 0.5), None)
     task = Scripted([])
     trainer = SimpleNamespace(num_training_batches=1000)
     ended = []

@@ -40,6 +40,10 @@ class TrackingConfig(Section):
     """The W&B project."""
     entity: str | None = None
     """The W&B user or team; null takes the account's default."""
+    tags: tuple[str, ...] = ()
+    """Tags of all W&B runs."""
+    notes: str | None = None
+    """Notes on all W&B runs."""
 
 
 class Config(Section):
@@ -50,6 +54,9 @@ class Config(Section):
     The file's name where it is left out."""
     seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
     """Seed of the split, the initial weights, the order of the rows, and the noise."""
+    repeat: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
+    """Which repetition of what follows pretraining this is. Each keeps other labels and fine-tunes from a new
+    start; all of a seed share their rows and their pretraining."""
     data: DataConfig = DataConfig()
     """What to learn from."""
     layers: tuple[LayerConfig, ...] = Field(min_length=1)
@@ -62,6 +69,8 @@ class Config(Section):
     """How the stack with its softmax head is fine-tuned; null trains no classifier."""
     compare: CompareConfig = CompareConfig()
     """The controls that show what pretraining is worth."""
+    report: Switch = True
+    """Draw `report.html` into the run's folder at the end."""
     trainer: TrainerConfig = TrainerConfig()
     """Where and how to compute."""
     tracking: TrackingConfig = TrackingConfig()

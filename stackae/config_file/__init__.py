@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from stackae.config import Config
 from stackae.config_file.faults import Fault, Place, UnreadableError, quote
@@ -18,7 +19,7 @@ from stackae.config_file.wording import slug
 from stackae.config_file.writing import dump_config, schema
 from stackae.errors import ConfigError
 
-__all__ = ["dump_config", "load_config", "schema"]
+__all__ = ["dump_config", "load_config", "read_plain", "schema"]
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -53,3 +54,14 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         faults.sort(key=lambda fault: (order[fault.word], fault.mark or (0, 0)))
         raise ConfigError("\n".join(dict.fromkeys(fault.line(path) for fault in faults)))
     return Config.model_validate(document.value)
+
+
+def read_plain(path: str | Path) -> Any:
+    """The plain values of a YAML 1.2 file that is no configuration; ConfigError where it cannot be read."""
+    try:
+        document = parse(text_of(path))
+    except UnreadableError as error:
+        raise ConfigError(Fault((), error.says, error.mark).line(path)) from None
+    if document.faults:
+        raise ConfigError("\n".join(fault.line(path) for fault in document.faults))
+    return document.value

@@ -40,7 +40,7 @@ class Split:
         return parts.hexdigest()
 
 
-def make_split(source: Source, config: DataConfig, seed: int) -> Split:
+def make_split(source: Source, config: DataConfig, seed: int, repeat: int = 0) -> Split:
     """Divide a source's rows as `config.split` asks, and keep as many labels as `config.labels` asks.
 
     Test rows are the published ones (or some of them, where `split.test` says how many); with `split.pool`,
@@ -48,7 +48,8 @@ def make_split(source: Source, config: DataConfig, seed: int) -> Split:
     training rows from what is left then. Every draw is stratified by class. Validation and test take labelled
     rows only, if there are labels, and a share is a share of those.
     The number of labels touches no part, and the labels kept are among those kept for any number at least
-    twice as large. Depends on the seed (0 to 2^32 - 1), the config and the labels alone.
+    twice as large; `repeat` draws others. Depends on the seeds (0 to 2^32 - 1), the config and the labels
+    alone.
     Raises `DataError` where more is asked for than there is, or a class would have no labelled training row.
     """
     y = _pooled_labels(source)
@@ -76,7 +77,7 @@ def make_split(source: Source, config: DataConfig, seed: int) -> Split:
         train = _part("train", train, config.split.train, y, seed)
     if source.y is not None:
         _check_every_class(source, y, train, val, test)
-    return Split(train, val, test, _keep_labels(source, y[train], config, seed))
+    return Split(train, val, test, _keep_labels(source, y[train], config, seed, repeat))
 
 
 def allocate(total: int, sizes: Ints, least: int = 0) -> Ints:
@@ -118,9 +119,11 @@ def _part(part: str, rows: Ints, wanted: int | float, y: Ints, seed: int) -> Int
     return rows[_first_of_each(stratum, allocate(size, sizes, least), seed, part)]
 
 
-def _first_of_each(stratum: Ints, shares: Ints, seed: int, part: str) -> Mask:
+def _first_of_each(stratum: Ints, shares: Ints, seed: int, part: str, repeat: int = 0) -> Mask:
     """The first `shares[s]` rows of each stratum `s`, in an order that depends on seed and part only."""
-    order = np.random.default_rng([seed, _GENERATOR[part]]).permutation(len(stratum))
+    order = np.random.default_rng([seed, _GENERATOR[part], *([repeat] if repeat else [])]).permutation(
+        len(stratum)
+    )
     grouped = order[np.argsort(stratum[order], kind="stable")]
     sizes = np.bincount(stratum, minlength=len(shares))
     rank = np.arange(len(stratum)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -142,7 +145,7 @@ def _check_every_class(source: Source, y: Ints, train: Ints, val: Ints, test: In
     )
 
 
-def _keep_labels(source: Source, y: Ints, config: DataConfig, seed: int) -> Mask:
+def _keep_labels(source: Source, y: Ints, config: DataConfig, seed: int, repeat: int) -> Mask:
     """Which of the training rows, labelled `y`, keep their label."""
     wanted = config.labels
     if wanted == "all":
@@ -154,7 +157,7 @@ def _keep_labels(source: Source, y: Ints, config: DataConfig, seed: int) -> Mask
         )
     kept = np.zeros(len(y), bool)
     kept[y >= 0] = _first_of_each(
-        y[y >= 0], _labels_per_class(source, np.bincount(y[y >= 0]), wanted), seed, "labels"
+        y[y >= 0], _labels_per_class(source, np.bincount(y[y >= 0]), wanted), seed, "labels", repeat
     )
     return kept
 

@@ -1,1 +1,50 @@
-"""From results to a verdict."""
+"""What is told of a run: figures, the page, the verdict. Drawing is imported late, as it takes its time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from stackae import __version__
+from stackae.plan import Plan
+from stackae.store import Entry, write_atomically
+
+PAGE = "report.html"
+
+
+def write_report(
+    run: Path,
+    plan: Plan,
+    entries: Mapping[str, Entry],
+    *,
+    form: Literal["html", "md"] = "html",
+    tsne: bool = False,
+) -> Path:
+    """Writes a finished run's `report.html`, or `report.md` with figures beside it; returns its path."""
+    from stackae.model import load
+    from stackae.report.facts import gather
+    from stackae.report.page import build_report, to_html, to_markdown
+
+    results = json.loads((run / "results.json").read_text())
+    report = build_report(gather(plan, entries, load(run), results), shows=_digest(entries), tsne=tsne)
+    if form == "html":
+        write_atomically(run / PAGE, to_html(report))
+        return run / PAGE
+    text = run / "report.md"
+    write_atomically(text, to_markdown(report, run / "report"))
+    return text
+
+
+def is_drawn(run: Path, entries: Mapping[str, Entry]) -> bool:
+    """Whether a run's folder has a page that shows these very stages."""
+    page = run / PAGE
+    return page.is_file() and _digest(entries) in page.read_text(errors="replace")[:2000]
+
+
+def _digest(entries: Mapping[str, Entry]) -> str:
+    """What a page shows: the stages' keys, in the words of this version."""
+    keys = [__version__, *(entry.key for entry in entries.values())]
+    return hashlib.sha256(" ".join(keys).encode()).hexdigest()

@@ -25,27 +25,41 @@ def verdict(pretrained: np.ndarray, scratch: np.ndarray) -> Verdict:
     5), the p-value that of McNemar's exact test: two-sided binomial on the rows that exactly one of
     the two got right.
     """
+    found = paired(pretrained, scratch)
+    change = f"from {1 - scratch.mean():.2%} to {1 - pretrained.mean():.2%}".replace("%", " %")
+    evidence = f"({found.evidence(len(pretrained))})"
+    if found.p < 0.05 and found.gain > 0:
+        text = f"Pretraining lowered the test error {change} {evidence}."
+    elif found.p < 0.05 and found.gain < 0:
+        text = f"Pretraining raised the test error {change} {evidence}: train from scratch here."
+    else:
+        text = f"Pretraining made no clear difference: test error {change} {evidence}."
+    return Verdict(found.gain, found.ci95, found.p, text)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """How much more often one classifier is right than another on the same rows, and how sure that is."""
+
+    gain: float
+    ci95: tuple[float, float]
+    p: float
+
+    def evidence(self, rows: int) -> str:
+        """Gain, interval and p-value in words."""
+        low, high = self.ci95
+        figures = f"gain {100 * self.gain:+.2f} points, 95 % interval {100 * low:+.2f} to {100 * high:+.2f}"
+        return f"{figures}, McNemar p = {self.p:.2g}, {rows:,} test rows"
+
+
+def paired(one: np.ndarray, other: np.ndarray) -> Paired:
+    """Compares which rows `one` and the `other` got right: boolean arrays (rows,)."""
     from scipy.stats import binomtest
 
-    rows = len(pretrained)
-    won = int((pretrained & ~scratch).sum())
-    lost = int((~pretrained & scratch).sum())
-    gain = (won - lost) / rows
+    rows = len(one)
+    won, lost = int((one & ~other).sum()), int((~one & other).sum())
     share_won, share_lost = (won + 1) / (rows + 2), (lost + 1) / (rows + 2)
     centre = share_won - share_lost
     half = 1.959964 * math.sqrt((share_won + share_lost - centre**2) / (rows + 2))
-    low, high = max(-1.0, centre - half), min(1.0, centre + half)
     p = float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
-    before, after = 1 - scratch.mean(), 1 - pretrained.mean()
-    return Verdict(gain, (low, high), p, _text(before, after, gain, (low, high), p, rows))
-
-
-def _text(before: float, after: float, gain: float, ci: tuple[float, float], p: float, rows: int) -> str:
-    change = f"from {before:.2%} to {after:.2%}".replace("%", " %")
-    figures = f"gain {100 * gain:+.2f} points, 95 % interval {100 * ci[0]:+.2f} to {100 * ci[1]:+.2f}"
-    evidence = f"({figures}, McNemar p = {p:.2g}, {rows:,} test rows)"
-    if p < 0.05 and gain > 0:
-        return f"Pretraining lowered the test error {change} {evidence}."
-    if p < 0.05 and gain < 0:
-        return f"Pretraining raised the test error {change} {evidence}: train from scratch here."
-    return f"Pretraining made no clear difference: test error {change} {evidence}."
+    return Paired((won - lost) / rows, (max(-1.0, centre - half), min(1.0, centre + half)), p)

@@ -9,6 +9,6 @@ from stackae.stages.finetune import finetune
 from stackae.stages.prepare import prepare
 from stackae.stages.pretrain import pretrain, unroll
 from stackae.stages.probe import probe
-from stackae.stages.restore import restore
+from stackae.stages.restore import REPORT, restore
 
-__all__ = ["finetune", "prepare", "pretrain", "probe", "restore", "unroll"]
+__all__ = ["REPORT", "finetune", "prepare", "pretrain", "probe", "restore", "unroll"]

@@ -32,7 +32,7 @@ def finetune(
 
     settings = plan.config.finetune
     assert settings is not None
-    seed = derive(job.seed, job.stage)
+    seed = plan.seed(job.stage)
     torch.manual_seed(derive(seed, "init"))
     units: list[AnyUnit] = (
         load_units(plan, layers, unrolled) if layers is not None else [layer.unit() for layer in plan.layers]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from stackae.seeds import derive
 from stackae.shallow.losses import LOSSES, Loss
 from stackae.shallow.objectives import Reconstruction
 from stackae.stack import Decoder
+from stackae.stages.watching import pictures_of
 from stackae.stages.weights import WEIGHTS, load_units, mirrored, save_weights, stacked
 from stackae.store import Entry
 
@@ -50,12 +51,14 @@ def pretrain(job: Job, plan: Plan, below: Sequence[Entry]) -> Done:
     unit = layer.unit()
     if not layer.fit.epochs:
         _start_at_mean(unit, LOSSES[layer.loss], mean_row(open_features(below[-1].file, "train")))
-    numbers = _fit(job, unit, layer.objective(), layer.fit, below[-1], seed)
+    lower = load_units(plan, below[1:])
+    watched = pictures_of(plan, [*lower, unit], below[0])
+    numbers = _fit(job, unit, layer.objective(), layer.fit, below[-1], seed, watched)
     save_weights(unit, job.folder)
     _encode(job, unit.encoder, below[-1])
     numbers |= _codes(job, nn.Sequential(unit.decoder, layer.output()), below[-1])
     numbers |= _activity(job, layer)
-    _, decoder = stacked(plan, [*load_units(plan, below[1:]), unit.eval()])
+    _, decoder = stacked(plan, [*lower, unit.eval()])
     numbers |= _through_all(job, decoder, below[0])
     return Done(numbers, [WEIGHTS, "metrics.csv", *FEATURES])
 
@@ -73,7 +76,8 @@ def unroll(job: Job, plan: Plan, depths: Sequence[Entry]) -> Done:
     objective = Reconstruction(
         LOSSES[first.loss], build_corruption(first.config.corruption), build_penalties(last.config, last.code)
     )
-    numbers = _fit(job, deep, objective, settings, depths[0], seed)
+    watched = pictures_of(plan, units, depths[0])
+    numbers = _fit(job, deep, objective, settings, depths[0], seed, watched)
     save_weights(deep, job.folder)
     encoder, decoder = stacked(plan, units)
     _encode(job, encoder, depths[0])
@@ -94,7 +98,13 @@ def _start_at_mean(unit: AnyUnit, loss: Loss, mean: np.ndarray) -> None:
 
 
 def _fit(
-    job: Job, unit: nn.Module, objective: nn.Module, settings: FitConfig, given: Entry, seed: int
+    job: Job,
+    unit: nn.Module,
+    objective: nn.Module,
+    settings: FitConfig,
+    given: Entry,
+    seed: int,
+    pictures: Callable[[], Mapping[str, np.ndarray]] | None,
 ) -> dict[str, Any]:
     """Trains on the features of a finished stage; the last epoch's metrics, or the best's."""
     from stackae.tasks import PretrainTask
@@ -106,7 +116,8 @@ def _fit(
         write_history([], job.folder)
         return {"epochs": 0}
     task = PretrainTask(unit, objective, settings, seed=seed, steps=settings.epochs * len(train))
-    fitted = fit(job, task, train, val, settings, keep_best=settings.patience is not None)
+    keep_best = settings.patience is not None
+    fitted = fit(job, task, train, val, settings, keep_best=keep_best, pictures=pictures)
     write_history(fitted.history, job.folder)
     kept = dict(fitted.history[fitted.kept_epoch - 1])
     numbers = {name: value for name, value in kept.items() if name not in ("epoch", "seconds")}

@@ -9,7 +9,6 @@ import numpy as np
 from stackae.data.features import SPLITS, flat, open_features, read_array
 from stackae.job import Done, Job
 from stackae.plan import Plan
-from stackae.seeds import derive
 from stackae.store import Entry
 
 PROBE_ROWS = 10_000
@@ -29,7 +28,7 @@ def probe(job: Job, plan: Plan, depths: Sequence[Entry]) -> Done:
     y = {split: read_array(depths[0].file(f"labels-{split}.npy")) for split in SPLITS}
     labelled = np.flatnonzero(plan.split.labelled)
     if len(labelled) > PROBE_ROWS:
-        drawn = np.random.default_rng(derive(job.seed, job.stage)).choice(labelled, PROBE_ROWS, replace=False)
+        drawn = np.random.default_rng(plan.seed(job.stage)).choice(labelled, PROBE_ROWS, replace=False)
         labelled = np.sort(drawn)
     found = []
     with job.progress.stage(job.stage, len(depths), step="depth") as line:

@@ -14,6 +14,9 @@ from stackae.stages.prepare import write_rows
 from stackae.stages.weights import load_units, stacked
 from stackae.store import Entry, Store
 
+REPORT = "report"
+"""Reads features as a stage does, and is none."""
+
 
 def restore(
     stage: str, plan: Plan, source: Source, entries: Mapping[str, Entry], store: Store, progress: Progress
@@ -55,6 +58,8 @@ def _removed(plan: Plan, stages: Sequence[str], entries: Mapping[str, Entry]) ->
 def _reads(plan: Plan, stage: str) -> list[str]:
     """The stages whose features a stage reads."""
     depths = _depths(plan)
+    if stage == REPORT:
+        return [*depths, *([plan.unroll.name] if plan.unroll else [])]
     if plan.probe and stage == plan.probe.name:
         return [*depths[:-1], plan.unroll.name if plan.unroll else depths[-1]]
     # Each stage says how well the data come back.

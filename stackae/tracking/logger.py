@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pytorch_lightning.loggers import Logger
@@ -18,10 +18,16 @@ class StageLogger(Logger):
     steps, while stages are compared epoch by epoch.
     """
 
-    def __init__(self, name: str, record: Callable[[dict[str, float]], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        record: Callable[[dict[str, float]], None],
+        record_pictures: Callable[[Mapping[str, Any], int], None],
+    ) -> None:
         super().__init__()
         self._name = name
         self._record = record
+        self._record_pictures = record_pictures
 
     @property
     def name(self) -> str:
@@ -36,6 +42,11 @@ class StageLogger(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Record metrics; Lightning has put their `epoch` among them."""
         self._record(dict(metrics))
+
+    @rank_zero_only
+    def log_pictures(self, pictures: Mapping[str, Any], epoch: int) -> None:
+        """Record pictures by name: bytes (height, width) or (height, width, 3), with the epoch they show."""
+        self._record_pictures(pictures, epoch)
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
         """Do nothing: the stage's config is in the run already."""

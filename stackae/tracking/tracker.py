@@ -31,6 +31,14 @@ class Tracker(Protocol):
     ) -> AbstractContextManager[StageLog]:
         """Open the log of the stage `name` with its JSON-like `config`; `parents` are its parents' keys."""
 
+    def conclude(
+        self, config: Mapping[str, Any], results: Mapping[str, Any], report: Path | None, *, anew: bool
+    ) -> None:
+        """Log the run as a whole: its JSON-like config, the figures of `results.json`, its report's page.
+
+        Unless something was trained `anew` that was done before, and is needed again by a sweep alone.
+        """
+
 
 class NullStageLog:
     """A log that keeps nothing."""
@@ -50,6 +58,11 @@ class NullTracker:
         """Open a log that keeps nothing."""
         return nullcontext(NullStageLog())
 
+    def conclude(
+        self, config: Mapping[str, Any], results: Mapping[str, Any], report: Path | None, *, anew: bool
+    ) -> None:
+        """Keep nothing."""
+
 
 def make_tracker(
     mode: Literal["auto", "online", "offline", "disabled"],
@@ -59,14 +72,25 @@ def make_tracker(
     group: str,
     folder: Path,
     warn: Callable[[str], None],
+    tags: Sequence[str] = (),
+    notes: str | None = None,
 ) -> Tracker:
     """Make the tracker that the configuration's `tracking.wandb` asks for; nothing is opened yet.
 
     `group` is the run's name, `folder` the run's folder (W&B writes to `wandb/` in it), `warn` takes
-    one line of text.
+    one line of text. All that is logged carries the `tags` and the `notes`.
     """
     if mode == "disabled":
         return NullTracker()
     from stackae.tracking.wandb import WandbTracker
 
-    return WandbTracker(mode=mode, project=project, entity=entity, group=group, folder=folder, warn=warn)
+    return WandbTracker(
+        mode=mode,
+        project=project,
+        entity=entity,
+        group=group,
+        folder=folder,
+        warn=warn,
+        tags=tags,
+        notes=notes,
+    )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import secrets
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from stackae.errors import ConfigError, TrackingError
+from stackae.tracking.headline import headline
 from stackae.tracking.waiting import SilentServerError, wait_for
 
 if TYPE_CHECKING:
@@ -30,6 +34,11 @@ FLUSH_SECONDS = 0.5
 
 Level = Literal["online", "offline", "off"]
 
+# The job type of the W&B run that stands for a whole run of ours.
+WHOLE = "run"
+# What a sweep's agent tells the process it starts: its one run is the run as a whole, not each stage.
+SWEEP = ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")
+
 
 class WandbTracker:
     """Opens one W&B run per stage, grouped under the run's name, and never fails or stops a stage.
@@ -49,7 +58,11 @@ class WandbTracker:
         group: str,
         folder: Path,
         warn: Callable[[str], None],
+        tags: Sequence[str] = (),
+        notes: str | None = None,
     ) -> None:
+        self._tags, self._notes = tags, notes
+        self._sweep = {name: os.environ.get(name) for name in SWEEP}
         self._mode = mode
         self._project = project
         self._entity = entity
@@ -84,6 +97,15 @@ class WandbTracker:
             raise
         log.close(exit_code=0)
 
+    def conclude(
+        self, config: Mapping[str, Any], results: Mapping[str, Any], report: Path | None, *, anew: bool
+    ) -> None:
+        """Log the run as a whole, in a W&B run of its own; under a sweep's agent, that is the sweep's run."""
+        if not (anew or self._sweep["WANDB_SWEEP_ID"]):
+            return
+        with self.stage(WHOLE, config, []) as log:
+            log.conclude(headline(results), results["verdict"], report)
+
     def _choose_level(self) -> Level:
         if self._level is None:
             self._level = "off"
@@ -104,6 +126,9 @@ class WandbTracker:
             raise PermissionError(f"cannot write to '{folder}'")
 
     def _wanted_level(self) -> Level:
+        # Read by W&B as soon as it is set up, and every stage would join the sweep's one run.
+        for name in SWEEP:
+            os.environ.pop(name, None)
         # W&B reports its own use to its server, offline runs included; offline should mean offline.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 
@@ -135,14 +160,16 @@ class WandbTracker:
     def _open(self, name: str, config: Mapping[str, Any], mode: Literal["online", "offline"]) -> wandb.Run:
         import wandb
 
+        whole = name == WHOLE
         run = wandb.init(
             project=self._project,
             entity=self._entity,
             group=self._group,
             job_type=name,
             name=f"{self._group}-{name}",
-            # An id of its own, else all stages share the one in WANDB_RUN_ID if that is set.
-            id=secrets.token_hex(8),
+            id=(whole and self._sweep["WANDB_RUN_ID"]) or secrets.token_hex(8),
+            tags=[*self._tags],
+            notes=self._notes,
             dir=str(self._folder.absolute()),
             config=dict(config),
             mode=mode,
@@ -150,6 +177,7 @@ class WandbTracker:
             settings=wandb.Settings(
                 silent=True,
                 console="off",
+                sweep_id=self._sweep["WANDB_SWEEP_ID"] if whole else None,
                 init_timeout=INIT_SECONDS,
                 finish_timeout=FINISH_SECONDS,
                 finish_timeout_raises=True,
@@ -204,7 +232,7 @@ class WandbStageLog:
         self._failed = failed
         self._broken = False
         self._silent = False
-        self.logger: StageLogger = StageLogger(name, self._record)
+        self.logger: StageLogger = StageLogger(name, self._record, self._record_pictures)
 
     def use_parents(self) -> None:
         """Draw the edges from the parents' artifacts; needs the server."""
@@ -245,6 +273,28 @@ class WandbStageLog:
     def _record(self, metrics: dict[str, float]) -> None:
         # Needs no server: W&B's own process takes it.
         self._attempt("logging the metrics", lambda run: run.log(metrics))
+
+    def _record_pictures(self, pictures: Mapping[str, Any], epoch: int) -> None:
+        import wandb
+
+        def log(run: wandb.Run) -> None:
+            run.log({name: wandb.Image(picture) for name, picture in pictures.items()} | {"epoch": epoch})
+
+        self._attempt("logging the pictures", log)
+
+    def conclude(self, figures: Mapping[str, float], verdict: Any, report: Path | None) -> None:
+        """Put a whole run's figures in the summary, and its report among the media."""
+        import wandb
+
+        def log(run: wandb.Run) -> None:
+            # Logged, not just summed up: a sweep's metric has a history.
+            run.log(dict(figures))
+            if verdict:
+                run.summary["verdict"] = verdict["text"]
+            if report is not None:
+                run.log({"report": wandb.Html(report.read_text(), inject=False)})
+
+        self._attempt("logging the results", lambda run: _wait_for(run, partial(log, run)))
 
     def _attempt(self, doing: str, action: Callable[[wandb.Run], object]) -> None:
         if self._run is None or self._broken:
@@ -326,3 +376,29 @@ def _line(error: Exception) -> str:
         return "its background process ended"
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else text[:199] + "…"
+
+
+def upload(folder: Path) -> int:
+    """Uploads the offline runs in a run's `wandb` folder with W&B's own command, and returns how many.
+
+    ConfigError where no key is configured; TrackingError where W&B does not take them.
+    """
+    import wandb
+
+    runs = sorted(folder.glob("offline-run-*"))
+    if not runs:
+        return 0
+    if not wandb.login(prompt=False, verify=False):
+        raise ConfigError("sync: no W&B key is configured; run 'wandb login', or set WANDB_API_KEY")
+    done = subprocess.run(
+        [sys.executable, "-m", "wandb", "sync", *map(str, runs)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
+        raise TrackingError(
+            f"sync: W&B did not take the runs ({said[-1]}); what is offline stays in '{folder}'"
+        )
+    return len(runs)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import time
 import warnings
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
@@ -22,9 +24,13 @@ from stackae.job import Job
 from stackae.memory import ran_out
 from stackae.progress import StageProgress
 from stackae.tasks import Task
+from stackae.tracking.logger import StageLogger
 from stackae.training.autosave import Autosave, Durable, usable
 from stackae.training.batch_size import too_large
 from stackae.training.numbers import Numbers
+
+# Draws pictures of what is being trained, by name, as bytes.
+Pictures = Callable[[], Mapping[str, np.ndarray]]
 
 # A look at the loss waits for the device to come so far, which on the CPU it has in any case.
 LOOK_EVERY = 50
@@ -42,8 +48,8 @@ class Fitted:
 class Recorder(pl.Callback):
     """Gathers each epoch's means, hands them to logger and progress line, stops on what is no number."""
 
-    def __init__(self, job: Job, line: StageProgress, numbers: Numbers) -> None:
-        self._line, self._numbers = line, numbers
+    def __init__(self, job: Job, line: StageProgress, numbers: Numbers, pictures: Pictures | None) -> None:
+        self._line, self._numbers, self._pictures = line, numbers, pictures
         self._waits = job.hardware.accelerator != "cpu"
         self.history: list[dict[str, float]] = []
         self._train: dict[str, float] = {}
@@ -94,6 +100,10 @@ class Recorder(pl.Callback):
         self.history.append(row)
         if trainer.logger:
             trainer.logger.log_metrics(row, step=epoch)
+            # At powers of two: often while much changes, and never so often that it costs.
+            if self._pictures is not None and epoch & (epoch - 1) == 0:
+                assert isinstance(trainer.logger, StageLogger)
+                trainer.logger.log_pictures(self._pictures(), epoch)
         self._line.advance(epoch, 0.0, row)
 
 
@@ -123,18 +133,26 @@ class KeepBest(pl.Callback):
 
 
 def fit(
-    job: Job, task: Task, train: Batches, val: Batches, settings: FitConfig, *, keep_best: bool
+    job: Job,
+    task: Task,
+    train: Batches,
+    val: Batches,
+    settings: FitConfig,
+    *,
+    keep_best: bool,
+    pictures: Pictures | None = None,
 ) -> Fitted:
     """Trains `task` in place; goes on from the checkpoint in `folder` if a stopped run left one.
 
-    With `keep_best` the task ends with its best-scored weights, else with its last. Raises TrainingError
+    With `keep_best` the task ends with its best-scored weights, else with its last. Where the stage is
+    logged, `pictures` are drawn after epochs 1, 2, 4, 8 and so on. Raises TrainingError
     where a loss or a weight is no number and where memory runs out, and at a signal what
     `interrupts.watched` says, or KeyboardInterrupt.
     """
     numbers = Numbers(job, settings.lr)
     checkpoint = usable(job, numbers)
     with job.progress.stage(job.stage, settings.epochs, train.rows) as line, _QuietLightning():
-        recorder = Recorder(job, line, numbers)
+        recorder = Recorder(job, line, numbers, pictures)
         best = KeepBest(settings.patience) if keep_best else None
         autosave = Autosave(job, numbers)
         trainer = pl.Trainer(

@@ -22,23 +22,9 @@ from stackae.tracking import waiting
 from stackae.tracking import wandb as tracking
 from stackae.tracking.tracker import Tracker, make_tracker
 
+pytestmark = pytest.mark.usefixtures("own_wandb")
+
 KEY = {"pretrain-1": "1" * 64, "pretrain-2": "2" * 64}
-
-
-@pytest.fixture(autouse=True)
-def _own_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A W&B without the user's key, settings and caches, started anew for each test."""
-    wandb.teardown()
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("WANDB_ERROR_REPORTING", "")  # remembered, so that it is as before afterwards
-    monkeypatch.delenv("WANDB_ERROR_REPORTING")
-    home = tmp_path / "home"
-    home.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("NETRC", str(home / ".netrc"))
-    yield
-    wandb.teardown()
 
 
 @pytest.fixture

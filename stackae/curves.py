@@ -1,0 +1,78 @@
+"""Label-efficiency curves: the same pretraining fine-tuned with more and more labels, beside its controls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+
+from stackae.config import Config
+from stackae.config_file import load_config
+from stackae.console import make_progress, show_lines, show_table
+from stackae.errors import ConfigError
+from stackae.launch import carry_out, check_folder
+from stackae.progress import Progress
+from stackae.report.label_curve import HEADINGS, LabelCurve, Point, chart, table, worth, write_csv
+from stackae.store import write_atomically
+
+
+def trace(
+    config: Path,
+    overrides: Sequence[str],
+    labels: str,
+    repeats: int,
+    *,
+    out: Path | None,
+    store: Path,
+    quiet: bool,
+) -> LabelCurve:
+    """Carries out a config per number of labels and repetition; writes and shows curve.csv and curve.svg.
+
+    All share the rows and the pretraining through the store, and what is done is not done again. `labels` are
+    numbers, parted by commas. ConfigError where it holds none, or the config leaves out what is compared.
+    """
+    settings = load_config(config, overrides)
+    counts = _counts(labels)
+    if settings.finetune is None or not (settings.compare.scratch and settings.compare.probe):
+        raise ConfigError(
+            f"{config}: a curve compares the fine-tuned network with scratch and a linear probe; "
+            "set finetune, compare.scratch: true and compare.probe: true"
+        )
+    folder = out or Path("runs") / f"{settings.name}-curve"
+    check_folder("out", folder)
+    progress = make_progress(quiet=quiet)
+    curve = LabelCurve(
+        [_point(settings, *at, folder, store, progress) for at in product(counts, range(repeats))]
+    )
+    write_csv(curve, folder / "curve.csv")
+    write_atomically(folder / "curve.svg", chart(curve, settings.name).svg)
+    if not quiet:
+        show_table(HEADINGS, table(curve))
+        show_lines(worth(curve), f"Chart in {folder / 'curve.svg'}, figures in {folder / 'curve.csv'}.")
+    return curve
+
+
+def _point(settings: Config, count: int, repeat: int, out: Path, store: Path, progress: Progress) -> Point:
+    name = f"{settings.name}-{count}-labels-{repeat}"
+    data = settings.data.model_copy(update={"labels": count})
+    one = settings.model_copy(update={"name": name, "repeat": repeat, "data": data, "report": False})
+    results = carry_out(one, out / name, store, progress)
+    assert results.classifier is not None
+    assert results.scratch is not None
+    return Point(
+        count,
+        repeat,
+        results.classifier["test"]["error"],
+        results.scratch["test"]["error"],
+        1.0 - results.probe[0]["test"]["accuracy"],
+    )
+
+
+def _counts(labels: str) -> list[int]:
+    """The numbers of a text such as `50,100,300`, ascending, each once."""
+    words = [word.strip() for word in labels.split(",")]
+    if wrong := [word for word in words if not (word.isdecimal() and int(word) > 0)]:
+        raise ConfigError(
+            f"--labels {labels!r}: '{wrong[0]}' is no number of labels; write them as 50,100,300"
+        )
+    return sorted(set(map(int, words)))

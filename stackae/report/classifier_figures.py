@@ -1,0 +1,160 @@
+"""Figures of how well the classifier does: confusion, calibration, its most confident mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure as Canvas
+from scipy.special import softmax
+
+from stackae.report.drawing import BLUE, INK, Figure, draw
+from stackae.report.facts import Facts
+from stackae.report.feature_figures import bare
+
+MISTAKES = 12
+BINS = 10
+# A matrix of more classes has no room for numbers.
+NUMBERED = 12
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrongly classified test row: its number from 0, its class, what it was taken for, how surely."""
+
+    row: int
+    true: str
+    taken_for: str
+    probability: float
+
+
+def classifier_figures(facts: Facts) -> Iterator[Figure]:
+    """Confusion matrix, reliability diagram and, of images, the most confident mistakes."""
+    if "finetune" not in facts.logits:
+        return
+    yield _confusion(facts)
+    yield _reliability(facts)
+    if facts.is_image and (wrong := mistakes(facts)):
+        yield _mistakes(facts, wrong)
+
+
+def mistakes(facts: Facts) -> list[Mistake]:
+    """The wrongly classified test rows of which the classifier was surest, the surest first."""
+    chances = softmax(facts.logits["finetune"].astype(np.float64), axis=1)
+    taken, sure = chances.argmax(1), chances.max(1)
+    wrong = np.flatnonzero((taken != facts.y_test) & (facts.y_test >= 0))
+    first = wrong[np.argsort(-sure[wrong], kind="stable")][:MISTAKES]
+    return [
+        Mistake(int(row), facts.classes[facts.y_test[row]], facts.classes[taken[row]], float(sure[row]))
+        for row in first
+    ]
+
+
+def _confusion(facts: Facts) -> Figure:
+    counts = np.array(facts.results["classifier"]["test"]["confusion"])
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    names = facts.classes
+
+    def paint(canvas: Canvas) -> None:
+        axes = canvas.subplots()
+        # The right ones are nearly all; a root lets the mistakes be seen.
+        axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
+        axes.grid(visible=False)
+        if len(names) <= NUMBERED:
+            for (true, taken), count in np.ndenumerate(counts):
+                ink = "white" if shares[true, taken] > 0.4 else "#1b2a3a"
+                axes.text(
+                    taken,
+                    true,
+                    f"{count:,}" if count else "",
+                    ha="center",
+                    va="center",
+                    fontsize=7,
+                    color=ink,
+                )
+        every = max(1, len(names) // 30)
+        ticks = range(0, len(names), every)
+        short = [name if len(name) <= 12 else name[:11] + "…" for name in names]
+        axes.set_xticks(ticks, [short[at] for at in ticks], rotation=90 if max(map(len, short)) > 2 else 0)
+        axes.set_yticks(ticks, [short[at] for at in ticks])
+        axes.set(xlabel="taken for", ylabel="true class")
+
+    off = counts - np.diag(np.diag(counts))
+    true, taken = np.unravel_index(off.argmax(), off.shape)
+    worst = (
+        f" The commonest mistake: '{names[true]}' taken for '{names[taken]}', {off.max():,} times."
+        if off.any()
+        else " No mistakes."
+    )
+    return draw(
+        "confusion",
+        paint,
+        alt=f"Confusion matrix of {counts.sum():,} test rows, {np.trace(counts):,} of them right.{worst}",
+        caption=f"Confusion matrix on test rows; shades by the root of each class's share.{worst}",
+        size=(4.4, 4.2),
+    )
+
+
+def _reliability(facts: Facts) -> Figure:
+    chances = softmax(facts.logits["finetune"].astype(np.float64), axis=1)
+    known = facts.y_test >= 0
+    sure, right = chances.max(1)[known], (chances.argmax(1) == facts.y_test)[known]
+    bins = np.minimum((sure * BINS).astype(int), BINS - 1)
+    filled = [at for at in range(BINS) if (bins == at).any()]
+    said = [sure[bins == at].mean() for at in filled]
+    were = [right[bins == at].mean() for at in filled]
+    share = [(bins == at).mean() for at in filled]
+
+    def paint(canvas: Canvas) -> None:
+        axes, below = canvas.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
+        axes.plot(said, were, marker="o", color=BLUE)
+        axes.set(ylabel="share right", ylim=(0, 1.03), xlim=(0, 1))
+        below.bar([(at + 0.5) / BINS for at in filled], share, width=0.8 / BINS, color=BLUE, alpha=0.6)
+        below.set(
+            xlabel="probability given to the class taken",
+            ylabel="rows",
+            yticks=[0, 1],
+            yticklabels=["0", "all"],
+        )
+
+    ece = facts.results["classifier"]["test"]["ece"]
+    return draw(
+        "reliability",
+        paint,
+        alt=(
+            f"Reliability diagram: of the rows that the classifier was {said[-1]:.0%} sure of, "
+            f"{were[-1]:.0%} are right; expected calibration error {ece:.3f}."
+        ),
+        caption=(
+            "Reliability on test rows: on the dotted line, probabilities can be taken at their word "
+            f"(expected calibration error {ece:.3f})."
+        ),
+        size=(4.4, 3.8),
+    )
+
+
+def _mistakes(facts: Facts, wrong: list[Mistake]) -> Figure:
+    def paint(canvas: Canvas) -> None:
+        across = 6
+        cells = canvas.subplots(-(-len(wrong) // across), across, squeeze=False).ravel()
+        for axes in cells:
+            bare(axes)
+        for axes, mistake in zip(cells, wrong, strict=False):
+            image = np.asarray(facts.x_test[mistake.row], dtype=np.float64)
+            image = np.moveaxis(image, 0, -1).squeeze() if image.ndim == 3 else image
+            axes.imshow(image.clip(0, 1), cmap="gray", vmin=0, vmax=1)
+            axes.set_title(f"{mistake.true} → {mistake.taken_for}\n{mistake.probability:.0%}", fontsize=7)
+
+    told = "; ".join(
+        f"{mistake.true} taken for {mistake.taken_for} ({mistake.probability:.0%})" for mistake in wrong[:4]
+    )
+    return draw(
+        "mistakes",
+        paint,
+        alt=f"The {len(wrong)} test images that were misclassified most surely: {told}.",
+        caption="The most confident mistakes: true class → class taken, and the probability given to it.",
+        size=(4.8, 1.15 * -(-len(wrong) // 6) + 0.1),
+        wide=True,
+    )

@@ -1,0 +1,153 @@
+"""What a report tells, gathered once from a run's plan, finished stages, model and results."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from stackae.config_file import dump_config
+from stackae.data.features import open_features
+from stackae.kinds import build_corruption
+from stackae.model import Model
+from stackae.pictures import is_image
+from stackae.plan import Plan
+from stackae.seeds import derive
+from stackae.store import Entry
+
+# More points than this hide each other in a map.
+MAP_ROWS = 2000
+SHOWN_ROWS = 10
+HISTOGRAM_ROWS = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """All that is drawn or told; arrays are of test rows unless they say otherwise.
+
+    `shown`, `corrupted`, `rebuilt`: a few rows (rows, *shape) as the network sees them. `codes_before` and
+    `codes_after`: the last layer's codes (rows, width) of `map_rows` before and after fine-tuning.
+    """
+
+    results: Mapping[str, Any]
+    config: str
+    plan: Plan
+    histories: Mapping[str, list[dict[str, float]]]
+    sizes: Mapping[str, int]
+    shown: np.ndarray
+    corrupted: np.ndarray | None
+    rebuilt: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    map_rows: np.ndarray
+    codes_before: np.ndarray
+    codes_after: np.ndarray | None
+    activity: Mapping[str, np.ndarray]
+    logits: Mapping[str, np.ndarray]
+    filters: np.ndarray | None
+    names: tuple[str, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes' names."""
+        return self.plan.classes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one row."""
+        return self.plan.layers[0].shape
+
+    @property
+    def is_image(self) -> bool:
+        """Whether rows are pictures."""
+        return is_image(self.shape)
+
+
+def gather(plan: Plan, entries: Mapping[str, Entry], model: Model, results: Mapping[str, Any]) -> Facts:
+    """Reads what a report needs; the figures alone, so that memory does not grow with the rows."""
+    x_test = open_features(entries["data"].file, "test")
+    y_test = np.load(entries["data"].file("labels-test.npy"), allow_pickle=False)
+    last = entries.get("unroll", entries[plan.layers[-1].stage.name])
+    rows = _spread(len(x_test), MAP_ROWS)
+    shown = x_test[_of_each_class(y_test, SHOWN_ROWS)]
+    histories = {name: _history(entry.folder / "metrics.csv") for name, entry in entries.items()}
+    return Facts(
+        results=results,
+        config=dump_config(plan.config),
+        plan=plan,
+        histories={name: history for name, history in histories.items() if history},
+        sizes={
+            name: sum(f["size"] for f in entry.manifest["files"].values()) for name, entry in entries.items()
+        },
+        shown=shown,
+        corrupted=_corrupted(plan, shown),
+        rebuilt=_through(torch.nn.Sequential(model.encoder, model.decoder), shown),
+        x_test=x_test,
+        y_test=y_test,
+        map_rows=rows,
+        codes_before=_flat(open_features(last.file, "test")[rows]),
+        codes_after=_flat(_through(model.classifier.encoder, x_test[rows])) if model.classifier else None,
+        activity={
+            layer.stage.name: _flat(_some(open_features(entries[layer.stage.name].file, "val")))
+            for layer in plan.layers
+        },
+        logits={
+            name: np.load(entries[name].file("logits-test.npy"), allow_pickle=False)
+            for name in ("finetune", "scratch")
+            if name in entries
+        },
+        filters=_filters(model),
+        names=tuple(f"feature {number}" for number in range(x_test[0].size)),
+    )
+
+
+def _spread(rows: int, most: int) -> np.ndarray:
+    return np.linspace(0, rows - 1, min(rows, most)).astype(int)
+
+
+def _of_each_class(y: np.ndarray, wanted: int) -> np.ndarray:
+    """The first rows of each class in turn, as many as wanted; the first rows of all where classes lack."""
+    firsts = [np.flatnonzero(y == label) for label in np.unique(y)]
+    turns = [rows[turn] for turn in range(wanted) for rows in firsts if turn < len(rows)]
+    return np.array(turns[:wanted], dtype=int)
+
+
+def _some(x: np.ndarray) -> np.ndarray:
+    return np.asarray(x[_spread(len(x), HISTOGRAM_ROWS)])
+
+
+def _flat(x: np.ndarray) -> np.ndarray:
+    return x.reshape(len(x), -1)
+
+
+def _history(path: Path) -> list[dict[str, float]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def _corrupted(plan: Plan, rows: np.ndarray) -> np.ndarray | None:
+    corruption = build_corruption(plan.layers[0].config.corruption)
+    if corruption is None:
+        return None
+    rng = torch.Generator().manual_seed(derive(plan.config.seed, "report"))
+    noisy: np.ndarray = corruption(torch.from_numpy(np.array(rows)), rng).numpy()
+    return noisy
+
+
+@torch.no_grad()
+def _through(module: torch.nn.Module, x: np.ndarray) -> np.ndarray:
+    made: np.ndarray = module.eval()(torch.from_numpy(np.array(x))).numpy()
+    return made
+
+
+def _filters(model: Model) -> np.ndarray | None:
+    """The first layer's weights (units, *input) or, of a conv layer, its kernels (channels, in, k…)."""
+    weights = [p for p in model.encoder.layers[0].parameters() if p.ndim > 1]
+    return weights[0].detach().numpy().copy() if weights else None

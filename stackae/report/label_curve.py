@@ -1,0 +1,159 @@
+"""What labels are worth: errors by number of labels, pretrained, from scratch and linear, and the verdict."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure as Canvas
+
+from stackae.report.drawing import BLUE, GREEN, ORANGE, Figure, draw
+
+LINES = {
+    "pretrained": ("pretrained", GREEN),
+    "scratch": ("from scratch", ORANGE),
+    "logistic": ("logistic regression on the input", BLUE),
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """Test errors, in [0, 1], of one repetition with so many labels."""
+
+    labels: int
+    repeat: int
+    pretrained: float
+    scratch: float
+    logistic: float
+
+
+@dataclass(frozen=True)
+class LabelCurve:
+    """The points of a curve, in the order of their labels and repetitions."""
+
+    points: Sequence[Point]
+
+    @property
+    def labels(self) -> list[int]:
+        """The numbers of labels, ascending."""
+        return sorted({point.labels for point in self.points})
+
+    def errors(self, line: str, labels: int) -> np.ndarray:
+        """A line's errors (`pretrained`, `scratch`, `logistic`) with so many labels, one per repetition."""
+        return np.array([getattr(point, line) for point in self.points if point.labels == labels])
+
+    def mean(self, line: str) -> np.ndarray:
+        """The mean error of a line for each number of labels."""
+        return np.array([self.errors(line, labels).mean() for labels in self.labels])
+
+
+def worth(curve: LabelCurve) -> str:
+    """How many labels pretraining stands for: where the scratch curve reaches the pretrained network's error.
+
+    Between measured numbers of labels the scratch curve is interpolated on logarithmic axes. One sentence per
+    number of labels.
+    """
+    labels, scratch = curve.labels, curve.mean("scratch")
+    told = []
+    for at, (count, error) in enumerate(zip(labels, curve.mean("pretrained"), strict=True)):
+        with_labels = f"with {count:,} labels"
+        if error >= scratch[at]:
+            lost = f"{_percent(error)}, scratch {_percent(scratch[at])}"
+            told.append(f"{with_labels} pretraining gained nothing ({lost})")
+            continue
+        what = f"{_percent(error)} where scratch has {_percent(scratch[at])}"
+        beyond = next((k for k in range(at + 1, len(labels)) if scratch[k] <= error), None)
+        if beyond is not None:
+            more = _round(_reached(labels, scratch, beyond, error) - count)
+            told.append(f"{with_labels} pretraining is worth about {more:,} more ({what})")
+        elif labels[-1] > count:
+            told.append(f"{with_labels} it gives {what}, more than {labels[-1]:,} labels give scratch")
+        else:
+            told.append(f"{with_labels} it gives {what}")
+    text = "; ".join(told) + "."
+    return text[0].upper() + text[1:]
+
+
+def _reached(labels: Sequence[int], scratch: np.ndarray, beyond: int, error: float) -> float:
+    """At how many labels the scratch curve, falling from point `beyond - 1` to `beyond`, has this error."""
+    before, after = scratch[beyond - 1], scratch[beyond]
+    if min(before, after, error) <= 0 or before <= error:
+        return float(labels[beyond])
+    share = math.log(before / error) / math.log(before / after)
+    return float(labels[beyond - 1] * (labels[beyond] / labels[beyond - 1]) ** share)
+
+
+def _round(labels: float) -> int:
+    """Two digits: more would pretend to know."""
+    return int(float(f"{labels:.2g}"))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def table(curve: LabelCurve) -> list[list[str]]:
+    """A row per number of labels: labels, then each line's mean error and its lowest and highest."""
+    rows = []
+    for count in curve.labels:
+        cells = [f"{count:,}"]
+        for line in LINES:
+            errors = curve.errors(line, count)
+            cells.append(f"{_percent(errors.mean())} ({100 * errors.min():.2f} to {100 * errors.max():.2f})")
+        rows.append(cells)
+    return rows
+
+
+HEADINGS = ["labels", *(name for name, _ in LINES.values())]
+
+
+def write_csv(curve: LabelCurve, path: Path) -> None:
+    """A row per number of labels and repetition."""
+    with path.open("w", newline="") as file:
+        names = [field.name for field in fields(Point)]
+        writer = csv.writer(file)
+        writer.writerow([f"{name}_error" if name in LINES else name for name in names])
+        writer.writerows([getattr(point, name) for name in names] for point in curve.points)
+
+
+def chart(curve: LabelCurve, title: str) -> Figure:
+    """Mean test error by number of labels, with bands from the lowest to the highest repetition."""
+
+    def paint(canvas: Canvas) -> None:
+        axes = canvas.subplots()
+        for line, (name, colour) in LINES.items():
+            spread = [curve.errors(line, count) for count in curve.labels]
+            low, high = ([100 * pick(errors) for errors in spread] for pick in (np.min, np.max))
+            axes.fill_between(curve.labels, low, high, color=colour, alpha=0.2, linewidth=0)
+            axes.plot(curve.labels, 100 * curve.mean(line), marker="o", color=colour, label=name)
+        axes.set(xscale="log", yscale="log", xlabel="labels", ylabel="test error, %", title=title)
+        axes.set_xticks(curve.labels, [f"{count:,}" for count in curve.labels])
+        axes.minorticks_off()
+        ticks = _ticks(100 * np.array([[getattr(p, line) for line in LINES] for p in curve.points]))
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.legend()
+
+    repeats = len({point.repeat for point in curve.points})
+    told = "; ".join(
+        f"{row[0]} labels: pretrained {row[1]}, from scratch {row[2]}, linear {row[3]}"
+        for row in table(curve)
+    )
+    return draw(
+        "curve",
+        paint,
+        alt=f"Test error by number of labels on logarithmic axes. {told}.",
+        caption=f"Means of {repeats} repetitions; bands reach from the lowest to the highest. {worth(curve)}",
+        size=(5.4, 3.6),
+    )
+
+
+def _ticks(errors: np.ndarray) -> list[float]:
+    """Round values between the least and the greatest error."""
+    steps = [digit * 10.0**power for power in range(-3, 3) for digit in (1, 2, 3, 5, 7)]
+    low, high = errors.min(), errors.max()
+    within = [step for step in steps if 0.9 * low <= step <= 1.1 * high]
+    return within or [float(f"{low:.2g}")]

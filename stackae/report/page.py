@@ -1,0 +1,211 @@
+"""A run's report: the same sections as one self-contained HTML page or as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stackae.report.classifier_figures import classifier_figures, mistakes
+from stackae.report.drawing import Figure
+from stackae.report.facts import Facts
+from stackae.report.feature_figures import feature_figures
+from stackae.report.training_figures import training_figures
+
+
+@dataclass(frozen=True)
+class Table:
+    """A named table: column names, and rows of texts."""
+
+    name: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report under a heading."""
+
+    title: str
+    texts: Sequence[str] = ()
+    figures: Sequence[Figure] = ()
+    tables: Sequence[Table] = ()
+
+
+@dataclass(frozen=True)
+class Number:
+    """A figure in large type and what it is."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a report says, whatever it is written as."""
+
+    title: str
+    subtitle: str
+    verdict: str
+    mood: str
+    numbers: Sequence[Number]
+    sections: Sequence[Section]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    config: str = ""
+    shows: str = ""
+
+
+def build_report(facts: Facts, *, shows: str, tsne: bool = False) -> Report:
+    """Draws the figures and puts the sections in order, the verdict first; `shows` is the stages' digest."""
+    results = facts.results
+    data = results["data"]
+    return Report(
+        title=results["name"],
+        subtitle=(
+            f"{data['train']:,} training rows, {data['labelled']:,} of them labelled; "
+            f"{data['val']:,} validation and {data['test']:,} test rows of "
+            f"{data['features']:,} features; seed {results['seed']}"
+        ),
+        verdict=_verdict(results),
+        mood=_mood(results),
+        numbers=list(_numbers(results)),
+        sections=list(_sections(facts, tsne=tsne)),
+        environment=dict(results["environment"]),
+        config=facts.config,
+        shows=shows,
+    )
+
+
+def to_html(report: Report) -> str:
+    """One page without any outside resource, for light and dark, wide and narrow screens."""
+    from jinja2 import Environment, PackageLoader
+
+    environment = Environment(loader=PackageLoader("stackae.report", "."), autoescape=True)
+    return environment.get_template("page.html.j2").render(vars(report))
+
+
+def to_markdown(report: Report, folder: Path) -> str:
+    """Markdown text; its figures are written as SVG files into `folder`, beside the text."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [f"# {report.title}", report.subtitle, f"**{report.verdict}**"]
+    lines += ["\n".join(f"- {number.name}: {number.value}" for number in report.numbers)]
+    for section in report.sections:
+        lines += [f"## {section.title}", *section.texts]
+        for figure in section.figures:
+            path = folder / f"{figure.name}.svg"
+            path.write_text(figure.svg)
+            lines += [f"![{figure.alt}]({folder.name}/{path.name})", figure.caption]
+        for table in section.tables:
+            rows = [table.columns, ["---"] * len(table.columns), *table.rows]
+            cells = ([cell.replace("|", "\\|") for cell in row] for row in rows)
+            lines += [table.name, "\n".join(f"| {' | '.join(row)} |" for row in cells)]
+    environment = "\n".join(f"- {name}: {value}" for name, value in report.environment.items())
+    lines += ["## Configuration and environment", environment, f"```yaml\n{report.config}```"]
+    return "\n\n".join(line for line in lines if line) + "\n"
+
+
+def _verdict(results: Any) -> str:
+    if results["verdict"]:
+        return str(results["verdict"]["text"])
+    if results["classifier"]:
+        error = f"{results['classifier']['test']['error']:.2%}".replace("%", " %")
+        return f"Test error {error}. Without a network from scratch beside it, the gain is unknown."
+    return "No classifier was trained: this run learned features alone."
+
+
+def _mood(results: Any) -> str:
+    found = results["verdict"]
+    if not found or found["p"] >= 0.05:
+        return "even"
+    return "good" if found["gain"] > 0 else "bad"
+
+
+def _numbers(results: Any) -> Iterator[Number]:
+    percent = "{:.2%}".format
+    if results["classifier"]:
+        yield Number("test error, pretrained", percent(results["classifier"]["test"]["error"]))
+    if results["scratch"]:
+        yield Number("test error, from scratch", percent(results["scratch"]["test"]["error"]))
+    if found := results["verdict"]:
+        low, high = (f"{100 * end:+.2f}" for end in found["ci95"])
+        yield Number(f"points gained, 95 % interval {low} to {high}", f"{100 * found['gain']:+.2f}")
+        yield Number("p, McNemar's exact test", f"{found['p']:.2g}")
+    yield Number("squared error per feature, whole stack", f"{results['reconstruction']['test']['mse']:.3g}")
+    trained = sum(stage["seconds"] or 0.0 for stage in results["stages"] if not stage["reused"])
+    reused = sum(stage["reused"] for stage in results["stages"])
+    yield Number(
+        f"trained in this run; {reused} of {len(results['stages'])} stages reused", f"{trained:.3g} s"
+    )
+
+
+def _sections(facts: Facts, *, tsne: bool) -> Iterator[Section]:
+    training = list(training_figures(facts))
+    yield Section("The stack and its training", figures=training, tables=[_stages(facts.results)])
+    names = [_strongest(facts)] if not facts.is_image and facts.filters is not None else []
+    yield Section(
+        "What the layers learned",
+        figures=list(feature_figures(facts, tsne=tsne)),
+        tables=[table for table in names if table is not None],
+    )
+    figures = list(classifier_figures(facts))
+    if figures:
+        tables = [_per_class(facts)]
+        if not facts.is_image and (wrong := mistakes(facts)):
+            rows = [[f"{m.row:,}", m.true, m.taken_for, f"{m.probability:.1%}"] for m in wrong]
+            tables.append(
+                Table("Most confident mistakes", ["test row", "true class", "taken for", "probability"], rows)
+            )
+        yield Section("How well the classifier does", figures=figures, tables=tables)
+
+
+def _stages(results: Any) -> Table:
+    def figure(metrics: Any, name: str) -> str:
+        return f"{metrics[name]:.3g}" if name in metrics else ""
+
+    rows = [
+        [
+            stage["stage"],
+            "reused" if stage["reused"] else "trained",
+            f"{stage['seconds'] or 0.0:.1f}",
+            str(stage["epochs"] or ""),
+            figure(stage["metrics"], "reconstruction_ratio"),
+            figure(stage["metrics"], "effective_rank"),
+            figure(stage["metrics"], "dead_units"),
+            figure(stage["metrics"], "saturated_units"),
+            stage["key"][:12],
+        ]
+        for stage in results["stages"]
+    ]
+    columns = ["stage", "", "seconds", "epochs", "error ratio", "effective rank", "dead", "saturated", "key"]
+    return Table("Stages", columns, rows)
+
+
+def _per_class(facts: Facts) -> Table:
+    counts = np.array(facts.results["classifier"]["test"]["confusion"])
+    right, true, taken = np.diag(counts), counts.sum(1), counts.sum(0)
+    rows = [
+        [name, f"{true[at]:,}", _share(right[at], true[at]), _share(right[at], taken[at])]
+        for at, name in enumerate(facts.classes)
+    ]
+    return Table("Per class, test rows", ["class", "rows", "recall", "precision"], rows)
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.2%}" if whole else "–"
+
+
+def _strongest(facts: Facts, units: int = 8, inputs: int = 4) -> Table | None:
+    """The inputs with the largest weights of the first layer's strongest units, by name."""
+    weights = facts.filters
+    assert weights is not None
+    if weights.ndim != 2 or weights.shape[1] != len(facts.names):
+        return None
+    order = np.argsort(-np.square(weights).sum(1), kind="stable")[:units]
+    rows = []
+    for unit in order:
+        top = np.argsort(-np.abs(weights[unit]), kind="stable")[:inputs]
+        rows.append([f"{unit}", *(f"{facts.names[at]} {weights[unit, at]:+.2f}" for at in top)])
+    return Table("Strongest inputs of the first layer's units", ["unit", *[""] * inputs], rows)

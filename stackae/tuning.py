@@ -1,0 +1,232 @@
+"""Hyper-parameter search: Optuna proposes, validation judges, the store shares what trials have in common."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from stackae.config_file import dump_config, load_config, read_plain
+from stackae.console import make_progress, show_lines, show_table
+from stackae.errors import ConfigError, TrainingError
+from stackae.launch import carry_out, check_folder
+from stackae.progress import Progress, StageProgress
+from stackae.seeds import derive
+from stackae.store import write_atomically
+
+if TYPE_CHECKING:
+    import optuna
+
+# A trial whose process was killed is taken up again once it has been silent for so long.
+HEARTBEAT_SECONDS = 30
+FORM = "{low: 50, high: 500}, with 'log: true' if wanted, or a list of choices"
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, whole ones where both are; on a logarithmic scale with `log`."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+Space = Mapping[str, Range | Sequence[Any]]
+
+
+def tune(
+    config: Path,
+    overrides: Sequence[str],
+    space: Path,
+    trials: int,
+    *,
+    out: Path | None,
+    store: Path,
+    quiet: bool,
+) -> Path:
+    """Searches `space` for the least validation error until there were so many trials; returns `best.yaml`.
+
+    The study lies in `study.db` (SQLite): a second start goes on, and several processes can share it. Bad
+    trials are pruned while they fine-tune. Test rows are not looked at; controls are left out.
+    """
+    settings = load_config(config, overrides)
+    if settings.finetune is None:
+        raise ConfigError(
+            f"{config}: finetune is null, so there is no validation error to tune for; set finetune"
+        )
+    searched = read_space(space)
+    for end in (0, -1):
+        load_config(config, [*overrides, *_corner(searched, end)])
+    folder = out or Path("runs") / f"{settings.name}-tune"
+    check_folder("out", folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    progress = make_progress(quiet=quiet)
+
+    TrialPruned = _optuna().TrialPruned
+
+    def objective(trial: optuna.Trial) -> float:
+        words = [f"{key}={_suggest(trial, key, wanted)}" for key, wanted in searched.items()]
+        one = load_config(config, [*overrides, *words])
+        plain = one.compare.model_copy(update={"scratch": False, "probe": False})
+        name = f"{settings.name}-trial-{trial.number}"
+        one = one.model_copy(update={"name": name, "compare": plain, "report": False})
+        try:
+            results = carry_out(one, folder / f"trial-{trial.number}", store, Pruning(progress, trial))
+        except TrainingError as fault:
+            progress.warn(f"trial {trial.number}: {fault}")
+            raise TrialPruned from None
+        assert results.classifier is not None
+        return 1.0 - float(results.classifier["val"]["accuracy"])
+
+    study = _search(folder / "study.db", objective, trials, settings.seed)
+    best = folder / "best.yaml"
+    words = [f"{key}={json.dumps(value)}" for key, value in study.best_params.items()]
+    write_atomically(best, dump_config(load_config(config, [*overrides, *words])))
+    _write_trials(study, list(searched), folder / "trials.csv")
+    if not quiet:
+        show_table(["trial", "", "validation error", *searched], [_row(trial) for trial in study.trials])
+        show_lines(f"Best: {' '.join(words)} ({100 * study.best_value:.2f} % validation error), in {best}.")
+    return best
+
+
+def _row(trial: optuna.trial.FrozenTrial) -> list[str]:
+    error = "" if trial.value is None else f"{100 * trial.value:.2f} %"
+    return [str(trial.number), trial.state.name.lower(), error, *map(json.dumps, trial.params.values())]
+
+
+def read_space(path: Path) -> Space:
+    """Reads what is searched: a YAML file of keys as in overrides, each with a range or a list of choices."""
+    plain = read_plain(path)
+    if not isinstance(plain, dict) or not plain:
+        raise ConfigError(f"{path}: write keys, as 'layers.1.width: {{low: 50, high: 500}}'")
+    return {key: _wanted(path, key, value) for key, value in plain.items()}
+
+
+def _wanted(path: Path, key: str, value: Any) -> Range | Sequence[Any]:
+    match value:
+        case [_, *_] if not any(isinstance(choice, dict | list) for choice in value):
+            return list(value)
+        case {"low": int() | float() as low, "high": int() | float() as high, **others}:
+            log = others.pop("log", False)
+            if others or not isinstance(log, bool):
+                raise ConfigError(f"{path}: {key}: {value}; write {FORM}")
+            if not low < high or (log and low <= 0):
+                raise ConfigError(
+                    f"{path}: {key}: low {low} and high {high}; low is below high, and above 0 with log"
+                )
+            return Range(low, high, log)
+    raise ConfigError(f"{path}: {key}: {value!r}; write {FORM}")
+
+
+def _corner(space: Space, end: int) -> list[str]:
+    """The words of the space's first or last values, to see that the config takes them."""
+    ends = {
+        key: (wanted.low, wanted.high)[end] if isinstance(wanted, Range) else wanted[end]
+        for key, wanted in space.items()
+    }
+    return [f"{key}={json.dumps(value)}" for key, value in ends.items()]
+
+
+def _suggest(trial: optuna.Trial, key: str, wanted: Range | Sequence[Any]) -> str:
+    if not isinstance(wanted, Range):
+        return json.dumps(trial.suggest_categorical(key, wanted))
+    if isinstance(wanted.low, int) and isinstance(wanted.high, int):
+        return json.dumps(trial.suggest_int(key, wanted.low, wanted.high, log=wanted.log))
+    return json.dumps(trial.suggest_float(key, wanted.low, wanted.high, log=wanted.log))
+
+
+def _optuna() -> ModuleType:
+    try:
+        import optuna
+    except ModuleNotFoundError:
+        raise ConfigError("tuning needs Optuna: pip install 'stackae[tune]'") from None
+    return optuna
+
+
+def _search(path: Path, objective: Callable[[optuna.Trial], float], trials: int, seed: int) -> optuna.Study:
+    library = _optuna()
+    from optuna.study import MaxTrialsCallback
+    from optuna.trial import TrialState
+
+    library.logging.set_verbosity(library.logging.WARNING)
+    ended = (TrialState.COMPLETE, TrialState.PRUNED)
+    with warnings.catch_warnings():
+        # A killed trial is taken up again by what Optuna still calls experimental.
+        warnings.simplefilter("ignore", library.exceptions.ExperimentalWarning)
+        storage = library.storages.RDBStorage(
+            f"sqlite:///{path.absolute()}",
+            heartbeat_interval=HEARTBEAT_SECONDS,
+            heartbeat_stale_trial_callback=library.storages.RetryHeartbeatStaleTrialCallback(),
+        )
+        study: optuna.Study = library.create_study(
+            study_name="stackae",
+            storage=storage,
+            load_if_exists=True,
+            direction="minimize",
+            pruner=library.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=5),
+        )
+        # Another process, or a second start, must not propose the same again.
+        study.sampler = library.samplers.TPESampler(
+            seed=derive(seed, "tune", len(study.trials), os.getpid()) % 2**32, constant_liar=True
+        )
+        if len(study.get_trials(deepcopy=False, states=ended)) < trials:
+            study.optimize(objective, callbacks=[MaxTrialsCallback(trials, states=ended)])
+    return study
+
+
+def _write_trials(study: optuna.Study, keys: Sequence[str], path: Path) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["trial", "state", "validation_error", *keys])
+        for trial in study.trials:
+            values = [trial.params.get(key, "") for key in keys]
+            writer.writerow([trial.number, trial.state.name.lower(), trial.value, *values])
+
+
+class Pruning:
+    """A run's progress that tells the study of each epoch's validation error, and ends a hopeless trial."""
+
+    def __init__(self, progress: Progress, trial: optuna.Trial) -> None:
+        self._progress, self._trial = progress, trial
+
+    @contextmanager
+    def _watched(self, lines: AbstractContextManager[StageProgress]) -> Iterator[StageProgress]:
+        import optuna
+
+        trial = self._trial
+        with lines as line:
+
+            class Watched:
+                def advance(self, done: int, share: float, metrics: Mapping[str, float]) -> None:
+                    line.advance(done, share, metrics)
+                    if share == 0 and "val_accuracy" in metrics:
+                        trial.report(1.0 - metrics["val_accuracy"], done)
+                        if trial.should_prune():
+                            raise optuna.TrialPruned
+
+            yield Watched()
+
+    def stage(
+        self, name: str, steps: int, rows: int = 0, step: str = "epoch"
+    ) -> AbstractContextManager[StageProgress]:
+        lines = self._progress.stage(name, steps, rows, step)
+        return self._watched(lines) if name == "finetune" else lines
+
+    def reused(self, name: str) -> None:
+        self._progress.reused(name)
+
+    def warn(self, line: str) -> None:
+        self._progress.warn(line)
+
+    def restored(self, name: str) -> None:
+        self._progress.restored(name)
+
+    def resumed(self, name: str, place: str) -> None:
+        self._progress.resumed(name, place)

@@ -1,0 +1,143 @@
+"""The search of settings from the command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, Cli
+
+from stackae.config_file import load_config
+
+TINY = """\
+data: {source: digits, labels: 200}
+layers: [{width: 12}, {width: 8}]
+pretrain: {epochs: 1}
+finetune: {epochs: 2}
+tracking: {wandb: disabled}
+"""
+SPACE = """\
+layers.1.width: {low: 4, high: 24, log: true}
+finetune.dropout: {low: 0.0, high: 0.6}
+finetune.optimizer: [adam, sgd]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    (tmp_path / "space.yaml").write_text(SPACE)
+    return tmp_path
+
+
+def trials(folder: Path) -> list[dict[str, str]]:
+    with (folder / "runs/tiny-tune/trials.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def stages(folder: Path, name: str) -> int:
+    return len([path for path in (folder / ".stackae").glob(f"{name}-*") if path.is_dir()])
+
+
+def test_all_trials_share_what_the_space_does_not_touch(folder: Path, cli: Cli) -> None:
+    done = cli(["tune", "tiny.yaml", "--space", "space.yaml", "--trials", "4"], folder)
+
+    assert done.returncode == 0, done.stderr
+    assert stages(folder, "pretrain-1") == 1
+    found = trials(folder)
+    assert len(found) == 4
+    assert stages(folder, "pretrain-2") == len({row["layers.1.width"] for row in found})
+    assert stages(folder, "scratch") == stages(folder, "probe") == 0
+    best = min(
+        (row for row in found if row["state"] == "complete"), key=lambda row: float(row["validation_error"])
+    )
+    chosen = load_config(folder / "runs/tiny-tune/best.yaml")
+    assert chosen.finetune is not None
+    assert chosen.layers[1].width == int(best["layers.1.width"])
+    assert chosen.finetune.dropout == float(best["finetune.dropout"])
+    assert chosen.finetune.optimizer == best["finetune.optimizer"]
+    assert chosen.compare.scratch
+    assert chosen.name == "tiny"
+    for row in found:
+        results = folder / f"runs/tiny-tune/trial-{row['trial']}/results.json"
+        if row["state"] == "complete":
+            accuracy = json.loads(results.read_text())["classifier"]["val"]["accuracy"]
+            assert float(row["validation_error"]) == pytest.approx(1 - accuracy)
+
+    again = cli(["tune", "tiny.yaml", "--space", "space.yaml", "--trials", "4"], folder)
+    assert again.returncode == 0
+    assert trials(folder) == found
+    more = cli(["tune", "tiny.yaml", "--space", "space.yaml", "--trials", "5", "--quiet"], folder)
+    assert (more.returncode, more.stdout) == (0, "")
+    assert trials(folder)[:4] == found
+    assert len(trials(folder)) == 5
+    assert len({tuple(row.values())[3:] for row in trials(folder)}) == 5
+
+
+def test_a_trial_whose_training_breaks_is_given_up_and_the_search_goes_on(folder: Path, cli: Cli) -> None:
+    (folder / "space.yaml").write_text("pretrain.lr: [1.0e+30, 0.001]\n")
+    done = cli(["tune", "tiny.yaml", "--space", "space.yaml", "--trials", "5"], folder)
+
+    assert done.returncode == 0, done.stderr
+    states = {row["pretrain.lr"]: row["state"] for row in trials(folder)}
+    assert states == {"1e+30": "pruned", "0.001": "complete"}
+    assert load_config(folder / "runs/tiny-tune/best.yaml").pretrain.lr == 0.001
+
+
+@pytest.mark.parametrize(
+    ("space", "says"),
+    [
+        ("layers.7.width: [3, 4]", "layers has no entry '7'"),
+        ("layers.0.widht: [3, 4]", "did you mean 'width'"),
+        ("finetune.dropout: {low: 0.5, high: 1.5}", "finetune.dropout"),
+        ("finetune.dropout: {low: 0.5, high: 0.1}", "low 0.5 and high 0.1"),
+        ("finetune.lr: {low: 0, high: 0.1, log: true}", "above 0 with log"),
+        ("finetune.dropout: {low: 0.5}", "or a list of choices"),
+        ("finetune.dropout: 0.5", "or a list of choices"),
+        ("finetune.dropout: []", "or a list of choices"),
+        ("[1, 2]", "write keys"),
+        ("a: [", "space.yaml:1"),
+        ("a: !!python/object/apply:os.system ['touch owned']", "space.yaml"),
+    ],
+)
+def test_a_space_that_is_none_is_one_line(folder: Path, cli: Cli, space: str, says: str) -> None:
+    (folder / "space.yaml").write_text(space)
+    done = cli(["tune", "tiny.yaml", "--space", "space.yaml"], folder)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert says in done.stderr
+    assert not (folder / "runs").exists()
+    assert not (folder / "owned").exists()
+
+
+def test_a_killed_search_goes_on_with_what_it_had(folder: Path, cli: Cli) -> None:
+    dies = (
+        "import os, signal, stackae.tuning as tuning\n"
+        "carry_out = tuning.carry_out\n"
+        "def last(*words, **more):\n"
+        "    made = carry_out(*words, **more)\n"
+        "    if words[1].name == 'trial-2': os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return made\n"
+        "tuning.carry_out = last\n"
+        "from stackae.cli import main; main()\n"
+    )
+    words = ["tune", "tiny.yaml", "--space", "space.yaml", "--trials", "4"]
+    killed = subprocess.run(
+        [sys.executable, "-c", dies, *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        timeout=120,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    done = cli(words, folder)
+    assert done.returncode == 0, done.stderr
+    ended = [row for row in trials(folder) if row["state"] in ("complete", "pruned")]
+    assert len(ended) == 4
+    assert [row["trial"] for row in ended[:2]] == ["0", "1"]

@@ -1,0 +1,190 @@
+"""Whole runs in W&B: a row per run in its table, pictures, sweeps, the upload of offline logs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY, Cli, RunCli
+from ruamel.yaml import YAML
+from test_wandb import merged, offline_runs, read_back, tracker
+from wandb_server import Server, serving
+
+from stackae.config_file import load_config
+from stackae.tracking.headline import headline
+
+pytestmark = pytest.mark.usefixtures("own_wandb")
+
+TINY = """\
+data: {source: digits, labels: 200}
+layers: [{width: 12}]
+pretrain: {epochs: 2}
+finetune: {epochs: 2}
+report: false
+tracking: {wandb: offline, tags: [first, second], notes: on two cores}
+"""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, run_cli: RunCli) -> Path:
+    """A folder in which a tiny config was carried out, logged offline; not to be changed."""
+    folder = tmp_path_factory.mktemp("tracked")
+    (folder / "tiny.yaml").write_text(TINY.replace("report: false\n", ""))
+    done = run_cli(["run", "tiny.yaml"], folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(finished: Path) -> dict[str, dict[str, list[Any]]]:
+    """The records of the W&B runs by job type."""
+    found = map(read_back, offline_runs(finished / "runs/tiny"))
+    return {run["run"][0]["job_type"]: run for run in found}
+
+
+def test_the_run_as_a_whole_is_a_row_of_figures_and_its_report(
+    finished: Path, runs: dict[str, dict[str, list[Any]]]
+) -> None:
+    results = json.loads((finished / "runs/tiny/results.json").read_text())
+    whole = runs["run"]
+    summary = merged(whole["summary"])
+    assert summary["test_error"] == pytest.approx(results["classifier"]["test"]["error"])
+    assert summary["val_error"] == pytest.approx(1 - results["classifier"]["val"]["accuracy"])
+    assert summary["scratch_test_error"] == pytest.approx(results["scratch"]["test"]["error"])
+    assert summary["gain"] == pytest.approx(results["verdict"]["gain"])
+    assert summary["verdict"] == results["verdict"]["text"]
+    assert any("report.path" in row["item"] for row in whole["history"])
+    pages = list((finished / "runs/tiny/wandb").rglob("*.html"))
+    assert [page.read_text() for page in pages] == [(finished / "runs/tiny/report.html").read_text()]
+    assert merged([{"update": whole["run"][0]["config"]["update"]}])["layers"][0]["width"] == 12
+
+
+def test_all_of_a_runs_rows_carry_its_tags_notes_and_group(runs: dict[str, dict[str, list[Any]]]) -> None:
+    assert set(runs) == {"data", "pretrain-1", "finetune", "scratch", "probe", "run"}
+    for found in runs.values():
+        assert sorted(found["run"][0]["tags"]) == ["first", "second"]
+        assert found["run"][0]["notes"] == "on two cores"
+        assert found["run"][0]["run_group"] == "tiny"
+
+
+def test_pictures_of_a_layer_are_logged_as_it_learns(
+    finished: Path, runs: dict[str, dict[str, list[Any]]]
+) -> None:
+    rows = [row["item"] for row in runs["pretrain-1"]["history"] if "reconstructions.path" in row["item"]]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert all("weights.path" in row for row in rows)
+    assert len(list((finished / "runs/tiny/wandb").rglob("*.png"))) == 4
+
+
+def test_a_second_run_logs_nothing_more(finished: Path, cli: Cli) -> None:
+    before = offline_runs(finished / "runs/tiny")
+    assert cli(["run", "tiny.yaml"], finished).returncode == 0
+    assert offline_runs(finished / "runs/tiny") == before
+
+
+def test_without_a_classifier_the_row_has_what_there_is() -> None:
+    stage = {"seconds": None, "reused": True}
+    found = headline(
+        {
+            "classifier": None,
+            "scratch": None,
+            "verdict": None,
+            "probe": [{"depth": 0, "test": {"accuracy": 0.75}}],
+            "reconstruction": {"test": {"mse": 0.5}},
+            "data": {"labelled": 7},
+            "stages": [stage, stage | {"seconds": 1.5, "reused": False}],
+        }
+    )
+    assert found == {
+        "probe_0_test_error": 0.25,
+        "reconstruction_mse": 0.5,
+        "labelled": 7,
+        "seconds": 1.5,
+        "stages_reused": 1,
+    }
+
+
+def test_under_a_sweeps_agent_the_whole_run_alone_is_the_sweeps(
+    server: Server, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    monkeypatch.setenv("WANDB_SWEEP_ID", "thesweep")
+    monkeypatch.setenv("WANDB_RUN_ID", "thetrial")
+    (tmp_path / "tiny.yaml").write_text(TINY.replace("wandb: offline", "wandb: online"))
+
+    done = cli(["run", "tiny.yaml", "compare.scratch=false", "compare.probe=false"], tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    opened = {
+        given["jobType"]: given
+        for name, given in server.queries
+        if name == "UpsertBucket" and given.get("jobType")
+    }
+    assert set(opened) == {"data", "pretrain-1", "finetune", "run"}
+    assert (opened["run"]["name"], opened["run"]["sweep"]) == ("thetrial", "thesweep")
+    others = [given for job, given in opened.items() if job != "run"]
+    assert all(given["name"] != "thetrial" and not given.get("sweep") for given in others)
+
+
+def test_a_server_lost_before_the_end_costs_a_warning_and_no_run(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    warnings: list[str] = []
+    tracked = tracker("online", tmp_path, warnings)
+    with tracked.stage("pretrain-1", {}, []) as log:
+        log.logger.log_pictures({"weights": np.zeros((4, 4), np.uint8)}, 1)
+        server.stop()
+    results = json.loads((Path(__file__).parent / "results_example.json").read_text())
+    tracked.conclude({}, results, None, anew=True)
+    assert len(warnings) == 1
+    (offline,) = map(read_back, offline_runs(tmp_path))
+    assert merged(offline["summary"])["gain"] == 0.25
+
+
+def test_what_was_logged_offline_is_uploaded(
+    server: Server, finished: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    done = cli(["sync", "runs/tiny"], finished)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "6 W&B runs uploaded\n"
+    jobs = {
+        given["jobType"] for name, given in server.queries if name == "UpsertBucket" and given.get("jobType")
+    }
+    assert jobs == {"data", "pretrain-1", "finetune", "scratch", "probe", "run"}
+
+
+def test_without_a_key_or_a_run_sync_is_one_line(finished: Path, cli: Cli, tmp_path: Path) -> None:
+    for words, says in (
+        (["sync", finished / "runs/tiny"], "no W&B key"),
+        (["sync", "nowhere"], "no such folder"),
+    ):
+        done = cli(words, tmp_path)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        assert says in done.stderr
+
+
+def test_the_shipped_sweep_passes_overrides_that_its_config_takes() -> None:
+    sweep = YAML(typ="safe").load(REPOSITORY / "configs/sweep.yaml")
+    command = sweep["command"]
+    assert command[-1] == "${args_no_hyphens}"
+    config = next(word for word in command if word.endswith(".yaml"))
+    for key, wanted in sweep["parameters"].items():
+        for value in wanted.get("values", [wanted.get("min"), wanted.get("max")]):
+            load_config(REPOSITORY / config, [f"{key}={value}"])
+    assert sweep["metric"]["name"] == "val_error"
