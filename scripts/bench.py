@@ -1,4 +1,5 @@
-"""Measures stackae: `python scripts/bench.py step` compares a pretraining epoch with a hand-written loop.
+"""Measures stackae: `python scripts/bench.py step` compares a pretraining epoch with a hand-written loop,
+`python scripts/bench.py predict` times predictions for a table.
 
 docs/benchmarks.md says what each figure means and holds the figures of one machine.
 """
@@ -20,14 +21,21 @@ from typing import Annotated
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 import typer
+from bench_memory import memory
 from torch import nn
 
+import stackae
+from stackae import use
 from stackae.config import LayerConfig, PretrainConfig, TrainerConfig
+from stackae.config_file import load_config
 from stackae.data.batches import Batches
-from stackae.data.features import CHUNK, create
+from stackae.data.features import create
+from stackae.data.given import read_rows
+from stackae.data.rows import CHUNK
 from stackae.hardware import Hardware, resolve
 from stackae.job import Job
 from stackae.kinds import build_objective, build_unit
@@ -45,6 +53,9 @@ Epoch = Callable[[], None]
 """Does the work of one epoch, to its end."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+
+app.command()(memory)
 
 
 @app.callback()
@@ -77,6 +88,73 @@ def step(
             case = Case(inputs, units, batch, Path(folder), hardware)
             case.write(rows)
             print(_row(case, rows, _measure(case, rounds)), flush=True)
+
+
+@app.command()
+def predict(
+    rows: Annotated[int, typer.Option(help="Rows of the table.")] = 100_000,
+    rounds: Annotated[int, typer.Option(help="Timed predictions; the first of all does not count.")] = 7,
+) -> None:
+    """Times `stackae predict` of a CSV with 6 numeric and 8 categorical columns, after loading."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _table(2_000).to_csv(folder / "train.csv", index=False)
+        _table(rows).drop(columns="label").to_csv(folder / "rows.csv", index=False)
+        (folder / "run.yaml").write_text(RUN.format(source=folder / "train.csv"))
+        stackae.run(folder / "run.yaml", out=folder / "run", store=folder / "store")
+        model = stackae.load(folder / "run")
+        given = read_rows(
+            str(folder / "rows.csv"), load_config(folder / "run.yaml").data, model.preprocessing
+        )
+
+        def flagged() -> None:
+            use.predict(folder / "run", str(folder / "rows.csv"), folder / "found.csv", quiet=True)
+
+        def read() -> None:
+            read_rows(str(folder / "rows.csv"), load_config(folder / "run.yaml").data, model.preprocessing)
+
+        def plain() -> None:
+            for _ in model.map(given.rows, model.predict_proba):
+                pass
+
+        print(f"{rows:,} rows, {torch.get_num_threads()} threads, {os.cpu_count()} cores\n")
+        print("| work | s | rows/s |")
+        print("|---|---|---|")
+        works = {
+            "predict, with flags, CSV to CSV": flagged,
+            "of which checking the file": read,
+            "read once and predict, without flags": plain,
+        }
+        for called, work in works.items():
+            seconds = statistics.median(_seconds(work) for _ in range(rounds + 1))
+            print(f"| {called} | {seconds:.2f} | {rows / seconds:,.0f} |", flush=True)
+
+
+RUN = """\
+name: bench
+data: {{source: {source}, target: label}}
+layers: [{{width: 128}}, {{width: 64}}]
+pretrain: {{epochs: 1}}
+finetune: {{epochs: 1}}
+compare: {{scratch: false, probe: false}}
+tracking: {{wandb: disabled}}
+"""
+
+
+def _table(rows: int) -> pd.DataFrame:
+    """A table like the census's: as many columns, of as many categories, some of them missing."""
+    rng = np.random.default_rng(0)
+    made: dict[str, np.ndarray] = {f"number {at}": rng.integers(0, 10**at + 50, rows) for at in range(6)}
+    for at, categories in enumerate((8, 16, 7, 14, 6, 5, 2, 41)):
+        names = np.array(["", *(f"category {at}.{one}" for one in range(categories))])
+        made[f"text {at}"] = names[rng.integers(at % 2, categories + 1, rows)]
+    return pd.DataFrame(made | {"label": rng.choice(["no", "yes"], rows)})
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.monotonic()
+    work()
+    return time.monotonic() - start
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from stackae.estimator import StackedAutoencoder, StackedAutoencoderClassifier
     from stackae.model import Model
     from stackae.results import Results
 
 __version__ = "0.1.0"
-__all__ = ["load", "run"]
+__all__ = ["StackedAutoencoder", "StackedAutoencoderClassifier", "load", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("StackedAutoencoder", "StackedAutoencoderClassifier"):
+        from stackae import estimator
+
+        return getattr(estimator, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def run(

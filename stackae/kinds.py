@@ -24,7 +24,8 @@ from stackae.shallow.activations import ACTIVATIONS, Activation, top_k
 from stackae.shallow.conv import ConvUnit, conv_code_shape, with_channels
 from stackae.shallow.corruptions import Corruption, Gaussian, Masking, Mix, SaltPepper, Swap
 from stackae.shallow.gaussian import GaussianUnit
-from stackae.shallow.losses import LOSSES
+from stackae.shallow.losses import LOSSES, Loss
+from stackae.shallow.mixed import Block, Mixed, columns_of
 from stackae.shallow.objectives import Emphasis, Reconstruction
 from stackae.shallow.penalties import L1, Contractive, GaussianKL, KLSparsity
 from stackae.shallow.rbm import ContrastiveDivergence
@@ -35,6 +36,8 @@ LARGEST_CODE = 1 << 28
 """A gigabyte for one row; beyond it torch loses count at some point, in words that help nobody."""
 
 AnyUnit = DenseUnit | ConvUnit | GaussianUnit
+Blocks = tuple[Block, ...] | None
+"""What the features of a table mean; None for arrays and for codes."""
 
 
 def code_shape(layer: LayerConfig, shape: Shape, *, first: bool) -> Shape:
@@ -77,14 +80,25 @@ def build_unit(layer: LayerConfig, shape: Shape, *, first: bool) -> AnyUnit:
     return DenseUnit(shape, layer.width, activation, tied=layer.tied, connectivity=layer.connectivity)
 
 
+def build_loss(loss: str, blocks: Blocks = None) -> Loss:
+    """The loss of a name, never `auto`; `mixed` needs the blocks."""
+    if loss == "mixed":
+        assert blocks is not None, "only a table's features have meanings"
+        return Mixed(blocks)
+    return LOSSES[loss]
+
+
 def build_objective(
-    layer: LayerConfig, shape: Shape, code: Shape, loss: str, *, batch_size: int
+    layer: LayerConfig, shape: Shape, code: Shape, loss: str, *, batch_size: int, blocks: Blocks = None
 ) -> nn.Module:
-    """How a layer's unit is scored; `loss` is the name of a loss, `auto` settled by the plan before."""
+    """How a layer's unit is scored; `loss` is the name of a loss, `auto` settled by the plan before.
+
+    `blocks` are those of the layer's input.
+    """
     if layer.kind == "rbm":
         return ContrastiveDivergence(
             steps=layer.gibbs_steps,
-            loss=LOSSES[loss],
+            loss=build_loss(loss, blocks),
             visible="binary" if loss == "bernoulli" else "gaussian",
             hidden="binary" if layer.activation == "sigmoid" else "gaussian",
             persistent=layer.persistent,
@@ -94,11 +108,14 @@ def build_objective(
     weights = layer.emphasis
     emphasis = Emphasis(weights.alpha, weights.beta) if weights is not None else None
     return Reconstruction(
-        LOSSES[loss], build_corruption(layer.corruption), build_penalties(layer, code), emphasis
+        build_loss(loss, blocks),
+        build_corruption(layer.corruption, blocks),
+        build_penalties(layer, code),
+        emphasis,
     )
 
 
-def output_activation(loss: str, below: LayerConfig | None) -> nn.Module:
+def output_activation(loss: str, below: LayerConfig | None, blocks: Blocks = None) -> nn.Module:
     """Turns what a layer's decoder returns under a loss into a reconstruction of the layer's input.
 
     `below` is the layer whose code that input is, None for the data. A code's reconstruction is clamped to
@@ -106,7 +123,7 @@ def output_activation(loss: str, below: LayerConfig | None) -> nn.Module:
     stack of rectified layers from decoding linearly when it is unrolled.
     """
     if loss == "bernoulli" or below is None:
-        return LOSSES[loss].activation()
+        return build_loss(loss, blocks).activation()
     made = activation_of(below)
     return nn.Hardtanh(made.low, made.high) if made.low > -math.inf or made.high < math.inf else nn.Identity()
 
@@ -118,19 +135,20 @@ def activation_of(layer: LayerConfig) -> Activation:
     return ACTIVATIONS[layer.activation]
 
 
-def build_corruption(config: CorruptionConfig | None) -> Corruption | None:
-    """The corruption that a config describes."""
+def build_corruption(config: CorruptionConfig | None, blocks: Blocks = None) -> Corruption | None:
+    """The corruption that a config describes, of a table's columns where there are blocks."""
+    columns = None if blocks is None else columns_of(blocks)
     match config:
         case MaskingConfig(rate=rate):
-            return Masking(rate)
+            return Masking(rate, columns)
         case GaussianConfig(sigma=sigma, clip=clip):
             return Gaussian(sigma, clip)
         case SaltPepperConfig(rate=rate):
             return SaltPepper(rate)
         case SwapConfig(rate=rate):
-            return Swap(rate)
+            return Swap(rate, columns)
         case MixConfig(parts=parts):
-            built = ((part.probability, build_corruption(part.corruption)) for part in parts)
+            built = ((part.probability, build_corruption(part.corruption, blocks)) for part in parts)
             return Mix(tuple((probability, way) for probability, way in built if way is not None))
     return None
 

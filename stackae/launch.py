@@ -16,6 +16,7 @@ from stackae.console import make_progress, show_checked, show_collected, show_pl
 from stackae.errors import ArtifactError, ConfigError, DataError
 
 if TYPE_CHECKING:
+    from stackae.data.rows import Raw
     from stackae.progress import Progress
     from stackae.results import Results
 
@@ -162,7 +163,7 @@ def generate(run: Path, out: Path, *, n: int, seed: int, between: tuple[int, int
     write_rows(out, rows, scale=model.scale, columns=None if between is None else n)
 
 
-def _test_rows(run: Path, numbers: Sequence[int]) -> np.ndarray:
+def _test_rows(run: Path, numbers: Sequence[int]) -> Raw:
     """Rows of a run's test part, by their numbers from 0."""
     from stackae.data.sources import read_source
     from stackae.data.splits import make_split
@@ -172,9 +173,13 @@ def _test_rows(run: Path, numbers: Sequence[int]) -> np.ndarray:
     test = make_split(source, config.data, config.seed).test
     if not all(0 <= number < len(test) for number in numbers):
         raise DataError(f"--between {' '.join(map(str, numbers))}: the test rows are 0 to {len(test) - 1:,}")
-    pooled = source.x if source.x_test is None else np.concatenate([source.x, source.x_test])
-    rows: np.ndarray = pooled[test[list(numbers)]]
-    return rows
+    # Each by itself: two may be the same one, or the later one first.
+    taken = [source.all.take(test[[number]]) for number in numbers]
+    if isinstance(taken[0], np.ndarray):
+        return np.concatenate(taken)
+    import pandas as pd
+
+    return pd.concat(taken)
 
 
 def run_folder(settings: Config, out: str | Path | None) -> Path:

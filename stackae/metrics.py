@@ -10,6 +10,7 @@ import torch
 
 CALIBRATION_BINS = 15
 RANK_ROWS = 2048
+METRIC_ROWS = 65_536
 # A unit whose code stays within this share of the range of its activation's outputs from one of its bounds,
 # for at least so large a share of the rows, is saturated.
 NEAR, MOSTLY = 0.01, 0.95
@@ -22,22 +23,28 @@ def classification(logits: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     `ece` is the expected calibration error over 15 bins (Guo et al. 2017), `nll` in nats per row,
     `confusion[i][j]` counts rows of class i predicted as j.
     """
-    from torchmetrics.functional import classification as tm
+    from torchmetrics import classification as tm
 
-    scores, target = torch.from_numpy(np.asarray(logits)).float(), torch.from_numpy(np.asarray(y))
-    classes = scores.shape[1]
-    probabilities = scores.softmax(1)
-    accuracy = tm.multiclass_accuracy(scores, target, classes, average="micro").item()
-    recall = tm.multiclass_recall(scores, target, classes, average="none")
-    ece = tm.multiclass_calibration_error(probabilities, target, classes, n_bins=CALIBRATION_BINS)
-    return {
-        "accuracy": accuracy,
-        "error": 1.0 - accuracy,
-        "macro_f1": tm.multiclass_f1_score(scores, target, classes, average="macro").item(),
-        "nll": torch.nn.functional.cross_entropy(scores, target).item(),
-        "ece": ece.item(),
-        "per_class_recall": recall.tolist(),
-        "confusion": tm.multiclass_confusion_matrix(scores, target, classes).tolist(),
+    rows, classes = logits.shape
+    found = {
+        "accuracy": tm.MulticlassAccuracy(classes, average="micro"),
+        "macro_f1": tm.MulticlassF1Score(classes, average="macro"),
+        "per_class_recall": tm.MulticlassRecall(classes, average="none"),
+        "confusion": tm.MulticlassConfusionMatrix(classes),
+    }
+    calibration, nll = tm.MulticlassCalibrationError(classes, n_bins=CALIBRATION_BINS), 0.0
+    for at in range(0, rows, METRIC_ROWS):
+        scores = torch.from_numpy(np.array(logits[at : at + METRIC_ROWS], np.float32))
+        target = torch.from_numpy(np.array(y[at : at + METRIC_ROWS]))
+        for metric in found.values():
+            metric.update(scores, target)
+        calibration.update(scores.softmax(1), target)
+        nll += torch.nn.functional.cross_entropy(scores, target, reduction="sum").item()
+    values = {name: metric.compute().tolist() for name, metric in found.items()}
+    return values | {
+        "error": 1.0 - values["accuracy"],
+        "nll": nll / rows,
+        "ece": calibration.compute().item(),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -13,12 +14,14 @@ import torch
 from stackae import interrupts, stages
 from stackae.config import Config
 from stackae.config_file import dump_config
-from stackae.data.sources import Source, read_source
+from stackae.data.source import Source
+from stackae.data.sources import read_source
 from stackae.job import Done, Job
 from stackae.model import save
 from stackae.plan import Plan, Planned, make_plan
 from stackae.progress import Progress
 from stackae.report import PAGE, is_drawn, write_report
+from stackae.report.card import card
 from stackae.results import Outcome, Results, gather, versions, write_evidence
 from stackae.stages.weights import load_classifier, load_units, stacked
 from stackae.store import Entry, Store, storage_faults
@@ -34,10 +37,25 @@ def run(
     """
     source = read_source(config.data)
     plan = make_plan(config, source)
+    return carry_out(plan, source, store, tracker, progress, out=out, fresh=fresh)
+
+
+def carry_out(
+    plan: Plan,
+    source: Source,
+    store: Store,
+    tracker: Tracker,
+    progress: Progress,
+    *,
+    out: Path,
+    fresh: bool = False,
+) -> Results:
+    """Carries out a plan that was made of this source; all else as in `run`."""
+    config = plan.config
     crew = Crew(plan, source, store, tracker, progress, fresh)
 
     with store.claim((stage.name, stage.key) for stage in (plan.data, *plan.stages)):
-        data = crew.obtain(plan.data, stages.prepare, source, plan.split)
+        data = crew.obtain(plan.data, stages.prepare, source, plan.split, plan.preprocessing)
         depths = [data]
         for layer in plan.layers:
             depths.append(crew.obtain(layer.stage, stages.pretrain, plan, tuple(depths)))
@@ -52,7 +70,7 @@ def run(
 
         results = gather(plan, crew.outcomes)
         with storage_faults(out):
-            write_run(out, plan, source, crew.entries, results)
+            write_run(out, plan, crew.entries, results)
             if config.report and not is_drawn(out, crew.entries):
                 crew.restore(stages.REPORT)
                 write_report(out, plan, crew.entries)
@@ -135,13 +153,26 @@ class Crew:
         return entry
 
 
-def write_run(out: Path, plan: Plan, source: Source, entries: dict[str, Entry], results: Results) -> None:
-    """Writes the run's folder: the resolved config, the model, and last the results."""
+def write_run(out: Path, plan: Plan, entries: dict[str, Entry], results: Results) -> None:
+    """Writes the run's folder: the resolved config, the model with its card, and last the results."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.yaml").write_text(dump_config(plan.config))
     layers = [entries[layer.stage.name] for layer in plan.layers]
     encoder, decoder = stacked(plan, load_units(plan, layers, entries.get("unroll")))
     classifier = load_classifier(plan, entries["finetune"]) if plan.finetune else None
-    save(out / "model", plan.layers, encoder, decoder, classifier, scale=source.scale, classes=plan.classes)
+    last = entries.get("unroll", layers[-1])
+    save(
+        out / "model",
+        plan.layers,
+        encoder,
+        decoder,
+        classifier,
+        preprocessing=plan.preprocessing,
+        classes=plan.classes,
+        novelty=last.metrics["novelty"],
+    )
+    described = json.loads((out / "model" / "config.json").read_text())
+    text = card(plan.config, asdict(results), described, f"runs/{plan.config.name}")
+    (out / "model" / "README.md").write_text(text, encoding="utf-8")
     write_evidence(out, plan, entries)
     results.write(out / "results.json")

@@ -10,12 +10,15 @@ import torch
 from torch import nn
 
 from stackae.config import Config, LayerConfig, PretrainConfig
-from stackae.data.sources import Source
+from stackae.data.paths import quoted
+from stackae.data.preprocessing import Preprocessing
+from stackae.data.source import Source
 from stackae.data.splits import Split, make_split
 from stackae.errors import ConfigError
 from stackae.hardware import Hardware, resolve
 from stackae.kinds import (
     AnyUnit,
+    Blocks,
     Shape,
     activation_of,
     build_objective,
@@ -57,7 +60,8 @@ class PlannedLayer:
     """A layer's pretraining stage, with what is settled of its config.
 
     `shape` is that of one input, `code` that of one code, `loss` the name of a loss, never `auto`.
-    `below` is the config of the layer below, None where the input is the data.
+    `below` is the config of the layer below, None where the input is the data; `blocks` say what the data's
+    features mean where they are a table's.
     """
 
     stage: Planned
@@ -67,6 +71,7 @@ class PlannedLayer:
     code: Shape
     loss: str
     below: LayerConfig | None
+    blocks: Blocks = None
 
     def unit(self) -> AnyUnit:
         """The layer's unit, freshly initialised."""
@@ -74,11 +79,18 @@ class PlannedLayer:
 
     def objective(self) -> nn.Module:
         """How the layer's unit is scored."""
-        return build_objective(self.config, self.shape, self.code, self.loss, batch_size=self.fit.batch_size)
+        return build_objective(
+            self.config,
+            self.shape,
+            self.code,
+            self.loss,
+            batch_size=self.fit.batch_size,
+            blocks=self.blocks,
+        )
 
     def output(self) -> nn.Module:
         """Turns what the unit's decoder returns into a reconstruction of the layer's input."""
-        return output_activation(self.loss, self.below)
+        return output_activation(self.loss, self.below, self.blocks)
 
     @property
     def parameters(self) -> int:
@@ -94,6 +106,7 @@ class Plan:
     config: Config
     hardware: Hardware
     split: Split
+    preprocessing: Preprocessing
     classes: tuple[str, ...]
     data: Planned
     layers: tuple[PlannedLayer, ...]
@@ -114,10 +127,13 @@ class Plan:
         return [layer.stage for layer in self.layers] + [stage for stage in last if stage is not None]
 
 
-def make_plan(config: Config, source: Source) -> Plan:
-    """Works out stages, shapes, losses and keys; ConfigError or DataError where they do not fit."""
+def make_plan(config: Config, source: Source, split: Split | None = None) -> Plan:
+    """Works out stages, shapes, losses and keys; ConfigError or DataError where they do not fit.
+
+    Rows are divided as `split` says; without it as the config asks.
+    """
     hardware = resolve(config.trainer)
-    split = make_split(source, config.data, config.seed, config.repeat)
+    split = split or make_split(source, config.data, config.seed, config.repeat)
     data = _planned(
         "data",
         "",
@@ -127,7 +143,8 @@ def make_plan(config: Config, source: Source) -> Plan:
             "seed": config.seed,
         },
     )
-    layers = _layers(config, source, hardware, data)
+    preprocessing = source.preprocessing(split.train)
+    layers = _layers(config, preprocessing, hardware, data)
     unroll = None
     if config.unroll.epochs:
         settings = {"fit": config.unroll.model_dump(mode="json"), "precision": hardware.precision}
@@ -140,11 +157,14 @@ def make_plan(config: Config, source: Source) -> Plan:
     finetune = scratch = probe = None
     if config.finetune is not None:
         if not source.classes:
+            remedy = "add them" if source.columns is None else "name their column in data.target"
             raise ConfigError(
-                f"finetune: '{config.data.source}' has no labels; "
-                "add them, or set finetune: null to pretrain only"
+                f"finetune: {quoted(config.data.source)} has no labels; "
+                f"{remedy}, or set finetune: null to pretrain only"
             )
         settings = config.finetune.model_dump(mode="json")
+        if settings["balance"] == "none":
+            del settings["balance"]  # so that what was trained before there was the choice keeps its key
         finetune = _planned("finetune", top.key, labels | settings)
         if config.compare.scratch:
             # What only pretrained layers have is no part of the control, nor of its key.
@@ -153,7 +173,19 @@ def make_plan(config: Config, source: Source) -> Plan:
             scratch = _planned("scratch", data.key, labels | own | {"layers": drawn})
     if config.compare.probe and source.classes:
         probe = _planned("probe", top.key, labels)
-    return Plan(config, hardware, split, source.classes, data, layers, unroll, finetune, scratch, probe)
+    return Plan(
+        config,
+        hardware,
+        split,
+        preprocessing,
+        source.classes,
+        data,
+        layers,
+        unroll,
+        finetune,
+        scratch,
+        probe,
+    )
 
 
 def _architecture(layer: LayerConfig) -> dict[str, Any]:
@@ -168,13 +200,15 @@ def _planned(name: str, parent: str, settings: Mapping[str, Any]) -> Planned:
     return Planned(name, chained_key(parent, {"stage": name} | dict(settings)), parent, settings)
 
 
-def _layers(config: Config, source: Source, hardware: Hardware, data: Planned) -> tuple[PlannedLayer, ...]:
+def _layers(
+    config: Config, preprocessing: Preprocessing, hardware: Hardware, data: Planned
+) -> tuple[PlannedLayer, ...]:
     planned: list[PlannedLayer] = []
-    shape, parent = tuple(source.shape), data.key
-    low, high = _range(source, pooled=config.data.split.pool)
-    below = f"data '{config.data.source}'"
+    shape, parent, blocks = preprocessing.shape, data.key, preprocessing.blocks
+    low, high = preprocessing.low, preprocessing.high
+    below = f"data {quoted(config.data.source)}"
     for number, layer in enumerate(config.layers):
-        loss = _loss(number, layer, low, high, below, first=number == 0)
+        loss = _loss(number, layer, low, high, below, blocks)
         fit = layer.pretrain(config.pretrain)
         own = layer.model_dump(mode="json", exclude=set(PretrainConfig.model_fields) | {"loss"})
         settings = own | {"loss": loss, "fit": fit.model_dump(mode="json"), "precision": hardware.precision}
@@ -184,31 +218,39 @@ def _layers(config: Config, source: Source, hardware: Hardware, data: Planned) -
             code = code_shape(layer, shape, first=first)
         except ValueError as fault:
             raise ConfigError(f"layers[{number}]: {fault} (input {shape})") from None
-        planned.append(
-            PlannedLayer(stage, layer, fit, shape, code, loss, None if first else config.layers[number - 1])
-        )
+        lower = None if first else config.layers[number - 1]
+        planned.append(PlannedLayer(stage, layer, fit, shape, code, loss, lower, blocks))
         activation = activation_of(layer)
         low, high = activation.low, activation.high
         below = f"layers[{number}].activation '{layer.activation}'"
-        shape, parent = code, stage.key
+        shape, parent, blocks = code, stage.key, None
     return tuple(planned)
 
 
-def _range(source: Source, *, pooled: bool) -> tuple[float, float]:
-    """The least and the greatest value that training may see, scaled; published test rows only in a pool."""
-    seen = [source.x] if source.x_test is None or not pooled else [source.x, source.x_test]
-    low, high = min(float(x.min()) for x in seen), max(float(x.max()) for x in seen)
-    return low / source.scale, high / source.scale
-
-
-def _loss(number: int, layer: LayerConfig, low: float, high: float, below: str, *, first: bool) -> str:
-    """The loss that fits inputs in [low, high]; ConfigError where the config's own does not."""
+def _loss(number: int, layer: LayerConfig, low: float, high: float, below: str, blocks: Blocks) -> str:
+    """The loss that fits inputs in [low, high] of these blocks; ConfigError where the config's does not."""
+    kinds = {block.kind for block in blocks or ()}
     if layer.loss == "auto":
+        # The units of a Boltzmann machine are all of one type.
+        if kinds - {"numeric"} and layer.kind != "rbm":
+            return "mixed"
         unit_interval = low >= 0.0 and high <= 1.0
         return "bernoulli" if unit_interval else "squared_error"
+    if layer.loss == "mixed":
+        if layer.kind == "rbm" or not kinds:
+            other = "kind 'rbm'" if kinds else below if number == 0 else f"layers[{number}], on codes"
+            raise ConfigError(
+                f"layers[{number}].loss: 'mixed' is for a first layer on a table, and not for {other}; "
+                "set loss: auto"
+            )
+        return layer.loss
     loss = LOSSES[layer.loss]
     if low < loss.low or high > loss.high:
-        other = "scale the data to [0, 1]" if first else "use activation: sigmoid there"
+        other = (
+            "scale the data to [0, 1], as data.scaling: minmax does"
+            if number == 0
+            else "use activation: sigmoid there"
+        )
         raise ConfigError(
             f"layers[{number}].loss: '{layer.loss}' needs inputs in [{loss.low:g}, {loss.high:g}], "
             f"but {below} gives values in [{low:g}, {high:g}]; set loss: squared_error, or {other}"

@@ -60,7 +60,7 @@ def gather(plan: Plan, outcomes: Sequence[Outcome]) -> Results:
     last = by_name.get("unroll", by_name[plan.layers[-1].stage.name]).metrics
     labels_test = read_array(by_name["data"].file("labels-test.npy"))
     right = {
-        name: read_array(by_name[name].file("logits-test.npy")).argmax(1) == labels_test
+        name: read_array(by_name[name].file("logits-test.npy"), mapped=True).argmax(1) == labels_test
         for name in ("finetune", "scratch")
         if name in by_name
     }

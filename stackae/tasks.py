@@ -117,10 +117,22 @@ class PretrainTask(Task):
 
 
 class FinetuneTask(Task):
-    """Trains a classifier by cross-entropy on the labelled rows."""
+    """Trains a classifier by cross-entropy on the labelled rows.
+
+    `weights` (classes,) say how much an error on a row of each class counts; None counts all alike.
+    """
+
+    weights: Tensor | None
 
     def __init__(
-        self, classifier: Classifier, fit: FinetuneConfig, *, encoder_lr: float, seed: int, steps: int
+        self,
+        classifier: Classifier,
+        fit: FinetuneConfig,
+        *,
+        encoder_lr: float,
+        seed: int,
+        steps: int,
+        weights: Tensor | None = None,
     ) -> None:
         super().__init__(seed)
         self.classifier = classifier
@@ -128,6 +140,7 @@ class FinetuneTask(Task):
         self._smoothing = fit.label_smoothing
         self._encoder_lr = encoder_lr
         self._steps = steps
+        self.register_buffer("weights", weights, persistent=False)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Dropout draws from the global generator, which no checkpoint keeps.
@@ -136,7 +149,13 @@ class FinetuneTask(Task):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         assert batch.y is not None
         logits = self.classifier(batch.x).float()
-        loss = F.cross_entropy(logits, batch.y, label_smoothing=self._smoothing)
+        if self.weights is None:
+            loss = F.cross_entropy(logits, batch.y, label_smoothing=self._smoothing)
+        else:
+            # Divided by the rows, not by their weights as PyTorch does: a batch without a rare class would
+            # otherwise count as much as one with it, and the classes would not weigh alike.
+            each = F.cross_entropy(logits, batch.y, label_smoothing=self._smoothing, reduction="none")
+            loss = (self.weights[batch.y] * each).mean()
         self.add(len(batch.x), {"loss": loss})
         return loss
 

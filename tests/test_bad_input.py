@@ -93,7 +93,7 @@ CASES: dict[str, tuple[Prepare, str, list[str]]] = {
     "store to plan is a file": (a_file("taken"), "plan x.yaml --store taken", ["store 'taken'"]),
     "misspelt source": (nothing, "run x.yaml data.source=digitz", ["'digitz'", "'digits'"]),
     "missing data file": (nothing, "run x.yaml data.source=rows.npz", ["rows.npz", "current folder"]),
-    "data file is a folder": (nothing, "run x.yaml data.source=.", ["data.source", "folder", ".npz"]),
+    "data file is a folder": (nothing, "run x.yaml data.source=.", ["folder '.'", "no images", ".npz"]),
     "missing data folder": (
         nothing,
         "run x.yaml data.source=mnist data.root=nowhere",

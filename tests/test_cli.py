@@ -133,6 +133,7 @@ def test_a_runs_folder_has_the_config_the_results_and_a_model_that_loads(finishe
         "decoder.safetensors",
         "classifier.safetensors",
         "config.json",
+        "README.md",
     }
     assert len(stackae.load(run).classes) == 10
 

@@ -34,7 +34,8 @@ FLOORS = {
     "model": 5,
     "training": 5,
     "stages": 6,
-    "export": 5,
+    "export": 7,
+    "outputs": 3,
     "report": 6,
     "results": 7,
     "pipeline": 8,
@@ -43,6 +44,8 @@ FLOORS = {
     "curves": 10,
     "comparing": 10,
     "tuning": 10,
+    "use": 10,
+    "starting": 10,
     "cli": 11,
     "estimator": 11,
 }

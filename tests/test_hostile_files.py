@@ -253,10 +253,15 @@ def with_layer(**settings: Any) -> Callable[[dict[str, Any]], object]:
     return lambda described: described["layers"][0].update(settings)
 
 
+def with_inputs(count: int) -> Callable[[dict[str, Any]], object]:
+    return lambda d: (d.update(shape=[count]), d["preprocessing"].update(shape=[count]))
+
+
 DESCRIPTIONS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "no shape": (lambda d: d.pop("shape"), "shape: Field required"),
     "no classes": (lambda d: d.pop("classes"), "classes: Field required"),
-    "no scale": (lambda d: d.pop("scale"), "scale: Field required"),
+    "no scale": (lambda d: d["preprocessing"].pop("scale"), "the preprocessing is damaged"),
+    "a preprocessing of another kind": (lambda d: d["preprocessing"].update(type="os"), "is damaged"),
     "no layers": (lambda d: d.update(layers=[]), "layers: Tuple should have at least 1 item"),
     "a layer without width": (lambda d: d["layers"][0].pop("width"), "layers[0].width: Field required"),
     "a layer without loss": (lambda d: d["layers"][0].pop("loss"), "layers[0].loss: missing"),
@@ -268,7 +273,8 @@ DESCRIPTIONS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "a file to load": (lambda d: d.update(encoder="/etc/passwd"), "encoder: Extra inputs"),
     "another width": (with_layer(width=3), "has not the weights that belong here"),
     "10^12 units": (with_layer(width=10**12), "more than 268,435,456 values"),
-    "10^12 inputs": (lambda d: d.update(shape=[10**12]), "has not the weights that belong here"),
+    "10^12 inputs": (with_inputs(10**12), "has not the weights that belong here"),
+    "two shapes": (lambda d: d.update(shape=[10**12]), "config.json: damaged"),
     "10^12 units and inputs": (
         lambda d: (d.update(shape=[10**12]), with_layer(width=10**12)(d)),
         "config.json: damaged",

@@ -8,10 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import stackae
+from stackae.config import LayerConfig, SwapConfig
 from stackae.errors import ConfigError, DataError, StackaeError
+from stackae.kinds import build_corruption, build_objective, output_activation
+from stackae.shallow.corruptions import Masking, Mix, Swap
+from stackae.shallow.mixed import Block, Mixed
+from stackae.shallow.objectives import Reconstruction
 
 SHORT = ["pretrain.epochs=8", "finetune.epochs=1", "tracking.wandb=disabled", "data.labels={per_class: 5}"]
 KINDS: dict[str, str] = {
@@ -169,3 +175,36 @@ def test_results_of_a_run_without_labels_are_whole(tmp_path: Path) -> None:
     assert results["classifier"] is None
     assert results["verdict"] is None
     assert results["stages"][0]["metrics"]["val_free_energy"] != 0
+
+
+# ---- tables
+
+BLOCKS = (Block("numeric", 1, 0), Block("categorical", 3, 2), Block("binary", 1, 0))
+
+
+def test_a_layer_on_a_table_is_scored_and_corrupted_by_its_columns() -> None:
+    swap = {"type": "swap", "rate": 0.5}
+    parts = [
+        {"probability": 0.5, "corruption": swap},
+        {"probability": 0.5, "corruption": {"type": "masking"}},
+    ]
+    columns = (0, 2, 2, 2, 0)
+    for given, expected in (
+        (swap, Swap(0.5, columns)),
+        ({"type": "mix", "parts": parts}, Mix(((0.5, Swap(0.5, columns)), (0.5, Masking(0.25, columns))))),
+    ):
+        layer = LayerConfig.model_validate({"width": 4, "corruption": given})
+        objective = build_objective(layer, (5,), (4,), "mixed", batch_size=10, blocks=BLOCKS)
+        assert isinstance(objective, Reconstruction)
+        assert objective.corruption == expected
+        assert isinstance(objective.loss, Mixed)
+        assert objective.loss.blocks == BLOCKS
+    output = torch.randn(6, 5)
+    made = output_activation("mixed", None, BLOCKS)(output)
+    torch.testing.assert_close(made[:, 1:4], output[:, 1:4].softmax(1))
+    torch.testing.assert_close(made[:, 4], output[:, 4].sigmoid())
+
+
+def test_where_no_two_features_share_a_column_a_table_is_corrupted_as_an_array() -> None:
+    blocks = (Block("numeric", 1, 0), Block("numeric", 1, 3))
+    assert build_corruption(SwapConfig(type="swap", rate=0.5), blocks) == Swap(0.5)

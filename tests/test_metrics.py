@@ -12,7 +12,8 @@ from scipy.special import log_softmax, softmax
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 from torch import nn
 
-from stackae.data.features import CHUNK, mean_row, squared_distance, squared_error
+from stackae.data.features import mean_row, squared_distance, squared_error
+from stackae.data.rows import CHUNK
 from stackae.metrics import (
     ACTIVITY_ROWS,
     CALIBRATION_BINS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,17 @@ from scipy.special import expit, softmax
 from torch import nn
 
 from stackae.config import Config
-from stackae.data.features import CHUNK
+from stackae.data.rows import CHUNK, ArrayRows
 from stackae.data.sources import read_source
 from stackae.errors import ArtifactError, DataError
-from stackae.model import Model, load, save
+from stackae.model import Model, load, novelty, save
 from stackae.plan import make_plan
 from stackae.shallow.units import DenseUnit
 from stackae.stack import Classifier, Encoder
 from stackae.stages.weights import stacked
 
 CLASSES = ("ant", "bee", "cat")
+NOVELTY = 5.0
 ACTIVATED: list[Callable[[np.ndarray], np.ndarray]] = [expit, np.tanh, expit]
 
 
@@ -68,8 +69,9 @@ class Saved:
             encoder,
             decoder,
             self.classifier if classifier else None,
-            scale=255.0,
+            preprocessing=plan.preprocessing,
             classes=CLASSES,
+            novelty=NOVELTY,
         )
 
     def codes(self) -> list[np.ndarray]:
@@ -134,11 +136,12 @@ def test_nothing_is_dropped_or_drawn_in_prediction(saved: Saved) -> None:
         model.encoder.train(),
         model.decoder.train(),
         saved.classifier.train(),
-        shape=(2, 3),
-        scale=255.0,
+        preprocessing=model.preprocessing,
         classes=CLASSES,
         code=(6,),
         generative=False,
+        loss=model.loss,
+        novelty=None,
     )
     np.testing.assert_allclose(used.predict_proba(saved.x), saved.probabilities(), atol=1e-5)
 
@@ -205,6 +208,52 @@ def test_codes_are_decoded_as_in_a_reconstruction_and_interpolated_in_a_line(tmp
     np.testing.assert_allclose(model.interpolate(saved.x[:2], 5), model.decode(between), atol=2e-3)
 
 
+def test_features_of_all_layers_stand_side_by_side(saved: Saved) -> None:
+    expected = np.concatenate(saved.codes(), axis=1)
+    np.testing.assert_allclose(load(saved.run).encode(saved.x, layer="all"), expected, atol=1e-5)
+
+
+def test_errors_are_the_first_layers_loss_of_each_row(saved: Saved) -> None:
+    model, x = load(saved.run), saved.x.reshape(60, 6) / 255.0
+    guess = saved.reconstruction().reshape(60, 6) / 255.0
+    expected = -(x * np.log(guess) + (1 - x) * np.log(1 - guess)).sum(axis=1)
+    np.testing.assert_allclose(model.errors(saved.x), expected, rtol=1e-4)
+    assert model.unlike(saved.x).tolist() == (expected > NOVELTY).tolist()
+    assert 0 < model.unlike(saved.x).sum() < 60
+    usual = novelty(model.encoder, model.decoder, model.loss, (saved.x / 255).astype(np.float32))
+    np.testing.assert_allclose(usual, np.quantile(expected, 0.999), rtol=1e-4)
+
+
+def test_rows_of_any_number_are_mapped_chunk_by_chunk(tmp_path: Path) -> None:
+    saved = Saved(tmp_path)
+    model, x = load(saved.run), np.resize(saved.x, (2 * CHUNK + 9, 2, 3))
+    given: list[int] = []
+
+    class Counted(ArrayRows):
+        def chunks(self) -> Iterator[tuple[int, np.ndarray]]:
+            for first, raw in super().chunks():
+                given.append(len(raw))
+                yield first, raw
+
+    mapped = model.map(Counted(x), model.predict)
+    first = next(mapped)
+    assert given == [CHUNK]
+    assert np.concatenate([first, *mapped]).tolist() == model.predict(x).tolist()
+
+
+def test_a_model_that_was_saved_with_a_scale_alone_is_loaded(tmp_path: Path) -> None:
+    saved = Saved(tmp_path)
+    expected = load(saved.run).predict_proba(saved.x)
+    path = saved.run / "model" / "config.json"
+    described = json.loads(path.read_text())
+    del described["preprocessing"], described["novelty"]
+    path.write_text(json.dumps(described | {"scale": 255.0}))
+    model = load(saved.run)
+    assert (model.predict_proba(saved.x) == expected).all()
+    with pytest.raises(ArtifactError, match="which errors are usual; run its config again"):
+        model.unlike(saved.x)
+
+
 def test_only_a_variational_code_is_sampled(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="the last layer of this run is not variational"):
         load(Saved(tmp_path).run).sample(3)
@@ -247,7 +296,11 @@ def _rewrite(path: Path, **changes: Any) -> None:
 
 def test_a_description_that_does_not_fit_the_weights_is_named(tmp_path: Path) -> None:
     run = Saved(tmp_path).run
-    _rewrite(run / "model" / "config.json", shape=[5])
+    described = run / "model" / "config.json"
+    _rewrite(described, shape=[5])
+    with pytest.raises(ArtifactError, match=r"config\.json: damaged"):
+        load(run)
+    _rewrite(described, preprocessing={"type": "scaling", "shape": [5], "scale": 1.0, "range": [0, 1]})
     with pytest.raises(ArtifactError, match=r"encoder\.safetensors: damaged"):
         load(run)
 

@@ -139,7 +139,7 @@ FIT = {
     "epochs": 3,
     "patience": 2,
 }
-FINETUNE = {"dropout": 0.1, "input_dropout": 0.1, "label_smoothing": 0.1}
+FINETUNE = {"dropout": 0.1, "input_dropout": 0.1, "label_smoothing": 0.1, "balance": "weights"}
 PRETRAINED_ONLY = {"encoder_lr_scale": 0.1, "freeze_encoder": True}
 
 

@@ -25,6 +25,13 @@ def test_the_benchmark_prints_a_row_for_each_layer_and_batch() -> None:
     assert len(rows) == 4
 
 
+def test_the_benchmark_of_memory_prints_a_row_and_leaves_nothing(tmp_path: Path) -> None:
+    printed = carry_out("scripts/bench.py", "memory", "--folder", tmp_path, "--rows", "1000")
+    row = next(line for line in printed.splitlines() if line.startswith("| 1,000 |"))
+    assert 0.05 < float(row.split("|")[4].split()[0]) < 1.5
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_experiment_writes_its_section_and_its_picture(tmp_path: Path) -> None:
     folders = ("--docs", tmp_path / "docs", "--store", tmp_path / "store", "--runs", tmp_path / "runs")
     carry_out("scripts/reproduce.py", "toy_bits", "tracking.wandb=disabled", "unroll.epochs=2", *folders)

@@ -262,13 +262,16 @@ def test_means_are_taken_over_rows_and_begin_anew() -> None:
     assert task.take() == {"loss": 7.0}
 
 
-def finetune_task(*, dropout: float = 0.0, seed: int = 3, **words: Any) -> FinetuneTask:
+def finetune_task(
+    *, dropout: float = 0.0, seed: int = 3, weights: Tensor | None = None, **words: Any
+) -> FinetuneTask:
     torch.manual_seed(0)
     unit = DenseUnit((6,), 4, ACTIVATIONS["sigmoid"], tied=False)
     classifier = Classifier(Encoder([unit.encoder]), (4,), 3, dropout=dropout, input_dropout=dropout)
     nn.init.normal_(classifier.head.weight)
     settings = FinetuneConfig.model_validate({"lr": 0.5, "schedule": "constant"} | words)
-    return FinetuneTask(classifier, settings, encoder_lr=0.5 * settings.encoder_lr_scale, seed=seed, steps=10)
+    rate = 0.5 * settings.encoder_lr_scale
+    return FinetuneTask(classifier, settings, encoder_lr=rate, seed=seed, steps=10, weights=weights)
 
 
 def test_dropout_is_keyed_on_seed_epoch_and_batch_and_on_nothing_else() -> None:
@@ -291,6 +294,19 @@ def test_fine_tuning_trains_by_cross_entropy(smoothing: float) -> None:
     target = (1 - smoothing) * np.eye(3)[Y.numpy()] + smoothing / 3
     expected = -(target * log_p).sum(1).mean()
     assert task.training_step(Batch(X, Y, 0, 0), 0).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_class_weights_weigh_each_row_whatever_else_is_in_its_batch(smoothing: float) -> None:
+    weights = torch.tensor([0.5, 4.0, 1.5])
+    task = finetune_task(label_smoothing=smoothing, weights=weights)
+    log_p = task.classifier(X).log_softmax(1).detach().double().numpy()
+    target = (1 - smoothing) * np.eye(3)[Y.numpy()] + smoothing / 3
+    each = weights.numpy()[Y.numpy()] * -(target * log_p).sum(1)
+    for rows in (slice(0, 8), slice(1, 2)):
+        found = task.training_step(Batch(X[rows], Y[rows], 0, 0), 0).item()
+        assert found == pytest.approx(each[rows].mean(), rel=1e-5)
+    assert not [name for name in task.state_dict() if "weights" in name]
 
 
 def test_fine_tuning_is_scored_by_accuracy_and_then_by_likelihood() -> None:

@@ -50,11 +50,10 @@ class Run:
     def data(self) -> Data:
         config = load_config(self.folder / "config.yaml")
         source = read_source(config.data)
-        rows = source.x if source.x_test is None else np.concatenate([source.x, source.x_test])
-        classes = source.y
-        if classes is not None and source.y_test is not None:
-            classes = np.concatenate([classes, source.y_test])
-        return Data(rows / source.scale, classes, make_split(source, config.data, config.seed))
+        rows = source.all.take(np.arange(len(source.all)))
+        assert isinstance(rows, np.ndarray)
+        classes = None if source.y is None else source.labels
+        return Data(rows / self.model.scale, classes, make_split(source, config.data, config.seed))
 
     def stage(self, name: str) -> dict[str, Any]:
         """The results of a stage."""

@@ -1,10 +1,16 @@
-"""What to learn from, and how its rows are divided."""
+"""What to learn from, how its columns are read, and how its rows are divided."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
 
 from stackae.config.section import PositiveInt, Section, Share, Switch
+
+Paths = str | Annotated[tuple[str, ...], Field(min_length=1)]
+Names = Annotated[tuple[str, ...], Field(min_length=1)] | str
+TypeName = Literal["numeric", "standard", "minmax", "quantile", "categorical"]
 
 
 class PerClass(Section):
@@ -24,9 +30,47 @@ class SplitConfig(Section):
 
 
 class DataConfig(Section):
-    source: str = "digits"
-    """`digits`, `mnist`, `fashion_mnist`, or the path of an `.npz` file with the arrays `x`, `y`
-    and, if wanted, `x_test`, `y_test`."""
+    source: Paths = "digits"
+    """`digits`, `mnist`, `fashion_mnist`, or a path: a table (`.csv`, `.tsv`, `.txt`, `.data`, also packed as
+    `.gz`, `.bz2` or `.zst`; `.parquet`), arrays (an `.npz` file with `x`, `y` and, if wanted, `x_test`,
+    `y_test`; an `.npy` file), or a folder of images with one folder per class. A list of paths puts the rows
+    of several files together."""
+    test: Paths | None = None
+    """The test rows, of the same form as the source; null draws them from the source."""
+    unlabelled: Paths | None = None
+    """More rows of the same form, without labels, for pretraining alone."""
+    target: str | None = None
+    """The label column of a table; for `.npy`, the path of an `.npy` file with the labels, first those of the
+    source, then those of `test`."""
+    group: str | None = None
+    """A column of a table: rows that are alike in it stay together in one part."""
+    order: str | None = None
+    """A column of a table, a number or a time: the last rows are the test, those before them validate."""
+    drop: tuple[str, ...] = ()
+    """Columns of a table that are not used."""
+    columns: Names | None = None
+    """The columns' names where a table has no header: a list, or a file with a name in each line, in front of
+    a comma if more follows; null: the first line is the header."""
+    separator: str | None = Field(default=None, min_length=1, max_length=1)
+    """What parts the cells of a table: null finds out whether it is a comma, semicolon, tab or bar."""
+    comment: str | None = Field(default=None, min_length=1)
+    """Lines of a table that start with it are skipped."""
+    missing: tuple[str, ...] = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
+    """Cells of a table that stand for a missing value; an empty one always does."""
+    types: dict[str, TypeName] = Field(default={})
+    """Types of columns where they are not as found: `categorical`, `numeric`, or for a number that is scaled
+    otherwise than the others `standard`, `minmax` or `quantile`."""
+    scaling: Literal["standard", "minmax", "quantile", "none"] | None = None
+    """How numbers are scaled, each feature on its own: to mean 0 and variance 1, to [0, 1], to a normal
+    distribution by ranks, or not at all. Null: `standard` for tables, `none` for arrays and images."""
+    rare: PositiveInt = 10
+    """Categories with fewer training rows than this are taken for one."""
+    classes: dict[str, str] = Field(default={})
+    """Other names for labels; labels of one name are one class, and `"*"` stands for all others."""
+    image_size: tuple[PositiveInt, PositiveInt] | None = None
+    """Height and width to which images are resized; null: all must have the same."""
+    image_mode: Literal["grey", "rgb"] | None = None
+    """`grey` or `rgb`; null: as the first image."""
     root: str | None = None
     """Folder of the IDX files; null takes the environment variable STACKAE_DATA, else the user's cache
     folder."""
@@ -35,3 +79,9 @@ class DataConfig(Section):
     become unlabelled."""
     split: SplitConfig = SplitConfig()
     """How rows are divided into training, validation and test."""
+
+    @model_validator(mode="after")
+    def _one_way_to_divide(self) -> Self:
+        if self.group is not None and self.order is not None:
+            raise ValueError("rows are divided by group or by order, not by both; remove one of them")
+        return self

@@ -67,6 +67,9 @@ class FinetuneConfig(FitConfig):
     """Share of the inputs that is dropped in training."""
     label_smoothing: Fraction = 0.0
     """Share of each label's probability that is spread over all classes; helps where labels are few."""
+    balance: Literal["none", "weights", "sampling"] = "none"
+    """Against classes of unequal size: `weights` lets errors on rare classes count for more, `sampling` draws
+    rows of all classes equally often, so those of rare ones repeatedly."""
     encoder_lr_scale: PositiveFloat = 1.0
     """The pretrained layers' learning rate, as a multiple of `lr`; the scratch control always uses 1."""
     freeze_encoder: Switch = False

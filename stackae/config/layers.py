@@ -11,7 +11,7 @@ from stackae.config.objective import CorruptionConfig, EmphasisConfig, PenaltyCo
 from stackae.config.section import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Section, Switch
 
 ActivationName = Literal["relu", "sigmoid", "tanh", "gelu", "selu", "leaky_relu", "linear", "top_k"]
-LossName = Literal["auto", "bernoulli", "squared_error"]
+LossName = Literal["auto", "bernoulli", "squared_error", "mixed"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -64,8 +64,9 @@ class LayerConfig(Section):
     persistent: Switch = False
     """Go on with the Gibbs chains of the batch before (persistent contrastive divergence), for `rbm`."""
     loss: LossName = "auto"
-    """`bernoulli` (cross-entropy, for inputs in [0, 1]), `squared_error`, or `auto`: the one that fits the
-    input. For `rbm` it says whether the visible units are binary or Gaussian with variance 1."""
+    """`bernoulli` (cross-entropy, for inputs in [0, 1]), `squared_error`, `mixed` (for a first layer on a
+    table: cross-entropy of categories, squared error of numbers), or `auto`: the one that fits the input.
+    For `rbm` it says whether the visible units are binary or Gaussian with variance 1."""
     epochs: PositiveInt | None = None
     """Overrides `pretrain.epochs` for this layer."""
     batch_size: PositiveInt | None = None

@@ -110,10 +110,19 @@ def _trace(loc: Sequence[str | int], value: Any) -> tuple[Place, Schema, Schema]
             node = sections[0]
         else:
             holder = inner
-            known = inner.get("properties", {})
-            node = inner.get("items", {}) if isinstance(part, int) else known.get(part, {})
+            node = _inside(inner, part)
             place = (*place, part)
     return place, node, holder
+
+
+def _inside(node: Schema, part: str | int) -> Schema:
+    """The schema of an entry of a list, or of a key of a mapping."""
+    if isinstance(part, int):
+        fixed = node.get("prefixItems", ())
+        inside: Schema = fixed[part] if part < len(fixed) else node.get("items", {})
+    else:
+        inside = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
+    return inside
 
 
 def _at(value: Any, place: Place) -> Any:

@@ -61,6 +61,8 @@ def refusal(value: Any, shown: str, node: Schema) -> str:
         if kind == "integer" and isinstance(value, float):
             if value.is_integer() and inner.get("minimum", value) <= value < 1e15:
                 return f"{shown} is not a whole number; write {value:.0f}"
+        elif kind == "string":
+            return f"{shown} is a number; write it in quotes"
         elif kind in {"integer", "number"} and "anyOf" not in node:
             return f"{says}; it must be {_bounds(inner)}"
     return f"{says}; use {allowed(node)}"
@@ -94,10 +96,15 @@ def _options(node: Schema) -> list[str]:
         case "number":
             share = (inner.get("exclusiveMinimum"), inner.get("exclusiveMaximum")) == (0, 1)
             return ["a share between 0 and 1" if share else f"a number{numeric}"]
+        case "array" if "prefixItems" in inner:
+            each = inner["prefixItems"]
+            return [f"a list of {len(each)}, each {allowed(each[0])}"]
         case "array":
             return [f"a list of {'at least one ' if inner.get('minItems') else ''}{allowed(inner['items'])}"]
         case "object":
-            return [_mapping(inner)]
+            return [_mapping(inner) if "properties" in inner else _names(inner)]
+        case _ if inner.get("maxLength") == 1:
+            return ["one character"]
         case _:
             return ["text that is not empty" if inner.get("minLength") else "text"]
 
@@ -110,6 +117,10 @@ def _mapping(node: Schema) -> str:
     ]
     known = ", ".join(map(repr, [*settings][:4]))
     return f"{{{', '.join(needed)}}}" if needed else f"a mapping with keys such as {known}"
+
+
+def _names(node: Schema) -> str:
+    return f"a mapping of names, each to {allowed(node['additionalProperties'])}"
 
 
 def _bounds(node: Schema) -> str:

@@ -24,6 +24,8 @@ class Batch(NamedTuple):
 class Batches:
     """Batches of an array's rows; with a seed in an order that depends on (seed, epoch) alone.
 
+    `balanced`, which needs a seed and classes, draws as many rows instead, each of any class with equal
+    chances and then any row of that class: rows of rare classes come several times, others not at all.
     Reads a memory map as well as an array in memory. The last, shorter batch is yielded too.
     Lightning saves and restores the position through `state_dict`, and supplies the epoch through
     `sampler.set_epoch`, which is why `sampler` is the loader itself.
@@ -40,10 +42,13 @@ class Batches:
         batch_size: int,
         rows: np.ndarray | None = None,
         seed: int | None = None,
+        balanced: bool = False,
     ) -> None:
+        assert not balanced or (y is not None and seed is not None)
         self._x, self._y = x, y
         self._rows = np.arange(len(x)) if rows is None else rows
         self._seed = seed
+        self._balanced = balanced
         self._epoch = 0
         self._position = 0
         self.batch_size = batch_size
@@ -90,5 +95,18 @@ class Batches:
         if self._seed is None:
             return self._rows
         rng = torch.Generator().manual_seed(derive(self._seed, "order", self._epoch))
+        if self._balanced:
+            return self._draw(rng)
         order: np.ndarray = self._rows[torch.randperm(len(self._rows), generator=rng).numpy()]
+        return order
+
+    def _draw(self, rng: torch.Generator) -> np.ndarray:
+        """As many rows as there are, with every class that occurs among them equally likely."""
+        assert self._y is not None
+        _, classes, sizes = np.unique(self._y[self._rows], return_inverse=True, return_counts=True)
+        by_class = self._rows[np.argsort(classes, kind="stable")]
+        drawn = torch.randint(len(sizes), (len(self._rows),), generator=rng).numpy()
+        share = torch.rand(len(self._rows), generator=rng, dtype=torch.float64).numpy()
+        first = np.cumsum(sizes) - sizes
+        order: np.ndarray = by_class[first[drawn] + (share * sizes[drawn]).astype(np.int64)]
         return order

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,13 +12,13 @@ import torch
 from numpy.lib.format import open_memmap, write_array_header_1_0
 from torch import nn
 
+from stackae.data.rows import chunk_rows
 from stackae.errors import ArtifactError
 from stackae.memory import by_chunks
 from stackae.store import allocate, storage_faults
 
 SPLITS = ("train", "val", "test")
 FEATURES = tuple(f"features-{split}.npy" for split in SPLITS)
-CHUNK = 2048
 
 
 def create(path: Path, shape: tuple[int, ...], dtype: type[np.generic] = np.float32) -> np.memmap:
@@ -56,6 +56,12 @@ def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:
     return array
 
 
+def slices(x: np.ndarray) -> Iterator[slice]:
+    """Slices of x (rows, *shape) that are worked on one at a time."""
+    size = chunk_rows(x.shape[1:])
+    return (slice(at, at + size) for at in range(0, len(x), size))
+
+
 def flat(x: np.ndarray) -> np.ndarray:
     """(rows, *shape) -> (rows, features)."""
     return x.reshape(len(x), -1)
@@ -80,7 +86,7 @@ def encode(module: nn.Module, x: np.ndarray, path: Path, device: torch.device) -
             out = create(path, (len(x), *codes.shape[1:]))
         out[rows] = codes
 
-    by_chunks(len(x), CHUNK, work)
+    by_chunks(len(x), chunk_rows(x.shape[1:]), work)
     assert out is not None
     out.flush()
     module.cpu()
@@ -89,8 +95,8 @@ def encode(module: nn.Module, x: np.ndarray, path: Path, device: torch.device) -
 def mean_row(x: np.ndarray) -> np.ndarray:
     """The mean of the rows, (*shape), in float64."""
     total = np.zeros(x.shape[1:])
-    for at in range(0, len(x), CHUNK):
-        total += x[at : at + CHUNK].sum(axis=0, dtype=np.float64)
+    for some in slices(x):
+        total += x[some].sum(axis=0, dtype=np.float64)
     mean: np.ndarray = total / len(x)
     return mean
 
@@ -106,10 +112,10 @@ def squared_error(decoder: nn.Module, codes: np.ndarray, target: np.ndarray) -> 
         guess = decoder(torch.from_numpy(np.array(codes[rows])))
         total += (guess - torch.from_numpy(np.array(target[rows]))).double().square().sum().item()
 
-    by_chunks(len(target), CHUNK, work)
+    by_chunks(len(target), chunk_rows(target.shape[1:]), work)
     return total
 
 
 def squared_distance(x: np.ndarray, row: np.ndarray) -> float:
     """Sum of squares of x - row over all rows of x (rows, *shape)."""
-    return sum(float(np.square(x[at : at + CHUNK] - row).sum()) for at in range(0, len(x), CHUNK))
+    return sum(float(np.square(x[some] - row).sum()) for some in slices(x))

@@ -1,264 +1,260 @@
-"""Sources: named data sets and `.npz` files, read, checked at the door and fingerprinted."""
+"""Sources: what a config names as data, read, checked at the door and fingerprinted."""
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import zipfile
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from stackae.config import DataConfig
-from stackae.data.claims import check_array, check_memory
+from stackae.data.arrays import Arrays, Named, hash_rows, read_npy, read_npz
 from stackae.data.idx import IDX_SETS, read_idx_set
+from stackae.data.images import Images, read_images
+from stackae.data.labels import Called, Labels, number_labels
+from stackae.data.paths import BUILT_IN, as_paths, form_of
+from stackae.data.rows import ArrayRows, Joined
+from stackae.data.scaling import Scaling, fit_scaling
+from stackae.data.source import Fit, Ints, Part, Parts, Source, assemble, sample
 from stackae.errors import DataError
 
-Array = npt.NDArray[Any]
-Labels = npt.NDArray[np.int64]
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
-SOURCES = ("digits", *IDX_SETS)
-_ARRAYS = ("x", "y", "x_test", "y_test")
+    from stackae.data.preprocessing import Preprocessing
+    from stackae.data.tables import Table
 
+__all__ = ["Source", "read_source"]
 
-@dataclass(frozen=True, eq=False)
-class Source:
-    """Examples and their labels as they were published, before any split."""
-
-    name: str
-    x: Array
-    """Training rows, or all rows: (rows, *shape), uint8 or floating, finite."""
-    y: Labels | None
-    """Class index of each row, -1 where a row has no label; None where no row has one."""
-    x_test: Array | None
-    """Published test rows, of the dtype and shape of `x`; None where none are published."""
-    y_test: Labels | None
-    scale: float
-    """`x / scale` is what the network sees: 255 for 8-bit images, 16 for `digits`, else 1."""
-    classes: tuple[str, ...]
-    """The classes' names by index; empty where there are no labels."""
-    fingerprint: str
-    """sha256 of the content: the arrays' bytes, dtypes and shapes, and the scale."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one row."""
-        return self.x.shape[1:]
+_OF_FORMS = {
+    "arrays": ("test", "unlabelled", "target"),
+    "images": ("test", "unlabelled", "image_size", "image_mode"),
+    "table": ("test", "unlabelled", "target", "group", "order", "drop", "types"),
+}
+"""The settings that some forms have and others do not."""
 
 
 def read_source(config: DataConfig) -> Source:
-    """Read what `config.source` names: `digits`, `mnist`, `fashion_mnist`, or an `.npz` file by its path.
+    """Read what `config.source` names, and what `config.test` and `config.unlabelled` name beside it.
 
-    An `.npz` holds numbers `x` (rows, ...) and, if wanted, labels `y` (rows,): integers, whole floats or
-    strings, where -1, NaN or the empty string means unlabelled; likewise `x_test` and `y_test`. The classes
-    are the sorted labels of `y`. uint8 is taken for 8-bit images and scaled by 255, all else stays as it is.
+    Classes are the sorted labels of the source. 8-bit images are divided by 255 (`digits` by 16) and tables
+    are preprocessed; all else stays as it is unless `config.scaling` is set.
     Raises `DataError` where the source is unknown, missing or damaged, or holds what cannot be learnt from.
     """
-    if config.source == "digits":
-        return _digits()
-    if config.source in IDX_SETS:
-        train, test = read_idx_set(config.source, config.root)
-        return _source(
-            config.source, train.x, train.y, test.x, test.y, 255.0, IDX_SETS[config.source].classes
+    if config.source in BUILT_IN:
+        _check_settings(config, ())
+        return _built_in(str(config.source), config)
+    form = form_of(config.source, "data.source")
+    _check_settings(config, _OF_FORMS[form])
+    for setting in ("test", "unlabelled"):
+        other = getattr(config, setting)
+        if other is not None and form_of(other, f"data.{setting}") != form:
+            raise DataError(
+                f"data.{setting}: '{other}' is of another form than data.source, '{config.source}'"
+            )
+    return {"arrays": _arrays, "images": _images, "table": _table}[form](config)
+
+
+def _check_settings(config: DataConfig, known: Sequence[str]) -> None:
+    for setting in dict.fromkeys(name for names in _OF_FORMS.values() for name in names):
+        if setting not in known and getattr(config, setting) != DataConfig.model_fields[setting].default:
+            raise DataError(f"data.{setting}: has no meaning for the source '{config.source}'; remove it")
+
+
+def _scaling(config: DataConfig, parts: Parts, shape: tuple[int, ...], plain: Callable[[], Scaling]) -> Fit:
+    """Fits `config.scaling` to numbers (rows, *shape); without it they are only divided."""
+
+    def fit(train: Ints) -> Preprocessing:
+        if config.scaling in (None, "none"):
+            return plain()
+        taken = parts.all.take(sample(train, shape))
+        assert isinstance(taken, np.ndarray)
+        return fit_scaling(taken, str(config.scaling))
+
+    return fit
+
+
+def _scaled(config: DataConfig) -> str:
+    """What of the fingerprint says how numbers are scaled, beside the factor."""
+    return "" if config.scaling in (None, "none") else f"scaling {config.scaling}\n"
+
+
+# ---- arrays
+
+
+def _built_in(name: str, config: DataConfig) -> Source:
+    if name == "digits":
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        x, scale, classes = digits.images.astype(np.uint8), 16.0, tuple("0123456789")
+        arrays = Arrays([Named(name, "", x)], digits.target.astype(np.int64), (), None, ())
+    else:
+        train, test = read_idx_set(name, config.root)
+        scale, classes = 255.0, IDX_SETS[name].classes
+        arrays = Arrays([Named(name, "", train.x)], train.y, [Named(name, "", test.x)], test.y, ())
+    y, y_test = arrays.y, arrays.y_test
+    if config.classes:
+        assert y is not None
+        names = np.array(classes, object)
+        y, y_test, classes = number_labels(
+            names[y], None if y_test is None else names[y_test], config.classes, Called(name)
         )
-    return _npz(config.source)
+    return _of_arrays(name, config, arrays, scale, y, y_test, classes)
 
 
-def _source(
+def _arrays(config: DataConfig) -> Source:
+    paths, test, extra = (as_paths(given) for given in (config.source, config.test, config.unlabelled))
+    name = paths[0].stem
+    if {path.suffix.lower() for path in (*paths, *test, *extra)} == {".npz"}:
+        if max(len(paths), len(test), len(extra)) > 1:
+            raise DataError(
+                "data: of .npz files one each is read; put their arrays together, or use .npy files"
+            )
+        if config.target is not None:
+            raise DataError("data.target: an .npz file has its labels in its array 'y'; remove data.target")
+        arrays = read_npz(paths[0], *(given[0] if given else None for given in (test, extra)))
+        called = Called(str(config.source))
+    else:
+        arrays = read_npy(paths, test, extra, *as_paths(config.target))
+        called = Called(str(config.target), without="remove data.target")
+    scale = 255.0 if arrays.dtype == np.uint8 else 1.0
+    if arrays.y is None:
+        return _of_arrays(name, config, arrays, scale, None, None, ())
+    numbered = number_labels(arrays.y, arrays.y_test, config.classes, called)
+    return _of_arrays(name, config, arrays, scale, *numbered)
+
+
+def _of_arrays(
     name: str,
-    x: Array,
-    y: Labels | None,
-    x_test: Array | None,
-    y_test: Labels | None,
+    config: DataConfig,
+    arrays: Arrays,
     scale: float,
+    y: Labels | None,
+    y_test: Labels | None,
     classes: tuple[str, ...],
 ) -> Source:
-    digest = hashlib.sha256(f"scale {scale!r}\n".encode())
-    for role, array in zip(_ARRAYS, (x, y, x_test, y_test), strict=True):
-        if array is not None:
-            # one byte order on every machine, so that the same content has the same fingerprint
-            content = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-            digest.update(f"{role} {content.dtype.str} {content.shape}\n".encode())
-            digest.update(content.data)
-    return Source(name, x, y, x_test, y_test, scale, classes, digest.hexdigest())
+    ranges: dict[str, tuple[float, float]] = {}
 
+    def part(named: Sequence[Named]) -> Part:
+        def hash_(role: str, digest: _Hash) -> None:
+            ranges[role] = hash_rows(named, role, arrays.dtype, digest)
 
-def _digits() -> Source:
-    from sklearn.datasets import load_digits
+        return Part(Joined([ArrayRows(one.x) for one in named]), hash_)
 
-    digits = load_digits()
-    x = digits.images.astype(np.uint8)
-    return _source("digits", x, digits.target.astype(np.int64), None, None, 16.0, tuple("0123456789"))
+    def plain() -> Scaling:
+        # Published test rows count only where training may see some of them.
+        seen = [range_ for role, range_ in ranges.items() if role != "x_test" or config.split.pool]
+        low, high = min(low for low, _ in seen), max(high for _, high in seen)
+        return Scaling(arrays.shape, scale, low / scale, high / scale)
 
-
-# ---- .npz
-
-
-def _npz(source: str) -> Source:
-    try:
-        path = Path(source).expanduser()
-        there = path.is_file()
-    except (OSError, RuntimeError) as error:  # a name that is too long, a user who is unknown
-        cause = getattr(error, "strerror", None) or error
-        raise DataError(
-            f"data.source: '{source:.60}' names no file ({cause}); give the path of one"
-        ) from None
-    if not there:
-        raise DataError(_missing(source, path))
-    try:
-        arrays = _load(path)
-        x, x_test, scale = _rows(arrays)
-        y, y_test, classes = _labels(arrays)
-    except DataError as error:
-        raise DataError(f"{source}: {error}") from None
-    return _source(path.stem, x, y, x_test, y_test, scale, classes)
-
-
-def _missing(source: str, path: Path) -> str:
-    if path.is_dir():
-        return f"data.source: '{source}' is a folder; name an .npz file in it"
-    if path.suffix or len(path.parts) > 1:
-        return f"data.source: there is no file '{source}'; paths start at the current folder"
-    near = difflib.get_close_matches(source.lower().replace("-", "_"), SOURCES, n=1)
-    hint = (
-        f"did you mean '{near[0]}'?" if near else f"give an .npz file's path, or one of {', '.join(SOURCES)}"
+    parts = Parts(
+        part(arrays.x),
+        part(arrays.x_test) if arrays.x_test else None,
+        part(arrays.extra) if arrays.extra else None,
     )
-    return f"data.source: unknown source '{source}'; {hint}"
+    return assemble(
+        name,
+        parts,
+        y,
+        y_test,
+        classes,
+        settings=f"scale {scale!r}\n" + _scaled(config),
+        fit=_scaling(config, parts, arrays.shape, plain),
+    )
 
 
-def _load(path: Path) -> dict[str, Array]:
-    """The file's arrays by name; those that are there fit together, row by row."""
-    arrays: dict[str, Array] = {}
-    name = "the file"
-    try:
-        if not zipfile.is_zipfile(path):
-            raise DataError("not an .npz file; np.savez(path, x=..., y=...) writes one")
-        with np.load(path, allow_pickle=False) as file:
-            for name in file.files:
-                _check_name(name)
-            members = file.zip.infolist()
-            for name, member in zip(file.files, members, strict=True):
-                check_array(name, file.zip, member, path.stat().st_size)
-            check_memory("the file", sum(member.file_size for member in members))
-            for name in file.files:
-                arrays[name] = file[name]
-    except DataError:
-        raise
-    except Exception as error:  # whatever a damaged archive makes its many readers raise
-        says = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DataError(f"{name} cannot be read ({says}); write the file again") from None
-    _check_together(arrays)
-    return arrays
+# ---- images
 
 
-def _check_name(name: str) -> None:
-    if name not in _ARRAYS:
-        near = difflib.get_close_matches(name.lower(), _ARRAYS, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"only {', '.join(_ARRAYS)} are read; leave it out"
-        raise DataError(f"unknown array '{name}'; {hint}")
-
-
-def _check_together(arrays: dict[str, Array]) -> None:
-    if "x" not in arrays:
-        raise DataError("there is no array 'x'; it holds the rows to learn from")
-    if "y_test" in arrays and not {"y", "x_test"} <= arrays.keys():
-        raise DataError("the array 'y_test' needs both 'y' and 'x_test' beside it")
-    if {"y", "x_test"} <= arrays.keys() and "y_test" not in arrays:
-        raise DataError("there is no array 'y_test' to go with 'x_test'; add it, or leave x_test out")
-    for name, array in arrays.items():
-        if array.ndim == 0 or len(array) == 0:
-            raise DataError(f"{name} has no rows (shape {array.shape})")
-    for x, y in (("x", "y"), ("x_test", "y_test")):
-        if y in arrays and arrays[y].shape != (len(arrays[x]),):
-            shape = arrays[y].shape
-            raise DataError(
-                f"{y} has shape {shape}, but {x} has {len(arrays[x]):,} rows; give one label per row"
-            )
-
-
-def _rows(arrays: dict[str, Array]) -> tuple[Array, Array | None, float]:
-    x = _numbers("x", arrays["x"])
-    scale = 255.0 if x.dtype == np.uint8 else 1.0
-    if "x_test" not in arrays:
-        return x, None, scale
-    x_test = _numbers("x_test", arrays["x_test"])
-    if x_test.shape[1:] != x.shape[1:]:
-        raise DataError(f"x_test has rows of shape {x_test.shape[1:]}, but x of {x.shape[1:]}")
-    if np.uint8 in (x.dtype, x_test.dtype) and x.dtype != x_test.dtype:
-        raise DataError(
-            f"x is {arrays['x'].dtype}, but x_test {arrays['x_test'].dtype}; save both alike, "
-            "since uint8 is scaled by 255 and nothing else is"
+def _images(config: DataConfig) -> Source:
+    (folder,) = as_paths(config.source)
+    own = read_images(folder, config.image_size, config.image_mode)
+    test, extra = (
+        read_images(path, config.image_size, config.image_mode, like=own.rows) if path else None
+        for path in (next(iter(as_paths(given)), None) for given in (config.test, config.unlabelled))
+    )
+    y, y_test, classes = None, None, tuple[str, ...]()
+    if any(label is not None for label in own.labels):
+        called = Called(
+            str(folder),
+            "data.source",
+            "data.test",
+            lambda row: f"'{test.rows.files[row]}'" if test else "",
+            "move the images out of their folders",
         )
-    both = np.result_type(x, x_test)
-    return x.astype(both, copy=False), x_test.astype(both, copy=False), scale
-
-
-def _numbers(name: str, x: Array) -> Array:
-    """`x` as uint8 or as floats of at most 64 bits in the machine's byte order, where all can be used."""
-    if x.dtype.kind not in "biuf":
-        raise DataError(f"{name} is {x.dtype}; numbers are needed")
-    if x.ndim < 2 or 0 in x.shape:
-        raise DataError(f"{name} has shape {x.shape}; (rows, features) or (rows, height, width) is needed")
-    if x.dtype == np.uint8:
-        return x
-    if x.dtype.kind != "f":
-        return x.astype(np.float32)
-    rows, finite = len(x), np.isfinite(x)
-    if not finite.all():
-        first = int(np.argmin(finite.reshape(rows, -1).all(axis=1)))
-        raise DataError(
-            f"{name} has {np.sum(~finite):,} values that are NaN or infinite, the first in row {first:,}; "
-            "replace them or leave those rows out"
+        y, y_test, classes = number_labels(
+            own.labels, None if test is None else test.labels, config.classes, called
         )
-    if x.dtype.itemsize <= 4:
-        return x.astype(x.dtype.newbyteorder("="), copy=False)
-    # training is in single precision, where such a value would become infinite
-    huge = (np.abs(x) > np.finfo(np.float32).max).reshape(rows, -1).any(axis=1)
-    if huge.any():
-        raise DataError(
-            f"{name} has values beyond 3.4e38, the first in row {np.argmax(huge):,}; rescale them"
+
+    def part(images: Images) -> Part:
+        return Part(images.rows, lambda role, digest: digest.update(f"{role} {images.digest}\n".encode()))
+
+    parts = Parts(part(own), None if test is None else part(test), None if extra is None else part(extra))
+    shape = own.rows.shape
+    return assemble(
+        folder.resolve().name,
+        parts,
+        y,
+        y_test,
+        classes,
+        settings="images\n" + _scaled(config),
+        # What the values can be: what they are is not known before all images are decoded.
+        fit=_scaling(config, parts, shape, lambda: Scaling(shape, 255.0, 0.0, 1.0)),
+    )
+
+
+# ---- tables
+
+
+def _table(config: DataConfig) -> Source:
+    from stackae.data.tables import read_table
+
+    own = read_table(as_paths(config.source), config)
+    test = extra = None
+    if config.test is not None:
+        test = read_table(as_paths(config.test), config, like=own.columns)
+    if config.unlabelled is not None:
+        extra = read_table(as_paths(config.unlabelled), config, like=own.columns, need_target=False)
+    y, y_test, classes = None, None, tuple[str, ...]()
+    if own.target is not None:
+        called = Called(
+            f"data.target '{config.target}'",
+            "data.source",
+            "data.test",
+            lambda row: f"data row {row + 1:,}",
+            "remove data.target",
         )
-    return x.astype(np.float64, copy=False)
-
-
-def _labels(arrays: dict[str, Array]) -> tuple[Labels | None, Labels | None, tuple[str, ...]]:
-    if "y" not in arrays:
-        return None, None, ()
-    values, known = _values("y", arrays["y"])
-    classes = np.unique(values[known])
-    if len(classes) == 0:
-        raise DataError("y has no label in any row; leave y out")
-    if len(classes) == 1:
-        raise DataError(f"y has one class only ({classes[0]!s}); at least two are needed, or leave y out")
-    names = tuple(str(label) for label in classes)
-    y = np.where(known, np.searchsorted(classes, values), -1).astype(np.int64)
-    if "y_test" not in arrays:
-        return y, None, names
-    values, known = _values("y_test", arrays["y_test"])
-    if (values.dtype.kind == "U") != (classes.dtype.kind == "U"):
-        raise DataError(f"y is {arrays['y'].dtype}, but y_test {arrays['y_test'].dtype}; save both alike")
-    unseen = known & ~np.isin(values, classes)
-    if unseen.any():
-        row = int(np.argmax(unseen))
-        raise DataError(f"y_test has the label '{values[row]}' (row {row:,}), which never occurs in y")
-    return y, np.where(known, np.searchsorted(classes, values), -1).astype(np.int64), names
-
-
-def _values(name: str, y: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """The labels as int64 or strings, and which rows have one."""
-    if y.dtype.kind == "U":
-        return y, y != ""
-    if y.dtype.kind not in "biuf":
-        raise DataError(f"{name} is {y.dtype}; integers or strings are needed, as {name}.astype(str)")
-    given = np.where(np.isnan(y), -1, y) if y.dtype.kind == "f" else y
-    wrong = (given < -1) | (given != np.floor(given)) | np.isinf(given) if y.dtype.kind == "f" else given < -1
-    if np.any(wrong):
-        row = int(np.argmax(wrong))
-        raise DataError(
-            f"{name} has the label {y[row]} (row {row:,}); labels are whole numbers from 0, or -1 for none"
+        y, y_test, classes = number_labels(
+            own.target, None if test is None else test.target, config.classes, called
         )
-    values = given.astype(np.int64)
-    return values, values >= 0
+
+    def part(table: Table) -> Part:
+        return Part(
+            table.rows,
+            lambda role, digest: digest.update(f"{role} {table.digest}\n".encode()),
+            table.group,
+            table.order,
+        )
+
+    parts = Parts(part(own), None if test is None else part(test), None if extra is None else part(extra))
+    used = sum(column.dropped is None for column in own.columns)
+
+    def fit(train: Ints) -> Preprocessing:
+        from stackae.data.table_preprocessing import fit_table
+
+        frame: Any = parts.all.take(sample(train, (max(used, 1),)))
+        return fit_table(frame, own.columns, config)
+
+    scaled = {"scaling": config.scaling or "standard", "rare": config.rare, "types": config.types}
+    return assemble(
+        as_paths(config.source)[0].name,
+        parts,
+        y,
+        y_test,
+        classes,
+        settings=f"table {json.dumps(scaled, sort_keys=True)}\n",
+        fit=fit,
+        columns=tuple(own.columns),
+    )

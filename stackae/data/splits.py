@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stackae.config import DataConfig, PerClass
-from stackae.data.sources import Source
+from stackae.data.groups import choose_groups
+from stackae.data.source import Source
 from stackae.errors import DataError
 
 Ints = npt.NDArray[np.int64]
@@ -23,7 +24,7 @@ _GENERATOR = {"test": 1, "val": 2, "train": 3, "labels": 4}
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Disjoint, sorted row numbers into a source's rows: those of `x` first, then those of `x_test`."""
+    """Disjoint, sorted row numbers into a source's rows: those of `rows` first, then those of `test`."""
 
     train: Ints
     val: Ints
@@ -44,40 +45,69 @@ def make_split(source: Source, config: DataConfig, seed: int, repeat: int = 0) -
     """Divide a source's rows as `config.split` asks, and keep as many labels as `config.labels` asks.
 
     Test rows are the published ones (or some of them, where `split.test` says how many); with `split.pool`,
-    or where none are published, they are drawn from all rows. Validation rows are drawn from the rest,
-    training rows from what is left then. Every draw is stratified by class. Validation and test take labelled
-    rows only, if there are labels, and a share is a share of those.
+    or where none are published, they are taken from all rows. Validation rows are taken from the rest, and
+    training rows are what is left then, or some of it; the source's extra rows come on top of them.
+    Validation and test take labelled rows only, if there are labels, and a share is a share of those.
+
+    They are taken at random, stratified by class. If the source has groups, whole groups are taken, as near
+    to that as they allow, and no group is in two parts. If it has an order, the last rows are the test and
+    those before them validate; rows of the same time stay together.
+
     The number of labels touches no part, and the labels kept are among those kept for any number at least
-    twice as large; `repeat` draws others. Depends on the seeds (0 to 2^32 - 1), the config and the labels
-    alone.
+    twice as large; `repeat` draws others. Depends on the seeds (0 to 2^32 - 1), the config, the labels,
+    groups and order alone.
     Raises `DataError` where more is asked for than there is, or a class would have no labelled training row.
     """
-    y = _pooled_labels(source)
+    y = source.labels
     usable = y >= 0 if source.y is not None else np.ones(len(y), bool)
-    rows = np.arange(len(y), dtype=np.int64)
-    published = source.x_test is not None and not config.split.pool
+    everything, first = np.arange(len(y), dtype=np.int64), len(source.rows)
+    extra = everything[first - source.extra : first]
+    published = source.test is not None and not config.split.pool
+    rows = np.setdiff1d(everything[:first] if published else everything, extra)
 
-    test = rows[len(source.x) :] if published else rows
+    test = everything[first:] if published else rows
     test = test[usable[test]]
     if config.split.test is not None or not published:
-        test = _part("test", test, config.split.test or _TEST_SHARE, y, seed)
+        leave = 0 if published else 2
+        test = _part("test", test, config.split.test or _TEST_SHARE, source, y, seed, leave)
     elif len(test) == 0:
         raise DataError(
             f"{source.name}: no published test row has a label; set data.split.pool, or add labels"
         )
 
-    rest = np.setdiff1d(rows[: len(source.x)] if published else rows, test)
-    val = _part("val", rest[usable[rest]], config.split.val, y, seed)
-    train = np.setdiff1d(rest, val)
+    rest = _apart(source, rows, test, published=published)
+    val = _part("val", rest[usable[rest]], config.split.val, source, y, seed, leave=1)
+    train = _apart(source, rest, val)
     if len(train) == 0:
         raise DataError(
             f"data.split: {len(val):,} rows for validation leave none for training; ask for fewer"
         )
     if config.split.train is not None:
-        train = _part("train", train, config.split.train, y, seed)
+        train = _drawn("train", train, config.split.train, y, seed)
     if source.y is not None:
         _check_every_class(source, y, train, val, test)
+    if source.group is not None:
+        extra = extra[~np.isin(source.group[extra], source.group[np.concatenate([val, test])])]
+    train = np.sort(np.concatenate([train, extra]))
     return Split(train, val, test, _keep_labels(source, y[train], config, seed, repeat))
+
+
+def hold_out(source: Source, share: float, seed: int) -> Split:
+    """Divide rows into training and validation alone, for those who keep their test rows to themselves.
+
+    A share of the labelled rows, or of all where there are no labels, validates, stratified by class; they
+    are the test part as well. Where that is less than a row per class, or leaves a class none to train on,
+    all rows train and validate.
+    """
+    y, rows = source.labels, np.arange(len(source.labels), dtype=np.int64)
+    usable = rows if source.y is None else rows[y >= 0]
+    classes = max(1, len(source.classes))
+    val = _drawn("val", usable, share, y, seed)
+    train = np.setdiff1d(rows, val)
+    spared = len(train) > 0 and (source.y is None or len(np.unique(y[train][y[train] >= 0])) == classes)
+    if share * len(usable) < classes or not spared:
+        train, val = rows, usable
+    return Split(train, val, val, y[train] >= 0)
 
 
 def allocate(total: int, sizes: Ints, least: int = 0) -> Ints:
@@ -99,24 +129,90 @@ def allocate(total: int, sizes: Ints, least: int = 0) -> Ints:
     return shares
 
 
-def _pooled_labels(source: Source) -> Ints:
-    if source.y is None:
-        return np.full(len(source.x) + (0 if source.x_test is None else len(source.x_test)), -1, np.int64)
-    return source.y if source.y_test is None else np.concatenate([source.y, source.y_test])
+def _part(part: str, rows: Ints, wanted: int | float, source: Source, y: Ints, seed: int, leave: int) -> Ints:
+    """`wanted` of `rows`, a number or a share of them, in the way that the source's rows ask for.
+
+    Of groups at least `leave` are left.
+    """
+    if source.group is not None:
+        return _whole_groups(part, rows, wanted, source.group, y, seed, leave)
+    if source.order is not None:
+        return _last(part, rows, wanted, source.order)
+    return _drawn(part, rows, wanted, y, seed)
 
 
-def _part(part: str, rows: Ints, wanted: int | float, y: Ints, seed: int) -> Ints:
-    """`wanted` of `rows`, a number or a share of them (then at least one), stratified by `y`."""
+def _size(part: str, rows: Ints, wanted: int | float) -> int:
+    """How many of `rows` a part takes: a number, or a share of them, but at least one."""
     size = wanted if isinstance(wanted, int) else max(1, round(wanted * len(rows)))
     if size > len(rows):
         raise DataError(
             f"data.split.{part}: {wanted:,} rows asked for, but there are only {len(rows):,} to draw from; "
             "ask for fewer, here or in the parts drawn before (test, then val)"
         )
+    return size
+
+
+def _drawn(part: str, rows: Ints, wanted: int | float, y: Ints, seed: int) -> Ints:
+    """Rows drawn at random, stratified by `y`."""
+    size = _size(part, rows, wanted)
     _, stratum, sizes = np.unique(y[rows], return_inverse=True, return_counts=True)
     # training needs every class; test and validation must not take the last row of a rare one
     least = 1 if part == "train" and size >= len(sizes) else 0
     return rows[_first_of_each(stratum, allocate(size, sizes, least), seed, part)]
+
+
+def _whole_groups(
+    part: str, rows: Ints, wanted: int | float, group: Ints, y: Ints, seed: int, leave: int
+) -> Ints:
+    """Rows of groups drawn at random, nearly as many of each class as if rows were drawn."""
+    size = _size(part, rows, wanted)
+    if size == len(rows):
+        return rows
+    _, stratum, sizes = np.unique(y[rows], return_inverse=True, return_counts=True)
+    names, number = np.unique(group[rows], return_inverse=True)
+    counts = np.bincount(number * len(sizes) + stratum, minlength=len(names) * len(sizes))
+    order = np.random.default_rng([seed, _GENERATOR[part]]).permutation(len(names))
+    taken = choose_groups(counts.reshape(len(names), -1), allocate(size, sizes), order, leave)
+    if not taken.any():
+        raise DataError(
+            f"data.group: of {len(names)} groups none can be spared for data.split.{part}, since at least "
+            f"{leave} must be left and each must leave every class a row; use finer groups, or none"
+        )
+    chosen: Ints = rows[taken[number]]
+    return chosen
+
+
+def _last(part: str, rows: Ints, wanted: int | float, order: npt.NDArray[np.float64]) -> Ints:
+    """The last rows by time, as near to `wanted` as rows of the same time allow."""
+    size = _size(part, rows, wanted)
+    times, counts = np.unique(order[rows], return_counts=True)
+    if size == len(rows):
+        return rows
+    if len(times) == 1:
+        raise DataError(
+            f"data.order: all {len(rows):,} rows for data.split.{part} have the same time; "
+            "name another column, or remove data.order"
+        )
+    later = np.cumsum(counts[::-1])[::-1]
+    since = times[1:][np.argmin(np.abs(later[1:] - size))]
+    last: Ints = rows[order[rows] >= since]
+    return last
+
+
+def _apart(source: Source, rows: Ints, taken: Ints, *, published: bool = False) -> Ints:
+    """Those of `rows` that may go to other parts when `taken` is one; a published part takes only itself."""
+    if source.group is not None:
+        shared = np.isin(source.group[rows], source.group[taken])
+        if published and shared.any():
+            raise DataError(
+                f"data.group: {len(np.unique(source.group[rows[shared]])):,} groups have rows in data.source "
+                "and in data.test; take them out of one, or set data.split.pool"
+            )
+        return rows[~shared]
+    if source.order is not None and not published:
+        earlier: Ints = rows[source.order[rows] < source.order[taken].min()]
+        return earlier
+    return np.setdiff1d(rows, taken)
 
 
 def _first_of_each(stratum: Ints, shares: Ints, seed: int, part: str, repeat: int = 0) -> Mask:

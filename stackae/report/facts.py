@@ -102,7 +102,7 @@ def gather(plan: Plan, entries: Mapping[str, Entry], model: Model, results: Mapp
             if name in entries
         },
         filters=_filters(model),
-        names=tuple(f"feature {number}" for number in range(x_test[0].size)),
+        names=tuple(plan.preprocessing.names()),
     )
 
 

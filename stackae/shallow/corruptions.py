@@ -17,11 +17,20 @@ class Corruption(Protocol):
 
 @dataclass(frozen=True)
 class Masking:
-    """Sets each input to 0 with probability `rate`, in [0, 1) (Vincent et al. 2010, section 3.3)."""
+    """Sets each input to 0 with probability `rate`, in [0, 1) (Vincent et al. 2010, section 3.3).
+
+    `columns` has for each input of a row (features,) the index of the table's column that it comes from:
+    then columns are drawn, and all inputs of one are set to 0 together.
+    """
 
     rate: float
+    columns: tuple[int, ...] | None = None
 
     def __call__(self, x: Tensor, rng: torch.Generator) -> Tensor:
+        if self.columns is not None:
+            column = torch.tensor(self.columns, device=x.device)
+            drawn = torch.rand(len(x), max(self.columns) + 1, generator=rng, device=x.device)
+            return x * (drawn >= self.rate).index_select(1, column)
         keep = torch.rand(x.shape, generator=rng, device=x.device) >= self.rate
         return x * keep
 
@@ -58,20 +67,32 @@ class Swap:
     """Replaces each input, with probability `rate` in [0, 1), by the same column's value in another row.
 
     The other row is drawn uniformly from the rest of the batch, for each input anew, so that every
-    column keeps its distribution. A batch of one row is left as it is.
+    column keeps its distribution. A batch of one row is left as it is. `columns` is as for `Masking`: all
+    inputs of a column of a table then come from the same other row, so that a category stays one category.
     """
 
     rate: float
+    columns: tuple[int, ...] | None = None
 
     def __call__(self, x: Tensor, rng: torch.Generator) -> Tensor:
+        if len(x) == 1:
+            return x.clone()
+        if self.columns is not None:
+            source = torch.arange(len(x), device=x.device)[:, None].repeat(1, max(self.columns) + 1)
+            row, column, other = self._draw(source, rng)
+            source[row, column] = other
+            return x.gather(0, source.index_select(1, torch.tensor(self.columns, device=x.device)))
         swapped = x.flatten(1).clone()
-        if len(x) > 1:
-            # Drawing for the chosen inputs alone halves the time at low rates.
-            row, column = (torch.rand(swapped.shape, generator=rng, device=x.device) < self.rate).nonzero().T
-            other = torch.randint(0, len(x) - 1, row.shape, generator=rng, device=x.device)
-            other += other >= row  # the own row is stepped over
-            swapped[row, column] = x.flatten(1)[other, column]
+        row, column, other = self._draw(swapped, rng)
+        swapped[row, column] = x.flatten(1)[other, column]
         return swapped.view(x.shape)
+
+    def _draw(self, like: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Row and column of each value (rows, columns) to replace, and the row that its new value is from."""
+        # Drawing for the chosen values alone halves the time at low rates.
+        row, column = (torch.rand(like.shape, generator=rng, device=like.device) < self.rate).nonzero().T
+        other = torch.randint(0, len(like) - 1, row.shape, generator=rng, device=like.device)
+        return row, column, other + (other >= row)  # the own row is stepped over
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import torch
 
 from stackae import metrics
 from stackae.data.batches import Batches
-from stackae.data.features import CHUNK, SPLITS, encode, open_features, read_array
+from stackae.data.features import SPLITS, encode, open_features, read_array
+from stackae.data.rows import chunk_rows
 from stackae.job import Done, Job
 from stackae.kinds import AnyUnit
 from stackae.plan import Plan
@@ -41,17 +42,25 @@ def finetune(
     if layers is not None and settings.freeze_encoder:
         classifier.encoder.requires_grad_(False)
     y = {split: read_array(data.file(f"labels-{split}.npy")) for split in SPLITS}
+    labelled = np.flatnonzero(plan.split.labelled)
     train = Batches(
         open_features(data.file, "train"),
         y["train"],
         batch_size=settings.batch_size,
-        rows=np.flatnonzero(plan.split.labelled),
+        rows=labelled,
         seed=seed,
+        balanced=settings.balance == "sampling",
     )
-    val = Batches(open_features(data.file, "val"), y["val"], batch_size=CHUNK)
+    x_val = open_features(data.file, "val")
+    val = Batches(x_val, y["val"], batch_size=chunk_rows(x_val.shape[1:]))
     scale = settings.encoder_lr_scale if layers is not None else 1.0
     task = FinetuneTask(
-        classifier, settings, encoder_lr=settings.lr * scale, seed=seed, steps=settings.epochs * len(train)
+        classifier,
+        settings,
+        encoder_lr=settings.lr * scale,
+        seed=seed,
+        steps=settings.epochs * len(train),
+        weights=class_weights(y["train"][labelled]) if settings.balance == "weights" else None,
     )
     fitted = fit(job, task, train, val, settings, keep_best=True)
     save_weights(classifier, job.folder)
@@ -65,5 +74,12 @@ def finetune(
     for split in ("val", "test"):
         x = open_features(data.file, split)
         encode(classifier, x, job.folder / f"logits-{split}.npy", job.hardware.device)
-        numbers[split] = metrics.classification(np.load(job.folder / f"logits-{split}.npy"), y[split])
+        logits = np.load(job.folder / f"logits-{split}.npy", mmap_mode="r")
+        numbers[split] = metrics.classification(logits, y[split])
     return Done(numbers, [WEIGHTS, "metrics.csv", "logits-val.npy", "logits-test.npy"])
+
+
+def class_weights(y: np.ndarray) -> torch.Tensor:
+    """A weight for each class, inverse to its rows: n / (classes × its rows), on average 1 over the rows."""
+    sizes = np.bincount(y)
+    return torch.from_numpy((len(y) / (len(sizes) * sizes)).astype(np.float32))

@@ -15,7 +15,6 @@ from stackae import metrics
 from stackae.config import FitConfig
 from stackae.data.batches import Batches
 from stackae.data.features import (
-    CHUNK,
     FEATURES,
     SPLITS,
     encode,
@@ -24,13 +23,15 @@ from stackae.data.features import (
     squared_distance,
     squared_error,
 )
+from stackae.data.rows import chunk_rows
 from stackae.job import Done, Job
-from stackae.kinds import AnyUnit, activation_of, build_corruption, build_penalties
+from stackae.kinds import AnyUnit, activation_of, build_corruption, build_loss, build_penalties
+from stackae.model import novelty
 from stackae.plan import Plan, PlannedLayer
 from stackae.seeds import derive
-from stackae.shallow.losses import LOSSES, Loss
+from stackae.shallow.losses import Loss
 from stackae.shallow.objectives import Reconstruction
-from stackae.stack import Decoder
+from stackae.stack import Decoder, Encoder
 from stackae.stages.watching import pictures_of
 from stackae.stages.weights import WEIGHTS, load_units, mirrored, save_weights, stacked
 from stackae.store import Entry
@@ -50,7 +51,8 @@ def pretrain(job: Job, plan: Plan, below: Sequence[Entry]) -> Done:
     torch.manual_seed(derive(seed, "init"))
     unit = layer.unit()
     if not layer.fit.epochs:
-        _start_at_mean(unit, LOSSES[layer.loss], mean_row(open_features(below[-1].file, "train")))
+        loss = build_loss(layer.loss, layer.blocks)
+        _start_at_mean(unit, loss, mean_row(open_features(below[-1].file, "train")))
     lower = load_units(plan, below[1:])
     watched = pictures_of(plan, [*lower, unit], below[0])
     numbers = _fit(job, unit, layer.objective(), layer.fit, below[-1], seed, watched)
@@ -58,8 +60,8 @@ def pretrain(job: Job, plan: Plan, below: Sequence[Entry]) -> Done:
     _encode(job, unit.encoder, below[-1])
     numbers |= _codes(job, nn.Sequential(unit.decoder, layer.output()), below[-1])
     numbers |= _activity(job, layer)
-    _, decoder = stacked(plan, [*lower, unit.eval()])
-    numbers |= _through_all(job, decoder, below[0])
+    encoder, decoder = stacked(plan, [*lower, unit.eval()])
+    numbers |= _through_all(job, plan, encoder, decoder, below[0])
     return Done(numbers, [WEIGHTS, "metrics.csv", *FEATURES])
 
 
@@ -74,7 +76,9 @@ def unroll(job: Job, plan: Plan, depths: Sequence[Entry]) -> Done:
     units = load_units(plan, depths[1:])
     deep = mirrored(plan, units)
     objective = Reconstruction(
-        LOSSES[first.loss], build_corruption(first.config.corruption), build_penalties(last.config, last.code)
+        build_loss(first.loss, first.blocks),
+        build_corruption(first.config.corruption, first.blocks),
+        build_penalties(last.config, last.code),
     )
     watched = pictures_of(plan, units, depths[0])
     numbers = _fit(job, deep, objective, settings, depths[0], seed, watched)
@@ -82,7 +86,7 @@ def unroll(job: Job, plan: Plan, depths: Sequence[Entry]) -> Done:
     encoder, decoder = stacked(plan, units)
     _encode(job, encoder, depths[0])
     numbers |= _codes(job, decoder, depths[0]) | _activity(job, last)
-    numbers |= _through_all(job, decoder, depths[0])
+    numbers |= _through_all(job, plan, encoder, decoder, depths[0])
     return Done(numbers, [WEIGHTS, "metrics.csv", *FEATURES])
 
 
@@ -111,7 +115,8 @@ def _fit(
     from stackae.training import fit
 
     train = Batches(open_features(given.file, "train"), batch_size=settings.batch_size, seed=seed)
-    val = Batches(open_features(given.file, "val"), batch_size=CHUNK)
+    x_val = open_features(given.file, "val")
+    val = Batches(x_val, batch_size=chunk_rows(x_val.shape[1:]))
     if not settings.epochs:
         write_history([], job.folder)
         return {"epochs": 0}
@@ -171,11 +176,13 @@ def _activity(job: Job, layer: PlannedLayer) -> dict[str, float]:
     return {"dead_units": found.dead, "saturated_units": found.saturated}
 
 
-def _through_all(job: Job, decoder: Decoder, data: Entry) -> dict[str, float]:
-    """How well the data's test rows come back from this depth's codes, through all layers below."""
+def _through_all(job: Job, plan: Plan, encoder: Encoder, decoder: Decoder, data: Entry) -> dict[str, float]:
+    """How well the data's test rows come back from this depth's codes, and which errors are usual."""
     test = open_features(data.file, "test")
     total = squared_error(decoder, np.load(job.folder / "features-test.npy", mmap_mode="r"), test)
-    return {"test_sse_per_row": total / len(test), "test_mse": total / test.size}
+    first = plan.layers[0]
+    usual = novelty(encoder, decoder, build_loss(first.loss, first.blocks), open_features(data.file, "val"))
+    return {"test_sse_per_row": total / len(test), "test_mse": total / test.size, "novelty": usual}
 
 
 def write_history(history: Sequence[dict[str, float]], folder: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from stackae.data.features import encode_parts
-from stackae.data.sources import Source
+from stackae.data.source import Source
 from stackae.plan import Plan
 from stackae.progress import Progress
 from stackae.stages.prepare import write_rows
@@ -80,7 +80,7 @@ def _depths(plan: Plan) -> list[str]:
 def _write(stage: str, plan: Plan, source: Source, entries: Mapping[str, Entry]) -> None:
     folder = entries[stage].folder
     if stage == plan.data.name:
-        write_rows(folder, source, plan.split)
+        write_rows(folder, source, plan.split, plan.preprocessing)
         return
     (below,) = _below(plan, stage)
     depths = _depths(plan)

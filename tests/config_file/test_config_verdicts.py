@@ -78,6 +78,28 @@ def test_a_fault_of_a_corruption_is_one_line(tmp_path: Path, corruption: str, li
             "data: {labels: {per_class: 0}}",
             "28: data.labels.per_class: 0 is not allowed; it must be at least 1",
         ),
+        ("data: {target: 3}", "16: data.target: 3 is a number; write it in quotes"),
+        ("data: {missing: ['?', -9]}", "23: data.missing[1]: -9 is a number; write it in quotes"),
+        ("data: {drop: a}", "14: data.drop: 'a' is not allowed; use a list of text"),
+        ("data: {separator: ab}", "19: data.separator: 'ab' is not allowed; use one character, or null"),
+        (
+            "data: {types: {a: nummeric}}",
+            "19: data.types.a: 'nummeric' is not allowed; did you mean 'numeric'?",
+        ),
+        (
+            "data: {classes: [a]}",
+            "17: data.classes: ['a'] is not allowed; use a mapping of names, each to text",
+        ),
+        (
+            "data: {image_size: 28}",
+            "20: data.image_size: 28 is not allowed; use a list of 2, each a whole number of at least 1, "
+            "or null",
+        ),
+        ("data: {image_size: [28, 0]}", "25: data.image_size[1]: 0 is not allowed; it must be at least 1"),
+        (
+            "data: {group: a, order: b}",
+            "7: data: rows are divided by group or by order, not by both; remove one of them",
+        ),
         ("data: {labels: {}}", "16: data.labels.per_class: missing; give a whole number of at least 1"),
         (
             "data: {split: {val: 1.5}}",

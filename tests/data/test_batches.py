@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from stackae.data.batches import Batch, Batches
 
@@ -125,3 +127,64 @@ def test_a_memory_map_on_disk_is_read_and_never_written(tmp_path: Path) -> None:
             batch.x.zero_()
     assert np.array_equal(mapped[:, 0], np.arange(ROWS))
     assert np.array_equal(X[:, 0], np.arange(ROWS))
+
+
+# ---- balanced
+
+CLASSES = np.repeat([0, 2, 5], [900, 90, 10])  # 1, 3 and 4 do not occur
+MANY = np.arange(1000, dtype=np.float32)[:, None]
+
+
+def balanced(seed: int = 1, **words: Any) -> Batches:
+    return Batches(MANY, CLASSES, seed=seed, balanced=True, **({"batch_size": 100} | words))
+
+
+def within(count: int, draws: int, rate: float) -> bool:
+    """Whether a count is one that a binomial draw gives with all but a chance of 1 in 10^8."""
+    low, high = binom.ppf([5e-9, 1 - 5e-9], draws, rate)
+    return bool(low <= count <= high)
+
+
+def test_balanced_batches_draw_classes_and_the_rows_of_a_class_equally_often() -> None:
+    loader = balanced()
+    epochs = [flat(epoch(loader, number)) for number in range(20)]
+    assert all(len(rows) == 1000 for rows in epochs)
+    rows = np.concatenate(epochs)
+    for label, size in ((0, 900), (2, 90), (5, 10)):
+        of_class = rows[CLASSES[rows] == label]
+        assert within(len(of_class), len(rows), 1 / 3)
+        counts = np.bincount(of_class, minlength=1000)[label == CLASSES]
+        assert all(within(int(count), len(of_class), 1 / size) for count in counts)
+    # In every batch, and not only over the epoch.
+    for batch in epoch(loader, 0):
+        assert within(int((CLASSES[batch] == 5).sum()), 100, 1 / 3)
+
+
+def test_balanced_batches_take_the_given_rows_only_and_classes_stay_with_them() -> None:
+    rows = np.array([3, 17, 500, 905, 906, 999])
+    loader = balanced(rows=rows, batch_size=4)
+    drawn = set()
+    for number in range(30):
+        loader.set_epoch(number)
+        batches = list(loader)
+        assert [len(batch.x) for batch in batches] == [4, 2]
+        for batch in batches:
+            assert batch.y is not None
+            assert batch.y.tolist() == CLASSES[batch.x[:, 0].long()].tolist()
+            drawn |= set(batch.x[:, 0].int().tolist())
+    assert drawn == set(rows.tolist())
+
+
+def test_balanced_draws_depend_on_seed_and_epoch_alone_and_go_on_where_they_stood() -> None:
+    loader = balanced()
+    first, second = epoch(loader, 0), epoch(loader, 1)
+    assert first != second
+    assert epoch(balanced(), 1) == second
+    assert epoch(balanced(2), 1) != second
+    going = iter(loader)
+    loader.set_epoch(1)
+    assert numbers([next(going) for _ in range(4)]) == second[:4]
+    again = balanced()
+    again.load_state_dict(loader.state_dict())
+    again.set_epoch(1)
+    assert numbers(list(again)) == second[4:]

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import REPOSITORY
 
 from stackae.config import DataConfig
+from stackae.data.preprocessing import Preprocessing
 from stackae.data.sources import Source, read_source
 from stackae.errors import DataError
 
@@ -31,9 +33,24 @@ def read(folder: Path, **arrays: Any) -> Source:
     return read_source(DataConfig(source=npz(folder, **arrays)))
 
 
-def refused(source: str) -> str:
+def rows(source: Source) -> np.ndarray:
+    """All rows but the test rows, as they lie in the file."""
+    return np.asarray(source.rows.take(np.arange(len(source.rows))))
+
+
+def published(source: Source) -> np.ndarray:
+    assert source.test is not None
+    return np.asarray(source.test.take(np.arange(len(source.test))))
+
+
+def seen(source: Source) -> Preprocessing:
+    """What the network sees of the rows."""
+    return source.preprocessing(np.arange(len(source.rows)))
+
+
+def refused(source: Any, **words: Any) -> str:
     with pytest.raises(DataError) as caught:
-        read_source(DataConfig(source=source))
+        read_source(DataConfig.model_validate({"source": source} | words))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -41,14 +58,15 @@ def refused(source: str) -> str:
 def test_digits() -> None:
     source = read_source(DataConfig())
     assert source.name == "digits"
-    assert source.shape == (8, 8)
-    assert source.x.shape == (1797, 8, 8)
-    assert (source.x / source.scale).min() == 0
-    assert (source.x / source.scale).max() == 1
+    assert rows(source).shape == (1797, 8, 8)
+    assert rows(source).max() == 16
+    made = seen(source)
+    assert (made.shape, made.low, made.high) == ((8, 8), 0, 1)
+    np.testing.assert_array_equal(made(rows(source)), rows(source) / 16)
     assert source.classes == tuple("0123456789")
     assert source.y is not None
     assert set(source.y) == set(range(10))
-    assert source.x_test is None
+    assert source.test is None
     assert source.y_test is None
 
 
@@ -59,13 +77,12 @@ def test_mnist_lies_below_the_root(tmp_path: Path) -> None:
         (tmp_path / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(head + images.tobytes()))
         (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01\0\0\0\x04" + bytes([7, 0, 9, 7]))
     source = read_source(DataConfig(source="mnist", root=str(tmp_path)))
-    np.testing.assert_array_equal(source.x, images)
-    assert source.x.dtype == np.uint8
+    np.testing.assert_array_equal(rows(source), images)
+    np.testing.assert_array_equal(published(source), images)
     assert source.y is not None
     assert source.y.tolist() == [7, 0, 9, 7]
-    assert source.scale == 255
     assert len(source.classes) == 10
-    assert source.x_test is not None
+    assert (seen(source)(images) == (images / np.float32(255)).astype(np.float32)).all()
     assert source.y_test is not None
 
 
@@ -76,7 +93,8 @@ def test_fashion_mnist_has_its_classes_names() -> None:
     source = read_source(DataConfig(source="fashion_mnist"))
     assert source.classes[9] == "Ankle boot"
     assert source.y is not None
-    brightness = {name: source.x[source.y == c].mean() for c, name in enumerate(source.classes)}
+    x = rows(source)
+    brightness = {name: x[source.y == c].mean() for c, name in enumerate(source.classes)}
     assert min(brightness, key=brightness.__getitem__) == "Sandal"  # a sandal covers the fewest pixels
 
 
@@ -85,20 +103,19 @@ def test_fashion_mnist_has_its_classes_names() -> None:
 
 def test_npz_with_everything(tmp_path: Path) -> None:
     source = read(tmp_path, x=X, y=Y, x_test=X[:2] + 1, y_test=np.array([2, 0]))
-    np.testing.assert_array_equal(source.x, X)
-    assert source.x_test is not None
-    np.testing.assert_array_equal(source.x_test, X[:2] + 1)
+    np.testing.assert_array_equal(rows(source), X)
+    np.testing.assert_array_equal(published(source), X[:2] + 1)
     assert source.y is not None
     assert source.y_test is not None
     assert (source.y.tolist(), source.y_test.tolist()) == ([0, 1, 2, 0, 1, 2], [2, 0])
     assert source.y.dtype == source.y_test.dtype == np.int64
-    assert (source.name, source.scale, source.classes) == ("some", 1, ("0", "1", "2"))
+    assert (source.name, source.classes) == ("some", ("0", "1", "2"))
 
 
 def test_npz_without_labels(tmp_path: Path) -> None:
     source = read(tmp_path, x=X, x_test=X[:2])
     assert (source.y, source.y_test, source.classes) == (None, None, ())
-    assert source.x_test is not None
+    assert len(published(source)) == 2
 
 
 @pytest.mark.parametrize(
@@ -122,7 +139,7 @@ def test_npz_labels_become_indices_of_sorted_classes(
 
 
 @pytest.mark.parametrize(
-    ("stored", "kept", "scale"),
+    ("stored", "like", "scale"),
     [
         ("uint8", "uint8", 255),
         ("int64", "float32", 1),
@@ -133,14 +150,14 @@ def test_npz_labels_become_indices_of_sorted_classes(
         ("longdouble", "float64", 1),
     ],
 )
-def test_npz_number_types(tmp_path: Path, stored: str, kept: str, scale: float) -> None:
+def test_npz_number_types(tmp_path: Path, stored: str, like: str, scale: float) -> None:
     x = (np.arange(24).reshape(6, 4) % 2).astype(stored)
     source = read(tmp_path, x=x, x_test=x)
-    assert source.x_test is not None
-    assert source.x.dtype == source.x_test.dtype == np.dtype(kept)
-    assert source.x.dtype.isnative, "torch refuses foreign byte orders"
-    assert source.scale == scale
-    np.testing.assert_array_equal(source.x, x.astype(float))
+    made = seen(source)(rows(source))
+    assert made.dtype == np.float32
+    assert made.dtype.isnative, "torch refuses foreign byte orders"
+    np.testing.assert_array_equal(made, (x.astype(float) / scale).astype(np.float32))
+    assert source.fingerprint == read(tmp_path, x=x.astype(like), x_test=x.astype(like)).fingerprint
 
 
 # ---- .npz: what is refused
@@ -217,7 +234,8 @@ def test_damaged_npz_files_are_one_line(tmp_path: Path) -> None:
     Path(source).write_bytes(flipped)
     assert "x cannot be read (Bad CRC-32" in refused(source)
     np.save(tmp_path / "alone.npy", X)
-    assert "not an .npz file" in refused(str(tmp_path / "alone.npy"))
+    (tmp_path / "alone.npy").rename(tmp_path / "alone.npz")
+    assert "not an .npz file" in refused(str(tmp_path / "alone.npz"))
 
 
 @pytest.mark.parametrize(
@@ -227,15 +245,106 @@ def test_damaged_npz_files_are_one_line(tmp_path: Path) -> None:
         ("Fashion-MNIST", "unknown source 'Fashion-MNIST'; did you mean 'fashion_mnist'?"),
         (
             "imagenet",
-            "unknown source 'imagenet'; give an .npz file's path, or one of digits, mnist, fashion_mnist",
+            "unknown source 'imagenet'; give a file's or folder's path, or one of digits, mnist, fashion",
         ),
         ("digits.npz", "there is no file 'digits.npz'"),
         ("nowhere/data", "there is no file 'nowhere/data'"),
-        (".", "'.' is a folder"),
+        ("README.md", "'README.md' has none of the endings .csv, "),
+        ("tests/config_file", "the folder 'tests/config_file' has no images"),
     ],
 )
-def test_unknown_sources(source: str, says: str) -> None:
+def test_unknown_sources(source: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
     assert says in refused(source)
+
+
+@pytest.mark.parametrize(
+    ("source", "words", "says"),
+    [
+        ("digits", {"target": "y"}, "data.target: has no meaning for the source 'digits'"),
+        ("digits", {"test": "x.npz"}, "data.test: has no meaning for the source 'digits'"),
+        ("some.npz", {"group": "who"}, "data.group: has no meaning for the source"),
+        ("some.npz", {"image_size": (8, 8)}, "data.image_size: has no meaning for the source"),
+        ("some.npz", {"target": "y"}, "data.target: an .npz file has its labels in its array 'y'"),
+        ("some.npz", {"test": "some.csv"}, "data.test: 'some.csv' is of another form"),
+        ("some.npz", {"unlabelled": "none.npz"}, "data.unlabelled: there is no file 'none.npz'"),
+        (("some.npz", "some.csv"), {}, "data.source: 'some.npz' and others are of several forms"),
+        (("some.npz", "some.npz"), {}, "of .npz files one each is read"),
+        ("full.npz", {"test": "some.npz"}, "there is an 'x_test' in it already"),
+    ],
+)
+def test_settings_that_do_not_fit_the_source(
+    source: Any, words: dict[str, Any], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("some.npz", x=X, y=Y)
+    np.savez("full.npz", x=X, y=Y, x_test=X, y_test=Y)
+    Path("some.csv").write_text("a,b\n1,2\n")
+    assert says in refused(source, **words)
+
+
+# ---- beside the source
+
+
+def test_other_files_give_the_test_part_and_extra_rows(tmp_path: Path) -> None:
+    for name, x, y in (("own", X, Y), ("test", X[:3] + 1, Y[:3]), ("more", X[:2] + 2, Y[:2])):
+        np.savez(tmp_path / f"{name}.npz", x=x, y=y)
+    words = {"source": "own", "test": "test", "unlabelled": "more"}
+    files = {name: str(tmp_path / f"{file}.npz") for name, file in words.items()}
+    source = read_source(DataConfig.model_validate(files))
+    np.testing.assert_array_equal(rows(source), np.concatenate([X, X[:2] + 2]))
+    np.testing.assert_array_equal(published(source), X[:3] + 1)
+    assert source.extra == 2
+    assert source.labels.tolist() == [0, 1, 2, 0, 1, 2, -1, -1, 0, 1, 2]
+    together = npz(tmp_path, x=X, y=Y, x_test=X[:3] + 1, y_test=Y[:3])
+    alike = [read_source(DataConfig(source=together, unlabelled=files["unlabelled"])), source]
+    assert alike[0].fingerprint == alike[1].fingerprint
+    assert read_source(DataConfig(source=together)).fingerprint != source.fingerprint
+
+
+# ---- scaling
+
+
+@pytest.mark.parametrize("pool", [False, True])
+def test_test_rows_count_for_the_range_only_where_they_are_pooled(pool: bool, tmp_path: Path) -> None:
+    x = np.arange(24.0).reshape(6, 4)
+    path = npz(tmp_path, x=x, x_test=-x)
+    source = read_source(DataConfig.model_validate({"source": path, "split": {"pool": pool}}))
+    made = source.preprocessing(np.arange(3))
+    assert (made.low, made.high) == (-23 if pool else 0, 23)
+
+
+def test_a_scaling_is_fitted_to_the_training_rows_alone(tmp_path: Path) -> None:
+    x = np.random.default_rng(1).normal(5, 3, (40, 2, 3))
+    path = npz(tmp_path, x=x)
+    source = read_source(DataConfig(source=path, scaling="standard"))
+    train = np.arange(0, 40, 2)
+    made = source.preprocessing(train)(x)
+    expected = (x - x[train].mean(axis=0)) / x[train].std(axis=0)
+    np.testing.assert_allclose(made, expected, atol=1e-5)
+    plain = read_source(DataConfig(source=path))
+    assert source.fingerprint != plain.fingerprint
+    assert read_source(DataConfig(source=path, scaling="none")).fingerprint == plain.fingerprint
+
+
+# ---- classes
+
+
+def test_labels_get_other_names(tmp_path: Path) -> None:
+    path = npz(tmp_path, x=X, y=np.array(["usual", "bad", "cold", "", "bad", "usual"]))
+    source = read_source(DataConfig(source=path, classes={"usual": "z", "*": "rest"}))
+    assert source.classes == ("rest", "z")
+    assert source.labels.tolist() == [1, 0, 0, -1, 0, 1]
+    assert "no row has the label 'usal'; did you mean 'usual'?" in refused(path, classes={"usal": "z"})
+    assert "y has one class only (rest)" in refused(path, classes={"*": "rest"})
+
+
+def test_classes_of_a_built_in_source_get_other_names() -> None:
+    source = read_source(DataConfig(classes={"0": "none", "*": "some"}))
+    plain = read_source(DataConfig())
+    assert source.classes == ("none", "some")
+    assert (source.labels == (plain.labels > 0)).all()
+    assert source.fingerprint != plain.fingerprint
 
 
 # ---- fingerprint

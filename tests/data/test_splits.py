@@ -13,20 +13,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stackae.config import DataConfig
-from stackae.data.sources import Source
+from stackae.data.rows import ArrayRows
+from stackae.data.source import Source
 from stackae.data.splits import Split, allocate, make_split
 from stackae.errors import DataError
 
 
-def source(y: Any, y_test: Any = None, *, rows: int | None = None, test_rows: int | None = None) -> Source:
-    """A source of which only the labels, or only the numbers of rows, matter."""
+def source(
+    y: Any,
+    y_test: Any = None,
+    *,
+    rows: int | None = None,
+    test_rows: int | None = None,
+    extra: int = 0,
+    group: Any = None,
+    order: Any = None,
+) -> Source:
+    """A source of which only the labels, or only the numbers of rows, matter, and what divides them."""
+
+    def unread(train: np.ndarray) -> Any:
+        raise AssertionError("no split looks at the rows")
+
     y = None if y is None else np.asarray(y, np.int64)
     y_test = None if y_test is None else np.asarray(y_test, np.int64)
-    x = np.zeros((rows if y is None else len(y), 1), np.float32)
+    x = ArrayRows(np.zeros((rows if y is None else len(y), 1), np.float32))
     m = test_rows if y_test is None else len(y_test)
-    x_test = None if m is None else np.zeros((m, 1), np.float32)
+    x_test = None if m is None else ArrayRows(np.zeros((m, 1), np.float32))
     classes = () if y is None else tuple(f"c{c}" for c in range(int(y.max()) + 1))
-    return Source("some", x, y, x_test, y_test, 1.0, classes, "0" * 64)
+    group = None if group is None else np.asarray(group, np.int64)
+    order = None if order is None else np.asarray(order, np.float64)
+    return Source("some", x, y, x_test, y_test, classes, "0" * 64, unread, extra, group, order)
 
 
 def balanced(per_class: int, classes: int = 10) -> np.ndarray:
@@ -131,7 +147,7 @@ def test_parts_are_disjoint_sorted_stratified_and_of_the_size_asked(
         exact = np.bincount(y[candidates]) * len(part) / len(candidates)
         assert (np.abs(np.bincount(y[part], minlength=len(exact)) - exact) < 1).all()
 
-    rows, first = np.arange(len(y)), len(of.x)
+    rows, first = np.arange(len(y)), len(of.rows)
     of_test = rows[first:] if published else rows
     of_test = of_test[y[of_test] >= 0]
     if parts["test"] is None and published:
@@ -257,6 +273,153 @@ def test_a_rare_class_stays_in_a_small_training_part() -> None:
     assert counts(y[sorted(kept(got))], 2) == [4, 1]
 
 
+# ---- extra rows
+
+
+@given(labelled_sources(), PARTS, st.integers(1, 20), st.integers(0, 99))
+def test_extra_rows_train_and_change_nothing_else(
+    of: Source, parts: dict[str, Any], extra: int, seed: int
+) -> None:
+    assert of.y is not None
+    more = source([*of.y, *[-1] * extra], of.y_test, extra=extra)
+    without, got = split(of, seed, **parts), split(more, seed, **parts)
+    first = len(of.rows)
+    for part in ("train", "val", "test"):
+        rows = getattr(got, part)
+        own = rows[(rows < first) | (rows >= first + extra)]
+        assert np.where(own < first, own, own - extra).tolist() == getattr(without, part).tolist()
+        assert len(rows) - len(own) == (extra if part == "train" else 0)
+    assert got.labelled.sum() == without.labelled.sum()
+    assert not got.labelled[(got.train >= first) & (got.train < first + extra)].any()
+
+
+def test_extra_rows_come_on_top_where_nothing_has_a_label() -> None:
+    got = split(source(None, rows=110, extra=10), test=0.2, val=0.1, train=50)
+    assert [len(got.train), len(got.val), len(got.test)] == [60, 8, 20]
+    assert got.train[-10:].tolist() == list(range(100, 110))
+
+
+# ---- groups
+
+
+@st.composite
+def grouped_sources(draw: st.DrawFn) -> Source:
+    """Twelve to sixty groups of one to nine rows, of two or three classes, some rows without a label."""
+    sizes = draw(st.lists(st.integers(1, 9), min_size=12, max_size=60))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    group = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    y = rng.integers(-1, draw(st.integers(2, 3)), len(group))
+    y[:6] = [0, 1, 0, 1, 0, 1]
+    y[y == 2] = 2 if (y == 2).sum() > 5 else 0
+    return source(y, group=group)
+
+
+@given(grouped_sources(), st.integers(0, 99))
+def test_no_group_is_in_two_parts(of: Source, seed: int) -> None:
+    assert of.group is not None
+    try:
+        got = split(of, seed, test=0.25, val=0.2)
+    except DataError as fault:
+        assert "none can be spared" in str(fault)  # noqa: PT017
+        return
+    parts = [set(of.group[rows].tolist()) for rows in (got.train, got.val, got.test)]
+    assert sum(map(len, parts)) == len(set.union(*parts))
+    assert (of.labels[np.concatenate([got.val, got.test])] >= 0).all()
+    assert set(of.labels[got.train]) >= set(of.labels.tolist()) - {-1}
+    usable = of.labels >= 0
+    largest = np.bincount(of.group[usable]).max()
+    for part, of_rows in ((got.test, usable.sum()), (got.val, usable.sum() - len(got.test))):
+        share = 0.25 if part is got.test else 0.2
+        assert abs(len(part) - share * of_rows) <= largest
+    other = split(of, seed, test=0.25, val=0.2)
+    assert other.fingerprint == got.fingerprint
+
+
+def test_groups_come_as_near_to_a_stratified_split_as_they_can() -> None:
+    rng = np.random.default_rng(0)
+    # Three hundred people with one to thirty rows, who each have mostly one of four classes.
+    sizes = rng.integers(1, 31, 300)
+    group = np.repeat(np.arange(300), sizes)
+    usual = np.repeat(rng.integers(0, 4, 300), sizes)
+    y = np.where(rng.random(len(group)) < 0.9, usual, rng.integers(0, 4, len(group)))
+    for seed in range(5):
+        got = split(source(y, group=group), seed, test=0.2, val=0.1)
+        for rows, share in ((got.test, 0.2), (got.val, 0.08)):
+            exact = share * np.bincount(y)
+            assert abs(len(rows) - exact.sum()) <= 2
+            assert np.abs(np.bincount(y[rows]) - exact).max() <= 3
+    seeds = {split(source(y, group=group), seed).fingerprint for seed in range(5)}
+    assert len(seeds) == 5
+
+
+def test_few_large_groups_are_exchanged_until_they_fit() -> None:
+    sizes = [17, 23, 29, 31, 37, 19, 13, 11, 41, 43]
+    group = np.repeat(np.arange(10), sizes)
+    for seed in range(9):
+        got = split(source(None, rows=sum(sizes), group=group), seed, test=40, val=50)
+        assert abs(len(got.test) - 40) <= 1
+        assert abs(len(got.val) - 50) <= 2
+
+
+def test_a_class_that_one_group_alone_has_stays_in_training() -> None:
+    y = np.array([0, 1] * 45 + [2] * 10)
+    group = np.arange(100) // 10
+    for seed in range(20):
+        got = split(source(y, group=group), seed, test=0.6, val=0.6)
+        assert 9 in group[got.train]
+
+
+def test_extra_rows_of_a_group_that_is_held_out_are_left_out() -> None:
+    group = np.append(np.arange(100) // 10, np.arange(10))
+    got = split(source(None, rows=110, group=group, extra=10), test=0.2, val=0.1)
+    held = set(group[np.concatenate([got.val, got.test])].tolist())
+    assert len(held) == 3
+    assert {*group[got.train].tolist()} == set(range(10)) - held
+    assert (got.train >= 100).sum() == 7
+
+
+# ---- time
+
+
+def test_the_last_rows_are_the_test_and_those_before_them_validate() -> None:
+    time = np.random.default_rng(0).permutation(1000)
+    got = split(source(balanced(100), order=time), test=0.2, val=0.1)
+    assert sorted(time[got.test]) == list(range(800, 1000))
+    assert sorted(time[got.val]) == list(range(720, 800))
+    assert sorted(time[got.train]) == list(range(720))
+    assert split(source(balanced(100), order=time), seed=1, test=0.2, val=0.1).fingerprint == got.fingerprint
+
+
+@given(st.lists(st.integers(0, 12), min_size=30, max_size=80), st.integers(0, 2))
+def test_rows_of_one_time_stay_together(times: list[int], unlabelled: int) -> None:
+    time = np.array([*times, 0, 5, 9, 12])
+    y = np.arange(len(time)) % 2
+    y[:unlabelled] = -1
+    of = source(y, order=time)
+    try:
+        got = split(of, test=0.25, val=0.2)
+    except DataError as fault:
+        says = str(fault)
+        assert "no labelled row left" in says or "have the same time" in says
+        return
+    assert time[got.train].max() < time[got.val].min()
+    assert time[got.val].max() < time[got.test].min()
+    assert (y[np.concatenate([got.val, got.test])] >= 0).all()
+    usable = time[y >= 0]
+    sizes = [int((usable >= since).sum()) for since in np.unique(usable)[1:]]
+    wanted = round(0.25 * len(usable))
+    assert abs(len(got.test) - wanted) == min(abs(size - wanted) for size in sizes)
+
+
+def test_a_published_test_part_leaves_only_validation_to_be_taken_by_time() -> None:
+    time = np.append(np.arange(100)[::-1], np.arange(20))
+    got = split(source(balanced(10), balanced(2), order=time), val=0.1)
+    assert got.test.tolist() == list(range(100, 120))
+    assert got.val.tolist() == list(range(10))
+    pooled = split(source(balanced(10), balanced(2), order=time), val=0.1, pool=True)
+    assert time[pooled.train].max() < time[pooled.val].min()
+
+
 # ---- faults
 
 
@@ -334,6 +497,25 @@ def test_a_rare_class_stays_in_a_small_training_part() -> None:
         (source([0, 1] * 50), "all", {"val": 80}, r"leave none for training"),
         (source([0, 1] * 50), "all", {"train": 1}, "class 'c1' has no labelled row left for training"),
         (source([0, 1] * 50, [-1, -1]), "all", {}, "no published test row has a label"),
+        (
+            source([0, 1] * 50, group=np.arange(100) // 50),
+            "all",
+            {},
+            "of 2 groups none can be spared for data.s",
+        ),
+        (source([0] * 50 + [1] * 50, group=np.arange(100) // 50), "all", {}, "must leave every class a row"),
+        (
+            source([0, 1] * 50, [0, 1], group=[*range(100), 5, 7]),
+            "all",
+            {},
+            "2 groups have rows in data.source and",
+        ),
+        (
+            source([0, 1] * 50, order=[3] * 100),
+            "all",
+            {},
+            "all 100 rows for data.split.test have the same time",
+        ),
     ],
 )
 def test_faults_name_the_numbers(of: Source, labels: Any, parts: dict[str, Any], says: str) -> None:

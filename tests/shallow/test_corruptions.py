@@ -19,6 +19,13 @@ ALL = [
     Swap(0.3),
     Mix(((0.4, Swap(0.5)), (0.6, SaltPepper(0.5)))),
 ]
+# A category of three, one that shares its column with what is not beside it, and a number.
+COLUMNS = (4, 4, 4, 0, 7, 0, 2)
+BY_COLUMN = [
+    Masking(0.4, COLUMNS),
+    Swap(0.3, COLUMNS),
+    Mix(((0.5, Swap(0.5, COLUMNS)), (0.5, Masking(0.5, COLUMNS)))),
+]
 SHAPES = [(400, 50), (400, 2, 5, 5)]
 
 
@@ -125,6 +132,70 @@ def test_swap_of_two_rows_exchanges_values_between_them() -> None:
     assert within(int((swapped != x).sum()), 2000, 0.5)
 
 
+@pytest.mark.parametrize("corruption", BY_COLUMN, ids=repr)
+def test_inputs_of_one_column_are_corrupted_together(corruption: Corruption) -> None:
+    x = 1 + torch.arange(500.0 * 7).view(500, 7)  # all values differ
+    changed = corruption(x, seeded()) != x
+    for column in set(COLUMNS):
+        inputs = [at for at, own in enumerate(COLUMNS) if own == column]
+        assert (changed[:, inputs].all(1) == changed[:, inputs].any(1)).all()
+        assert 50 < int(changed[:, inputs[0]].sum()) < 450
+    both = changed[:, 0] & changed[:, 6]
+    assert 0 < int(both.sum()) < int(changed[:, 0].sum())  # columns are drawn each on its own
+
+
+def test_masking_by_column_zeroes_the_configured_share_of_the_columns() -> None:
+    seen = Masking(0.25, COLUMNS)(torch.ones(5000, 7), seeded())
+    for at in range(7):
+        assert within(int((seen[:, at] == 0).sum()), 5000, 0.25)
+    assert torch.equal(seen, seen.round())
+
+
+def test_swap_by_column_takes_a_column_whole_from_one_other_row() -> None:
+    rows = 4000
+    x = torch.arange(rows, dtype=torch.float64)[:, None].repeat(1, 7)  # a value tells its row
+    swapped = Swap(0.3, COLUMNS)(x, seeded())
+    for one, other in ((0, 1), (0, 2), (3, 5)):
+        assert torch.equal(swapped[:, one], swapped[:, other])
+    for at in (0, 3, 4, 6):
+        assert within(int((swapped[:, at] != x[:, at]).sum()), rows, 0.3)
+    # Another row for each column: of those swapped in two columns hardly any come from the same row.
+    both = (swapped[:, 0] != x[:, 0]) & (swapped[:, 4] != x[:, 4])
+    assert int((swapped[both, 0] == swapped[both, 4]).sum()) < 10
+
+
+def test_a_swapped_category_stays_a_category() -> None:
+    one_hot = torch.eye(5)[torch.randint(5, (300,), generator=seeded())]
+    swapped = Swap(0.9, (0,) * 5)(one_hot, seeded(1))
+    assert torch.equal(swapped.sum(1), torch.ones(300))
+    assert not torch.equal(swapped, one_hot)
+
+
+def test_swap_by_column_draws_every_other_row_equally_often_and_never_the_own() -> None:
+    columns = tuple(number for number in range(10_000) for _ in range(2))
+    x = torch.arange(5.0)[:, None].expand(5, 20_000)
+    swapped = Swap(0.99999, columns)(x, seeded())[:, ::2]
+    for row in range(5):
+        drawn = torch.bincount(swapped[row].long(), minlength=5).tolist()
+        assert drawn.pop(row) < 10
+        assert all(within(count, 10_000, 0.25) for count in drawn)
+
+
+# What earlier versions drew: finished runs must come out the same.
+DRAWN = [
+    (Masking(0.5), [[1.0, 0.0, 3.0], [4.0, 5.0, 0.0], [0.0, 8.0, 0.0], [10.0, 11.0, 12.0]]),
+    (Swap(0.5), [[1.0, 11.0, 3.0], [4.0, 5.0, 12.0], [1.0, 8.0, 3.0], [10.0, 11.0, 12.0]]),
+]
+
+
+@pytest.mark.parametrize(("corruption", "expected"), DRAWN, ids=repr)
+def test_without_columns_the_draws_are_those_of_earlier_versions(
+    corruption: Corruption, expected: list[list[float]]
+) -> None:
+    x = torch.arange(1.0, 13.0).view(4, 3)
+    assert corruption(x, seeded(5)).tolist() == expected
+
+
 def test_a_mix_corrupts_rows_in_the_given_proportions() -> None:
     rows = 20_000
     # At these rates a row of 40 inputs shows how it was corrupted.
@@ -159,9 +230,9 @@ def test_the_probabilities_of_a_mix_must_add_up_to_one() -> None:
         Mix(((0.5, Masking(0.1)), (0.4, Swap(0.1))))
 
 
-@pytest.mark.parametrize("corruption", ALL, ids=repr)
+@pytest.mark.parametrize("corruption", ALL + BY_COLUMN, ids=repr)
 def test_the_generator_alone_decides(corruption: Corruption) -> None:
-    x = torch.rand(20, 8, generator=seeded(9))
+    x = torch.rand(20, 7, generator=seeded(9))
     before, state = x.clone(), torch.get_rng_state()
     first = corruption(x, seeded(1))
     torch.manual_seed(99)

@@ -1,0 +1,115 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from stackae import __version__, interrupts
+from stackae.cli import keeping, running, studying, using
+from stackae.errors import StackaeError, StorageError, TrackingError, TrainingError
+from stackae.memory import ran_out
+
+app = typer.Typer(
+    help="Pretrain stacked autoencoders layer by layer, fine-tune them, and see what it was worth.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for _command in (
+    running.inspect,
+    running.init,
+    running.plan,
+    running.run,
+    using.predict,
+    using.evaluate,
+    using.encode,
+    using.reconstruct,
+    using.sample,
+    using.export,
+    studying.report,
+    studying.compare,
+    studying.curve,
+    studying.tune,
+    studying.sync,
+    keeping.verify,
+    keeping.gc,
+    running.schema,
+):
+    app.command()(_command)
+
+INTERRUPTED = 128 + signal.SIGINT
+# What Typer raises where the words do not fit the commands; of its family it exports this child alone.
+USAGE_ERROR: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"stackae {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(2)
+
+
+def main() -> NoReturn:
+    """Runs the command line; ends with 0, 2 (the input is at fault), 128 and its number at a signal, or 1.
+
+    After a signal the process ends within two seconds.
+    """
+    code = 0
+    try:
+        # Left to itself, Typer spends four lines on a wrong word, and none on Ctrl-C.
+        with interrupts.watched(_last_words):
+            code = app(prog_name="stackae", standalone_mode=False)
+    except interrupts.Stopped as stop:
+        interrupts.end(stop.number, _last_words(stop.number))
+    except (TrainingError, TrackingError) as fault:
+        _fail(fault, 1)
+    except StorageError as fault:
+        _fail(f"{fault}{_going_on()}", 1)
+    except StackaeError as fault:
+        _fail(fault, 2)
+    except USAGE_ERROR as fault:
+        command = fault.ctx.command_path if fault.ctx else "stackae"
+        _fail(f"{fault.format_message()} See '{command} --help'.", 2)
+    except (OSError, MemoryError, RuntimeError) as fault:
+        if ran_out(fault):
+            what = f"memory ran out: {str(fault).partition(chr(10))[0]}"
+        elif isinstance(fault, OSError):
+            what = ": ".join(str(part) for part in (fault.filename, fault.strerror or fault) if part)
+        else:
+            raise
+        _fail(f"{what}{_going_on()}", 1)
+    if code == INTERRUPTED:  # Typer's, where the signals are not ours to have
+        _fail(_last_words(signal.SIGINT), INTERRUPTED)
+    sys.exit(code)
+
+
+def _last_words(number: int) -> str:
+    how = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
+    if sys.argv[1:2] == ["run"] and not interrupts.kept():
+        return f"{how}; nothing was finished yet. To start again: {shlex.join(['stackae', *sys.argv[1:]])}"
+    return f"{how}{_going_on()}"
+
+
+def _going_on() -> str:
+    """What is kept of a run, if anything, and the command that goes on with it."""
+    if not interrupts.kept():
+        return ""
+    # To start afresh again would throw away what was kept.
+    again = shlex.join(["stackae", *(word for word in sys.argv[1:] if word != "--fresh")])
+    return f"; kept: {interrupts.kept()}. To go on: {again}"
+
+
+def _fail(message: object, code: int) -> NoReturn:
+    print(message, file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,87 @@
+"""The commands that carry out a config, and those that help with one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stackae.cli.words import ConfigArgument, DataArgument, OverridesArgument, StoreOption, TargetOption
+
+
+def run(
+    config: ConfigArgument,
+    overrides: OverridesArgument = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="The run's folder; runs/<name> by default.")
+    ] = None,
+    store: StoreOption = Path(".stackae"),
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Train every stage anew, whatever the store has.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print warnings and errors only.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print results.json instead of the table, for scripts.")
+    ] = False,
+) -> None:
+    """Carry out a config; running again goes on where it stopped.
+
+    Pretrains layer by layer, stacks, fine-tunes, and compares with the same network trained from scratch.
+    """
+    from stackae.launch import launch
+
+    results = launch(
+        config, overrides or [], out=out, store=store, fresh=fresh, quiet=quiet, show=not as_json
+    )
+    if as_json:
+        typer.echo(results.json(), nl=False)
+
+
+def plan(
+    config: ConfigArgument,
+    overrides: OverridesArgument = None,
+    store: StoreOption = Path(".stackae"),
+) -> None:
+    """Show what a run would train and what it would reuse.
+
+    Lists the stages with shapes and keys; trains nothing.
+    """
+    from stackae.launch import preview
+
+    preview(config, overrides or [], store=store)
+
+
+def inspect(data: DataArgument, target: TargetOption = None) -> None:
+    """Show what is in data, and what a run would do with it.
+
+    Of a table its columns, of images their sizes, of arrays their shapes; and the classes.
+    """
+    from stackae.starting import inspect as look
+
+    look(data, target)
+
+
+def init(
+    data: DataArgument,
+    target: TargetOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="FILE", help="The config; named after the data by default."),
+    ] = None,
+) -> None:
+    """Write a config that fits data and runs as it is.
+
+    Finds out separator, header, missing values and types, and refuses to overwrite a file.
+    """
+    from stackae.starting import init as start
+
+    start(data, target, out)
+
+
+def schema() -> None:
+    """Print the config's JSON schema, for editors."""
+    from stackae.config_file import schema as described
+
+    typer.echo(json.dumps(described(), indent=2))

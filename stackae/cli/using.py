@@ -1,0 +1,144 @@
+"""The commands that use a finished run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from stackae.cli.words import QuietOption, RowsArgument, RunArgument
+
+
+def predict(
+    run: RunArgument,
+    data: RowsArgument,
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", metavar="FILE", help=".csv, .parquet or .npz; - prints CSV."),
+    ],
+    quiet: QuietOption = False,
+) -> None:
+    """Write the class of each row.
+
+    With probabilities, and whether and why the row is unlike the training data.
+    """
+    from stackae.use import predict as carry_out
+
+    carry_out(run, data, out, quiet=quiet)
+
+
+def encode(
+    run: RunArgument,
+    data: RowsArgument,
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", metavar="FILE", help=".npy, .npz, .parquet or .csv; - prints CSV."),
+    ],
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            "--layer", metavar="N|all", help="After which layer, from 1; the last by default, or all."
+        ),
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Write the pretrained features of each row."""
+    from stackae.use import encode as carry_out
+
+    carry_out(run, data, out, layer=_depth(layer), quiet=quiet)
+
+
+def reconstruct(
+    run: RunArgument,
+    data: RowsArgument,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="FILE",
+            help=".csv, .parquet, .npy or .npz; - prints CSV; .png draws images.",
+        ),
+    ],
+    quiet: QuietOption = False,
+) -> None:
+    """Write how badly each row is reconstructed.
+
+    The error is a score of how unusual a row is.
+    To a .png the first images are drawn above their reconstructions.
+    """
+    from stackae.use import reconstruct as carry_out
+
+    carry_out(run, data, out, quiet=quiet)
+
+
+def evaluate(
+    run: RunArgument,
+    data: RowsArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the confusion matrix.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Show how well a run classifies labelled rows."""
+    from stackae.use import evaluate as carry_out
+    from stackae.use import show_figures
+
+    figures = carry_out(run, data, quiet=quiet)
+    if as_json:
+        typer.echo(json.dumps(figures, indent=1))
+    else:
+        show_figures(figures)
+
+
+def sample(
+    run: RunArgument,
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", metavar="FILE", help=".png for images, else .npy, .npz or .csv."),
+    ],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many rows.")] = 64,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw.")] = 0,
+    between: Annotated[
+        tuple[int, int] | None,
+        typer.Option(
+            "--between", metavar="ROW ROW", help="Go from one test row's code to another's instead."
+        ),
+    ] = None,
+) -> None:
+    """Generate rows with a run whose last layer is variational."""
+    from stackae.launch import generate
+
+    generate(run, out, n=n, seed=seed, between=between)
+
+
+def export(
+    run: RunArgument,
+    to: Annotated[
+        Literal["onnx", "torch", "hf"],
+        typer.Option("--to", help="ONNX, a program of torch.export, or a folder for the Hugging Face Hub."),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", metavar="PATH", help="An .onnx file, a .pt2 file, or a new folder."),
+    ],
+    push: Annotated[
+        str | None,
+        typer.Option("--push", metavar="REPO", help="Upload the folder to the Hub; a new REPO is private."),
+    ] = None,
+) -> None:
+    """Write the model for use elsewhere.
+
+    ONNX files and torch programs take rows as they are and preprocess them within.
+    """
+    from stackae.export import export as carry_out
+
+    carry_out(run, to, out, push=push)
+
+
+def _depth(layer: str | None) -> int | Literal["all"] | None:
+    if layer is None or layer == "all":
+        return "all" if layer else None
+    if not layer.isdecimal():
+        raise typer.BadParameter(f"'{layer}' is neither a layer's number nor 'all'", param_hint="--layer")
+    return int(layer)

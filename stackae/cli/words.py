@@ -1,0 +1,35 @@
+"""The arguments and options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigArgument = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="The run's YAML file.", show_default=False)
+]
+OverridesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE", help="Changes to the config, as layers.0.width=500.", show_default=False
+    ),
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False)]
+StoreOption = Annotated[Path, typer.Option("--store", metavar="DIR", help="Folder of finished stages.")]
+RowsArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A file or folder of rows, of the form that the run learnt from.",
+        show_default=False,
+    ),
+]
+DataArgument = Annotated[
+    str, typer.Argument(metavar="DATA", help="A table, arrays, or a folder of images.", show_default=False)
+]
+TargetOption = Annotated[
+    str | None, typer.Option("--target", metavar="COLUMN", help="The column of a table with the labels.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]

@@ -1,0 +1,72 @@
+"""The categories of a table's columns, and the features that stand for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Categories:
+    """A categorical column: its features' names, and which of them stands for which category.
+
+    `feature` has the number of each category's feature, by its place in `index`, then that of a missing
+    category and that of one that is not in the index; -1 where there is none.
+    """
+
+    column: str
+    names: list[str]
+    index: pd.Index
+    feature: np.ndarray
+
+    @property
+    def unseen(self) -> int:
+        """The place in `feature` of what is not in the index."""
+        return len(self.index) + 1
+
+    def find(self, column: pd.Series) -> np.ndarray:
+        """The place in `feature` of each row's category."""
+        import pandas as pd
+
+        # Objects throughout: pandas would otherwise convert texts to its own type and back for every chunk.
+        cells = pd.Index(column.to_numpy(object), dtype=object)
+        found: np.ndarray = self.index.get_indexer(cells)
+        others = np.flatnonzero(found < 0)
+        if len(others):
+            codes, distinct = pd.factorize(cells[others])
+            texts = pd.Index([_text(cell) for cell in distinct], dtype=object)
+            places = self.index.get_indexer(texts)
+            # A missing cell has the code -1, and so gets what is last.
+            found[others] = np.append(np.where(places < 0, self.unseen, places), len(self.index))[codes]
+        return found
+
+
+def read_encoder(encoder: Any, columns: Sequence[str]) -> list[Categories]:
+    """What a fitted OneHotEncoder does, column by column: the common categories, then the rare as one."""
+    import pandas as pd
+
+    made = []
+    for column, categories, rare in zip(
+        columns, encoder.categories_, encoder.infrequent_categories_, strict=True
+    ):
+        pooled = set() if rare is None else set(rare)
+        common = [category for category in categories if category not in pooled]
+        number = {category: at for at, category in enumerate(common)}
+        last = len(common) if pooled else -1
+        names = [f"{column} missing" if one is None else f"{column}={one}" for one in common]
+        index = pd.Index([category for category in categories if category is not None], dtype=object)
+        feature = [number.get(category, last) for category in [*index, None]]
+        names += [f"{column} rare"] if pooled else []
+        made.append(Categories(column, names, index, np.array([*feature, last])))
+    return made
+
+
+def _text(cell: Any) -> str:
+    """A category as a file would have it: whole numbers without a point."""
+    return str(int(cell)) if isinstance(cell, float | np.floating) and cell.is_integer() else str(cell)

@@ -1,0 +1,110 @@
+"""The columns of a table: what is known of each, and whether they are those that are asked for."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from stackae.config import DataConfig
+from stackae.errors import DataError
+
+MOST_CATEGORIES = 1000
+"""A column of texts that has more distinct ones is taken for an identifier."""
+_SHOWN = 8
+
+Type = Literal["numeric", "categorical"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column, as it was found in the rows that were read to learn from."""
+
+    name: str
+    type: Type
+    missing: int
+    """Cells without a value."""
+    distinct: int
+    """Distinct values, counted up to MOST_CATEGORIES + 1."""
+    low: float | None
+    high: float | None
+    """Range of a numeric column; None where it has no value, and of a categorical one."""
+    dropped: str | None
+    """Why the column is not used: `constant`, `all missing`, `identifier` or `asked`; None: it is used."""
+
+
+def common_names(files: Sequence[tuple[Path, Sequence[str]]]) -> tuple[str, ...]:
+    """The names of the columns that all files have; DataError where they differ, or a name is there twice."""
+    first, names = files[0]
+    for path, own in files:
+        twice = [name for name, times in Counter(own).items() if times > 1]
+        if twice:
+            raise DataError(
+                f"{path}: several columns are called '{twice[0]}'; give each a name of its own, "
+                "in data.columns if the file has no header"
+            )
+        if set(own) != set(names):
+            name = min(set(own) ^ set(names))
+            has, lacks = (path, first) if name in own else (first, path)
+            raise DataError(
+                f"{lacks}: there is no column '{name}', which {has} has; make their columns alike"
+            )
+    return tuple(names)
+
+
+def check_roles(config: DataConfig, names: Sequence[str], path: Path) -> None:
+    """Raises `DataError` where there is no column that is to be target, group or order."""
+    for setting, name in (("target", config.target), ("group", config.group), ("order", config.order)):
+        if name is not None and name not in names:
+            hint = "" if config.columns or close(name, names) else "; if it has no header, set data.columns"
+            raise DataError(f"data.{setting}: {_absent(name, names, path)}{hint}")
+
+
+def check_settings(config: DataConfig, names: Sequence[str], path: Path) -> None:
+    """Raises `DataError` where the config speaks of a column that there is not.
+
+    One that is dropped may be absent unless its name is nearly another's, as test rows may have it alone.
+    """
+    for name in config.drop:
+        if name not in names and close(name, names):
+            raise DataError(f"data.drop: {_absent(name, names, path)}")
+    for name in config.types:
+        if name not in names:
+            raise DataError(f"data.types: {_absent(name, names, path)}")
+
+
+def check_alike(names: Sequence[str], like: Sequence[Column], drop: Collection[str], path: Path) -> None:
+    """Raises `DataError` where features are not those of the columns `like`."""
+    absent = [column.name for column in like if column.dropped is None and column.name not in names]
+    if absent:
+        known = {column.name for column in like}
+        near = close(absent[0], [name for name in names if name not in known])
+        hint = f"rename '{near}' if it is meant" if near else "add what is missing"
+        raise DataError(f"{path}: has no {_listed(absent)}, unlike the rows to learn from; {hint}")
+    extra = sorted(set(names) - {column.name for column in like} - set(drop))
+    if extra:
+        raise DataError(
+            f"{path}: has {_listed(extra)}, unlike the rows to learn from; remove what is too much, "
+            "or name it in data.drop"
+        )
+
+
+def close(name: str, names: Iterable[str]) -> str | None:
+    """Which of the names was meant, if one is nearly the same."""
+    by_lower = {other.lower(): other for other in names}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return by_lower[found[0]] if found else None
+
+
+def _absent(name: str, names: Sequence[str], path: Path) -> str:
+    near = close(name, names)
+    hint = f"did you mean '{near}'?" if near else f"its columns are {_listed(names)}"
+    return f"{path} has no column '{name}'; {hint}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN:,} more"

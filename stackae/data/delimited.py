@@ -1,0 +1,168 @@
+"""Tables in text files, as .csv: rows of cells with something between them, read some rows at a time."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.csv
+
+from stackae.data.lines import Lines, Stream
+from stackae.errors import DataError
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+_SEPARATORS = (",", ";", "\t", "|")
+_LOOKED_AT = 100  # lines by which the separator is found
+_BLOCK = 1 << 22  # bytes that are parsed at once, and so those of the longest row
+_HEADER = re.compile(rb"[ \r\n]*[^\r\n]*\r?\n?")
+
+
+class Delimited:
+    """A text file of cells, with the columns' `names` in its first line, unless they are given.
+
+    Of several choices of names it takes the one with as many as the first row has cells. Blank lines and
+    those that start with `comment` are skipped; `separator` is found where it is not given.
+    Raises `DataError` where the file is no text, has no rows, or not as many cells in a row as names.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        names: Sequence[Sequence[str]] = (),
+        separator: str | None = None,
+        comment: str | None = None,
+    ) -> None:
+        self.path = path
+        self._comment, self._has_header = comment, not names
+        if separator is not None and (separator in '"\r\n' or not separator.isascii()):
+            raise DataError(f"data.separator: {separator!r} cannot stand between cells; use an ASCII sign")
+        lines = _first_lines(path, comment)
+        if not lines:
+            raise DataError(f"{path}: the file is empty")
+        self.separator = separator or self._find_separator(lines)
+        try:
+            first = self._split(lines[:1])[0]
+        except csv.Error as fault:
+            raise DataError(f"{path}: the first line cannot be split into cells ({fault})") from None
+        if not names:
+            names = [[name.strip() or f"column {at}" for at, name in enumerate(first, 1)]]
+            if len(lines) == 1:
+                raise DataError(f"{path}: there is a header, but no row below it")
+        fitting = [tuple(some) for some in names if len(some) == len(first)]
+        if not fitting:
+            raise DataError(
+                f"{path}: data row 1 has {len(first):,} cells, but data.columns {len(names[0]):,} names: "
+                f"'{_short(lines[0])}'; name every column, also those that data.drop leaves out"
+            )
+        self.names = fitting[0]
+
+    def check(self, columns: Sequence[str]) -> None:
+        """Any column has cells of text."""
+
+    def batches(self, columns: Sequence[str], digest: _Hash | None = None) -> Iterator[pa.RecordBatch]:
+        """The cells of columns, at least, as texts, some rows at a time; adds the content to `digest`.
+
+        Raises `DataError`, with the row's number, where a row has more or fewer cells than there are names.
+        """
+        lines = Lines(self.path, self._comment, digest)
+        ragged: list[pa.csv.InvalidRow] = []
+
+        def refuse(row: pa.csv.InvalidRow) -> str:
+            ragged.append(row)
+            return "error"
+
+        rows, last = 0, ""
+        # In the last cell of all it shows whether a quote was left open.
+        wanted = list(dict.fromkeys([*columns, self.names[-1]]))
+        try:
+            for batch in pa.csv.open_csv(
+                pa.PythonFile(io.BufferedReader(Stream(self._blocks(lines))), mode="r"),
+                pa.csv.ReadOptions(use_threads=False, block_size=_BLOCK, column_names=self.names),
+                pa.csv.ParseOptions(
+                    delimiter=self.separator, newlines_in_values=True, invalid_row_handler=refuse
+                ),
+                pa.csv.ConvertOptions(
+                    column_types=dict.fromkeys(self.names, pa.string()),
+                    include_columns=wanted,
+                    strings_can_be_null=False,
+                    check_utf8=False,  # the lines are checked
+                ),
+            ):
+                if len(batch):
+                    rows, last = rows + len(batch), batch.column(self.names[-1])[-1].as_py()
+                    yield batch
+        except pa.ArrowInvalid as fault:
+            raise DataError(f"{self.path}: {self._explain(fault, ragged, rows)}") from None
+        if "\n" in last and lines.end != b'"':
+            raise DataError(
+                f"{self.path}: data row {rows:,} opens a quote that is never closed, before "
+                f"'{_short(last)}'; close it"
+            )
+
+    def _blocks(self, lines: Lines) -> Iterator[bytes]:
+        """The rows, whole lines at a time, without header."""
+        # A quote behind a blank would be taken for a part of its cell; two of them are one within quotes.
+        behind = self.separator.encode()
+        quote = re.compile(re.escape(behind) + b' "(?!")')
+        header = self._has_header
+        for block in lines:
+            if header:
+                block, header = _HEADER.sub(b"", block, count=1), False
+            if behind + b' "' in block and behind != b" ":
+                block = quote.sub(behind + b'"', block)
+            yield block
+
+    def _explain(self, fault: pa.ArrowInvalid, ragged: Sequence[pa.csv.InvalidRow], rows: int) -> str:
+        if ragged:
+            row = ragged[0]
+            remedy = f"correct it, quote cells that have {self.separator!r} in them, or set data.separator"
+            if "\n" in row.text:
+                remedy = "close the quote that is opened in it"
+            return (
+                f"data row {row.number:,} has {row.actual_columns:,} cells, but there are "
+                f"{row.expected_columns:,} columns: '{_short(row.text)}'; {remedy}"
+            )
+        if "straddl" in str(fault):
+            return f"data row {rows + 1:,} or one soon after it opens a quote that is not closed; close it"
+        return f"cannot be read after data row {rows:,} ({str(fault).partition(chr(10))[0]})"
+
+    def _split(self, lines: Sequence[str]) -> list[list[str]]:
+        return list(csv.reader(lines, delimiter=self.separator, skipinitialspace=self.separator != " "))
+
+    def _find_separator(self, lines: Sequence[str]) -> str:
+        """What parts most lines into as many cells as the first; of several the one with the most cells."""
+        if ".tsv" in map(str.lower, self.path.suffixes):
+            return "\t"
+        scores = {}
+        for separator in _SEPARATORS:
+            self.separator = separator
+            try:
+                cells = [len(row) for row in self._split(lines) if row]
+            except csv.Error:
+                continue
+            if cells[0] > 1:
+                scores[separator] = Counter(cells)[cells[0]] / len(cells), cells[0]
+        return max(scores, key=lambda separator: scores[separator], default=",")
+
+
+def _first_lines(path: Path, comment: str | None) -> list[str]:
+    """The first lines of a file that are not blank, two at least if it has as many."""
+    lines: list[str] = []
+    for block in Lines(path, comment):
+        lines += [line for line in re.split(r"\r\n|\r|\n", block.decode()) if line.strip(" ")]
+        if len(lines) > 1:
+            break
+    return lines[:_LOOKED_AT]
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -1,0 +1,203 @@
+"""Guesses how data that nobody has described are to be read: settings that let them be learnt from."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stackae.config import DataConfig
+from stackae.data.paths import BUILT_IN, form_of
+
+LARGEST_SIDE = 64
+"""Pixels of an image's longer side, beyond which images are made smaller."""
+TARGETS = (
+    *("target", "label", "labels", "class", "classes", "y", "income", "outcome", "category", "species"),
+    *("diagnosis", "survived", "churn", "default", "attack_type"),
+)
+"""Names of columns that are likely to have the labels."""
+_ABSENT = {
+    *("na", "n/a", "n.a.", "#n/a", "nan", "nil", "none", "null", "missing", "unknown", "undefined"),
+    *("inf", "-inf", "infinity", "-infinity"),
+}
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_COMMENTS = "#|%"
+_MOSTLY = 0.9
+_DISTINCT = 100
+
+
+@dataclass(frozen=True)
+class Guess:
+    """Settings of `data` that differ from their defaults, and why, as far as it is not plain."""
+
+    settings: dict[str, Any]
+    why: dict[str, str] = field(default_factory=dict)
+    likely_target: str | None = None
+
+    def config(self) -> DataConfig:
+        """The settings as the section `data` of a config."""
+        return DataConfig.model_validate(self.settings)
+
+
+def guess(data: str, target: str | None) -> Guess:
+    """How to read what is at a path; DataError where it can be read in no way."""
+    settings: dict[str, Any] = {"source": data} | ({} if target is None else {"target": target})
+    if data in BUILT_IN:
+        return Guess(settings)
+    path = Path(data).expanduser()
+    match form_of(data, "data"):
+        case "images":
+            return _images(path, settings)
+        case "table":
+            return _table(path, settings)
+    return _arrays(settings)
+
+
+# ---- tables
+
+
+def _table(path: Path, settings: dict[str, Any]) -> Guess:
+    from stackae.data.delimited import Delimited
+    from stackae.data.parquet import Parquet
+
+    why: dict[str, str] = {}
+    if path.suffix.lower() == ".parquet":
+        file: Delimited | Parquet = Parquet(path)
+    else:
+        comment = _comment(path)
+        if comment is not None:
+            settings["comment"] = comment
+        file = Delimited(path, comment=comment)
+        if not _is_header(path, file, comment):
+            settings["columns"] = [f"c{at}" for at in range(1, len(file.names) + 1)]
+            why["columns"] = "the file has no header; give its columns better names"
+            file = Delimited(path, [settings["columns"]], comment=comment)
+    target = settings.get("target")
+    missing, odd = _read_cells(file, [name for name in file.names if name != target])
+    if missing:
+        settings["missing"] = [*DataConfig.model_fields["missing"].default, *sorted(missing)]
+        why["missing"] = f"{', '.join(map(repr, sorted(missing)))} occurs in the file"
+    if odd:
+        settings["types"] = dict.fromkeys(odd, "categorical")
+        why["types"] = "; ".join(f"'{name}' has numbers, but also '{cell}'" for name, cell in odd.items())
+    likely = None
+    if target is None:
+        by_lower = {name.lower(): name for name in file.names}
+        likely = next((by_lower[name] for name in TARGETS if name in by_lower), None)
+    return Guess(settings, why, likely)
+
+
+def _comment(path: Path) -> str | None:
+    """The sign before a first line that is no row, as it has not as many cells as those below it."""
+    from stackae.data.delimited import Delimited
+    from stackae.data.lines import Lines
+
+    first = next(iter(Lines(path, None)), b"").decode().lstrip().partition("\n")[0]
+    if not first or first[0] not in _COMMENTS:
+        return None
+    below = Delimited(path, comment=first[0])
+    return first[0] if first.count(below.separator) + 1 != len(below.names) else None
+
+
+def _is_header(path: Path, file: Any, comment: str | None) -> bool:
+    """Whether the first line, which `file` took for a header, is one: no row of numbers or of values."""
+    from stackae.data.delimited import Delimited
+
+    numbers = [name for name in file.names if _NUMBER.fullmatch(name)]
+    if numbers:
+        # A table of pixels, say, has its columns numbered.
+        counted = [[str(at + first) for at in range(len(numbers))] for first in (0, 1)]
+        return len(numbers) > 2 and numbers in counted
+    if "?" in file.names or len(set(file.names)) < len(file.names):
+        return False
+    places = [f"c{at}" for at in range(1, len(file.names) + 1)]
+    batch = next(iter(Delimited(path, [places], comment=comment).batches(places)))
+    again = sum(
+        name in {str(cell).strip() for cell in batch.column(place)[1:].to_pylist()}
+        for name, place in zip(file.names, places, strict=True)
+    )
+    return again <= len(places) / 2
+
+
+def _read_cells(file: Any, names: Sequence[str]) -> tuple[set[str], dict[str, str]]:
+    """Signs of a missing value that stand between numbers, and columns of numbers with other cells."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from stackae.data.cells import numbers, texts
+
+    known = pa.array(DataConfig.model_fields["missing"].default, pa.string())
+    valid: Counter[str] = Counter()
+    odd: dict[str, Counter[str]] = {name: Counter() for name in names}
+    file.check(names)
+    for batch in file.batches(names):
+        for name in names:
+            cells = batch.column(name)
+            values = numbers(cells, known)
+            wrong = pc.is_nan(values)
+            others = texts(cells, known).filter(wrong)
+            valid[name] += len(values) - values.null_count - len(others)
+            if len(odd[name]) <= _DISTINCT:
+                for one in others.value_counts().to_pylist():
+                    odd[name][one["values"]] += one["counts"]
+    missing, mixed = set[str](), dict[str, str]()
+    for name, others in odd.items():
+        signs = {text for text in others if _is_sign(text)} if valid[name] else {"?"} & set(others)
+        missing |= signs
+        wrong_ones = {text: count for text, count in others.items() if text not in signs}
+        count = sum(wrong_ones.values())
+        if count and valid[name] / (valid[name] + count) >= _MOSTLY:
+            mixed[name] = max(wrong_ones, key=lambda text: wrong_ones[text])
+    return missing, mixed
+
+
+def _is_sign(text: str) -> bool:
+    return text.lower() in _ABSENT or not any(letter.isalnum() for letter in text)
+
+
+# ---- images and arrays
+
+
+def _images(folder: Path, settings: dict[str, Any]) -> Guess:
+    from stackae.data.images import read_images
+
+    why: dict[str, str] = {}
+    if any((folder / "train").glob("*/")):
+        settings["source"] = str(folder / "train")
+        if any((folder / "test").glob("*/")):
+            settings["test"] = str(folder / "test")
+        folder = folder / "train"
+    # Any size will do to find and check the files.
+    files = read_images(folder, (1, 1), None).rows.files
+    sizes = Counter(_sizes(files))
+    height, width = sizes.most_common(1)[0][0]
+    scale = min(1.0, LARGEST_SIDE / max(height, width))
+    if len(sizes) > 1 or scale < 1.0:
+        settings["image_size"] = [max(1, round(height * scale)), max(1, round(width * scale))]
+        why["image_size"] = (
+            f"they have {len(sizes):,} sizes" if len(sizes) > 1 else f"they have {height} by {width} pixels"
+        ) + "; to which all are resized"
+    return Guess(settings, why)
+
+
+def _sizes(files: Sequence[Path]) -> Iterator[tuple[int, int]]:
+    from PIL import Image
+
+    for file in files:
+        with Image.open(file) as image:
+            yield image.height, image.width
+
+
+def _arrays(settings: dict[str, Any]) -> Guess:
+    from stackae.data.sources import read_source
+
+    source = read_source(DataConfig.model_validate(settings))
+    plain = source.preprocessing(np.arange(len(source.rows), dtype=np.int64))
+    if plain.low < 0.0 or plain.high > 1.0:
+        settings["scaling"] = "standard"
+    return Guess(settings)

@@ -1,0 +1,178 @@
+"""Folders of images, one folder per class: found, checked and hashed, and decoded a chunk at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from stackae.data.rows import chunk_rows
+from stackae.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Mode = Literal["grey", "rgb"]
+Size = tuple[int, int]
+"""Height and width."""
+
+_FORMATS = {
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".jpeg": "JPEG",
+    ".jpg": "JPEG",
+    ".pgm": "PPM",
+    ".png": "PNG",
+    ".ppm": "PPM",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+}
+"""What is taken for an image, by the end of its name. Others are not opened, as some would start programs."""
+
+
+class ImageRows:
+    """Images (height, width), or (3, height, width) if they are coloured, as uint8; decoded when asked for.
+
+    Images of another size are resized.
+    """
+
+    def __init__(self, files: Sequence[Path], size: Size, mode: Mode) -> None:
+        self.files, self.size, self.mode = tuple(files), size, mode
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one row."""
+        return self.size if self.mode == "grey" else (3, *self.size)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def chunks(self) -> Iterator[tuple[int, np.ndarray]]:
+        size = chunk_rows(self.shape)
+        for at in range(0, len(self), size):
+            yield at, self._read(self.files[at : at + size])
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        return self._read([self.files[row] for row in rows])
+
+    def _read(self, files: Sequence[Path]) -> np.ndarray:
+        read = np.empty((len(files), *self.shape), np.uint8)
+        for at, file in enumerate(files):
+            read[at] = self._pixels(file, _open(file)[0])
+        return read
+
+    def _pixels(self, file: Path, image: Image) -> np.ndarray:
+        height, width = self.size
+        try:
+            image = image.convert("L" if self.mode == "grey" else "RGB")
+            if image.size != (width, height):
+                from PIL.Image import Resampling
+
+                image = image.resize((width, height), Resampling.BILINEAR)
+            pixels = np.asarray(image)
+        except Exception as fault:  # whatever a damaged file makes the decoder raise
+            raise DataError(_damaged(file, fault)) from None
+        return pixels if self.mode == "grey" else np.moveaxis(pixels, -1, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """The images of a folder, the names of their classes (None where an image has none), and their digest."""
+
+    rows: ImageRows
+    labels: np.ndarray
+    digest: str
+
+
+def read_images(
+    folder: Path, resize: Size | None, mode: Mode | None, *, like: ImageRows | None = None
+) -> Images:
+    """The images in `folder`, which have no class, and in the folders in it, whose names are their classes.
+
+    All get the size `resize` or, without it, must be of one size; grey or coloured as `mode` says, or as the
+    first image. With `like` both are those of other images. Every file is read, but none decoded. Raises
+    `DataError` where there is no image, or a file is damaged, far too large, or of another size.
+    """
+    files, labels = _find(folder)
+    digest = hashlib.sha256()
+    size, first = (like.size, "those to learn from") if like is not None else (resize, "")
+    mode = like.mode if like is not None else mode
+    for file in files:
+        image, content = _open(file)
+        mode = mode or ("grey" if image.mode in ("1", "L", "LA") else "rgb")
+        here = (image.height, image.width)
+        if size is None:
+            size, first = here, f"'{file}'"
+        if resize is None and here != size:
+            raise DataError(
+                f"{file}: has {here[0]} by {here[1]} pixels (height by width), but {first} {size[0]} by "
+                f"{size[1]}; set data.image_size to resize all"
+            )
+        digest.update(hashlib.sha256(content).digest())
+    assert size is not None
+    assert mode is not None
+    digest.update(f"{size} {mode}".encode())
+    return Images(ImageRows(files, size, mode), labels, digest.hexdigest())
+
+
+def _find(folder: Path) -> tuple[list[Path], np.ndarray]:
+    """The folder's image files in the order of their names, and the class of each, or None."""
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    found: list[tuple[Path, str | None]] = [(file, None) for file in _images_in(folder)]
+    for inner in folders:
+        own = _images_in(inner)
+        deeper = next((path for path in sorted(inner.iterdir()) if path.is_dir() and _images_in(path)), None)
+        if deeper is not None:
+            raise DataError(
+                f"{folder}: the images in '{deeper.relative_to(folder)}' lie one folder too deep; "
+                f"name the folder of which the folders are classes, as '{inner}'"
+            )
+        found += [(file, inner.name) for file in own]
+    if not found:
+        raise DataError(
+            f"data: the folder '{folder}' has no images, neither in it nor in folders in it, that end in "
+            f"{', '.join(_FORMATS)}; name a folder of images, or a file: a table, .npz or .npy"
+        )
+    labels = np.empty(len(found), object)
+    labels[:] = [label for _, label in found]
+    return [file for file, _ in found], labels
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in _FORMATS and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def _open(file: Path) -> tuple[Image, bytes]:
+    """The image, its head read and its pixels not yet, and its file; DataError if damaged or too large."""
+    from PIL import Image
+
+    try:
+        content = file.read_bytes()
+        with warnings.catch_warnings():
+            # Pillow warns of images that may be bombs, and refuses those that are twice as large.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(content), formats=sorted(set(_FORMATS.values())))
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        most = Image.MAX_IMAGE_PIXELS or 0
+        raise DataError(f"{file}: has more than {most:,} pixels; make it smaller") from None
+    except Exception as fault:  # whatever a damaged file makes the reader raise
+        raise DataError(_damaged(file, fault)) from None
+    if image.mode.startswith(("I", "F")):
+        raise DataError(f"{file}: has grey values of more than 8 bits; save it with 8 bits, or as .npy")
+    return image, content
+
+
+def _damaged(file: Path, fault: Exception) -> str:
+    says = str(fault).partition("<_io")[0].strip() or type(fault).__name__
+    return f"{file}: is no image that can be decoded ({says}); replace it, or leave it out"

@@ -1,0 +1,114 @@
+"""Labels as files have them become the numbers of classes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stackae.errors import DataError
+
+Given = npt.NDArray[Any]
+"""Labels of rows: whole numbers, where -1 is none, texts, where '' is, or objects, where None is."""
+Labels = npt.NDArray[np.int64]
+"""The number of each row's class, -1 where a row has no label."""
+
+
+@dataclass(frozen=True)
+class Called:
+    """What errors call the labels' file, the labels, those of the test part, and a test row by its number."""
+
+    file: str
+    y: str = "y"
+    y_test: str = "y_test"
+    row: Callable[[int], str] = "row {:,}".format
+    without: str = "leave y out"
+
+
+def number_labels(
+    y: Given, y_test: Given | None, names: Mapping[str, str], called: Called
+) -> tuple[Labels, Labels | None, tuple[str, ...]]:
+    """The class of each row, the class of each test row, and the classes' names by number.
+
+    Classes are the labels of `y`, sorted. `names` gives labels other names, `*` all those without one; labels
+    of one name are one class. Raises `DataError` where there is no label, one class only, or a test
+    label that is none of them.
+    """
+    values, codes = distinct(y)
+    test_values, test_codes = distinct(y_test) if y_test is not None else ([], None)
+    if names:
+        _check_names(names, {str(value) for value in [*values, *test_values]})
+        values, test_values = (rename(given, names) for given in (values, test_values))
+    if not values:
+        raise DataError(f"{called.file}: {called.y} has no label in any row; {called.without}")
+    # Texts of an array are sorted as such, all others that are numbers as numbers.
+    as_numbers = (names or y.dtype.kind == "O") and all(map(_is_number, values))
+    classes = sorted(set(values), key=(lambda label: (float(label), label)) if as_numbers else None)
+    if len(classes) == 1:
+        raise DataError(
+            f"{called.file}: {called.y} has one class only ({classes[0]}); at least two are needed, "
+            f"or {called.without}"
+        )
+    number = {label: n for n, label in enumerate(classes)}
+    numbered = _look_up([number[label] for label in values], codes)
+    known = tuple(map(str, classes))
+    if test_codes is None:
+        return numbered, None, known
+    unseen = np.array([*(label not in number for label in test_values), False])[test_codes]
+    if unseen.any():
+        row = int(np.argmax(unseen))
+        raise DataError(
+            f"{called.file}: {called.y_test} has the label '{test_values[test_codes[row]]}' "
+            f"({called.row(row)}), which never occurs in {called.y}; "
+            "leave such rows out, or rename it in data.classes"
+        )
+    return numbered, _look_up([number.get(label, -1) for label in test_values], test_codes), known
+
+
+def distinct(given: Given) -> tuple[list[Any], Labels]:
+    """The labels that occur, and for each row which of them it has, -1 for none."""
+    if given.dtype.kind == "O":
+        import pandas as pd
+
+        codes, values = pd.factorize(given)
+        return list(values), codes.astype(np.int64)
+    values, codes = np.unique(given, return_inverse=True)
+    none = values == "" if given.dtype.kind == "U" else values < 0
+    place = np.where(none, -1, np.cumsum(~none) - 1)
+    return values[~none].tolist(), place[codes].astype(np.int64)
+
+
+def texts(given: Given, names: Mapping[str, str]) -> npt.NDArray[Any]:
+    """The labels as texts under their other names, as objects, None where a row has none."""
+    values, codes = distinct(given)
+    named = np.array([*rename(values, names), None], object)
+    renamed: npt.NDArray[Any] = named[codes]
+    return renamed
+
+
+def rename(labels: list[Any], names: Mapping[str, str]) -> list[str]:
+    """The labels' other names, where they have one."""
+    return [names.get(str(label), names.get("*", str(label))) for label in labels]
+
+
+def _check_names(names: Mapping[str, str], labels: set[str]) -> None:
+    for label in names:
+        if label != "*" and label not in labels:
+            near = difflib.get_close_matches(label, labels, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(sorted(labels)[:9])}"
+            raise DataError(f"data.classes: no row has the label '{label}'; {hint}")
+
+
+def _look_up(numbers: list[int], codes: Labels) -> Labels:
+    return np.array([*numbers, -1], np.int64)[codes]
+
+
+def _is_number(label: Any) -> bool:
+    try:
+        return bool(np.isfinite(float(label)))
+    except ValueError:
+        return False

@@ -1,0 +1,100 @@
+"""The lines of a text file, packed or not, read a block at a time and checked to be text."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from stackae.errors import DataError
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+_READ = 1 << 20
+_LONGEST = 1 << 24
+_PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+_MARK = b"\xef\xbb\xbf"
+
+
+class Lines:
+    """Blocks of whole lines of a text file in UTF-8, without those that start with `comment`.
+
+    Adds the unpacked content to `digest`. `end` is the last byte so far that is no blank. Iterating raises
+    `DataError` where the file cannot be read or is no text, with the line, or a line has more than 16 MiB.
+    """
+
+    def __init__(self, path: Path, comment: str | None, digest: _Hash | None = None) -> None:
+        self.end = b""
+        self._path, self._digest = path, digest
+        self._comment = comment and re.compile(rb"^%s.*\n?" % re.escape(comment.encode()), re.MULTILINE)
+
+    def __iter__(self) -> Iterator[bytes]:
+        lines, rest, end = 0, b"", False
+        stream = self._unpacked()
+        while not end:
+            read = next(stream, b"")
+            end = not read
+            if self._digest is not None:
+                self._digest.update(read)
+            whole = len(rest) + read.rfind(b"\n") + 1 if b"\n" in read else len(rest) if end else 0
+            block, rest = (rest + read)[:whole], (rest + read)[whole:]
+            self._check(block, lines)
+            if len(rest) > _LONGEST:
+                raise DataError(f"{self._path}: line {lines + 1:,} has more than 16 MiB; is this a table?")
+            lines, block = lines + block.count(b"\n"), block if lines else block.removeprefix(_MARK)
+            if self._comment:
+                block = self._comment.sub(b"", block)
+            if block:
+                self.end = block.rstrip()[-1:] or self.end
+                yield block
+
+    def _unpacked(self) -> Iterator[bytes]:
+        try:
+            packed = _PACKED.get(self._path.suffix.lower())
+            with pa.input_stream(str(self._path), compression=packed) as stream:
+                while read := stream.read(_READ):
+                    yield read
+        except OSError as fault:
+            if not self._path.is_file():
+                raise DataError(
+                    f"{self._path}: there is no such file; paths start at the current folder"
+                ) from None
+            says = str(fault).partition(". Detail")[0]
+            raise DataError(f"{self._path}: the file cannot be read ({says}); is it damaged?") from None
+
+    def _check(self, block: bytes, lines: int) -> None:
+        """Raises `DataError` unless this is text; `lines` came before it."""
+        at, found = block.find(b"\0"), "a zero byte"
+        if at < 0:
+            try:
+                block.decode()
+            except UnicodeDecodeError as fault:
+                at, found = fault.start, f"the byte 0x{block[fault.start]:02x}"
+        if at >= 0:
+            line, inside = lines + block.count(b"\n", 0, at) + 1, at - block.rfind(b"\n", 0, at)
+            raise DataError(
+                f"{self._path}: is no text in UTF-8 (line {line:,} has {found} as its byte {inside:,}); "
+                "save it in UTF-8"
+            )
+
+
+class Stream(io.RawIOBase):
+    """Blocks of bytes as a file that can be read once."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks, self._left = blocks, memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: Any) -> int:
+        if not self._left:
+            self._left = memoryview(next(filter(None, self._blocks), b""))
+        size = min(len(into), len(self._left))
+        into[:size], self._left = self._left[:size], self._left[size:]
+        return size

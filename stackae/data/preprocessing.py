@@ -1,0 +1,63 @@
+"""From rows as a source has them to what the network sees, in training and ever after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from stackae.data.columns import Column
+from stackae.data.fitted import FITTED, load_fitted
+from stackae.data.scaling import FittedScaling, Scaling
+from stackae.data.table_preprocessing import TablePreprocessing
+from stackae.errors import ArtifactError
+from stackae.shallow.mixed import Block
+
+
+class Preprocessing(Protocol):
+    """Makes rows (rows, *shape) in float32 of raw rows: arrays, or a DataFrame.
+
+    `blocks` say what a table's features mean, None for arrays; `low` and `high` bound what training sees.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def blocks(self) -> tuple[Block, ...] | None: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+    def __call__(self, raw: Any) -> np.ndarray: ...
+    def inverse(self, x: np.ndarray) -> np.ndarray:
+        """Rows (rows, *shape) in the units of the source; those of a table stay as they are."""
+        ...
+
+    def names(self) -> list[str]:
+        """The features' names, in the order of a flattened row."""
+        ...
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Writes what was fitted into `folder`; returns the rest for a JSON file."""
+        ...
+
+
+def load_preprocessing(folder: Path, described: dict[str, Any]) -> Preprocessing:
+    """What `save` wrote and returned, as it was; ArtifactError where either is damaged or missing."""
+    try:
+        low, high = map(float, described["range"])
+        match described["type"]:
+            case "scaling":
+                return Scaling(tuple(described["shape"]), float(described["scale"]), low, high)
+            case "fitted":
+                return FittedScaling(tuple(described["shape"]), load_fitted(folder / FITTED), low, high)
+            case "table":
+                columns = [Column(**column) for column in described["columns"]]
+                seen = np.array(described["seen"], np.float64).reshape(-1, 2)
+                return TablePreprocessing(columns, load_fitted(folder / FITTED), seen, low, high)
+        raise ValueError(described["type"])
+    except (LookupError, TypeError, ValueError, AttributeError) as fault:
+        raise ArtifactError(
+            f"{folder}: the preprocessing is damaged ({type(fault).__name__}); run the config again"
+        ) from None

@@ -1,0 +1,87 @@
+"""Rows as a source has them, before they are numbers: read a chunk at a time, however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeAlias, Union
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Raw: TypeAlias = Union[np.ndarray, "pd.DataFrame"]
+"""Rows of an array (rows, *shape), or of a table as a DataFrame."""
+
+CHUNK = 2048
+"""The most rows that are worked on at once."""
+_VALUES = 1 << 24
+
+
+def chunk_rows(shape: Sequence[int]) -> int:
+    """How many rows of a shape are worked on at once: CHUNK, or fewer where rows are very large."""
+    return max(1, min(CHUNK, _VALUES // max(1, int(np.prod(shape)))))
+
+
+class Rows(Protocol):
+    """Numbered rows from 0, of which a chunk is in memory at a time."""
+
+    def __len__(self) -> int: ...
+    def chunks(self) -> Iterator[tuple[int, Raw]]:
+        """All rows in their order: the number of a chunk's first row, and the chunk."""
+        ...
+
+    def take(self, rows: np.ndarray) -> Raw:
+        """Rows by their numbers, which ascend, in memory."""
+        ...
+
+
+class ArrayRows:
+    """The rows of an array (rows, *shape), in memory or memory-mapped."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.x = x
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def chunks(self) -> Iterator[tuple[int, np.ndarray]]:
+        size = chunk_rows(self.x.shape[1:])
+        for at in range(0, len(self.x), size):
+            yield at, np.asarray(self.x[at : at + size])
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        taken: np.ndarray = np.asarray(self.x[rows])
+        return taken
+
+
+class Joined:
+    """Several rows of one kind, one after the other."""
+
+    def __init__(self, parts: Sequence[Rows]) -> None:
+        assert parts
+        self.parts = tuple(parts)
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def chunks(self) -> Iterator[tuple[int, Raw]]:
+        for part, end in zip(self.parts, self._ends, strict=True):
+            for at, raw in part.chunks():
+                yield int(end) - len(part) + at, raw
+
+    def take(self, rows: np.ndarray) -> Raw:
+        taken = []
+        for part, end in zip(self.parts, self._ends, strict=True):
+            first = int(end) - len(part)
+            own = rows[(rows >= first) & (rows < end)]
+            if len(own):
+                taken.append(part.take(own - first))
+        if not taken:
+            return self.parts[0].take(rows)
+        if isinstance(taken[0], np.ndarray):
+            return np.concatenate(taken)
+        import pandas as pd
+
+        return pd.concat(taken, ignore_index=True)

@@ -1,0 +1,179 @@
+"""A source: examples and their labels as they were published, put together from what files hold."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stackae.data.labels import Labels
+from stackae.data.rows import Joined, Rows
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+    from stackae.data.columns import Column
+    from stackae.data.preprocessing import Preprocessing
+
+Ints = npt.NDArray[np.int64]
+Fit = Callable[[Ints], "Preprocessing"]
+"""Fits what makes raw rows what the network sees, to rows by their numbers, which ascend."""
+
+SAMPLE = 200_000
+"""The most rows to which a preprocessing is fitted; fewer where they have more than 100 values."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Examples and their labels as they were published, before any split.
+
+    Rows are numbered: those of `rows` first, then those of `test`.
+    """
+
+    name: str
+    rows: Rows
+    """Training rows, or all rows; the last `extra` ones are for pretraining alone and have no label."""
+    y: Labels | None
+    """Class of each of `rows`, -1 where it has no label; None where none has one."""
+    test: Rows | None
+    """Published test rows; None where none are published."""
+    y_test: Labels | None
+    classes: tuple[str, ...]
+    """The classes' names by number; empty where there are no labels."""
+    fingerprint: str
+    """sha256 of all that the numbers depend on: the content, and how it is read and scaled."""
+    preprocessing: Fit
+    extra: int = 0
+    group: Ints | None = None
+    """Which of all rows belong together, by number."""
+    order: npt.NDArray[np.float64] | None = None
+    """When all rows were, later ones greater."""
+    columns: tuple[Column, ...] | None = None
+    """A table's columns but target, group and order; None where the source is no table."""
+
+    @property
+    def all(self) -> Rows:
+        """`rows` and `test`, one after the other."""
+        return self.rows if self.test is None else Joined([self.rows, self.test])
+
+    @property
+    def labels(self) -> Labels:
+        """Class of all rows, -1 where a row has none."""
+        y = np.full(len(self.all), -1, np.int64)
+        for labels, start in ((self.y, 0), (self.y_test, len(self.rows))):
+            if labels is not None:
+                y[start : start + len(labels)] = labels
+        return y
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows that are published together, and what is known of each.
+
+    `hash` adds their content, in a role such as `x_test`, to a digest. Groups are texts, or None.
+    """
+
+    rows: Rows
+    hash: Callable[[str, _Hash], object]
+    group: npt.NDArray[Any] | None = None
+    order: npt.NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """A source's own rows, published test rows, and rows for pretraining alone."""
+
+    own: Part
+    test: Part | None
+    extra: Part | None
+
+    @property
+    def rows(self) -> Rows:
+        """The rows to learn from, the extra ones last."""
+        return self.own.rows if self.extra is None else Joined([self.own.rows, self.extra.rows])
+
+    @property
+    def in_order(self) -> list[Part]:
+        """The parts in the order in which their rows are numbered."""
+        return [part for part in (self.own, self.extra, self.test) if part is not None]
+
+    @property
+    def all(self) -> Rows:
+        """All rows, in the order of their numbers."""
+        return Joined([part.rows for part in self.in_order])
+
+
+def assemble(
+    name: str,
+    parts: Parts,
+    y: Labels | None,
+    y_test: Labels | None,
+    classes: tuple[str, ...],
+    *,
+    settings: str,
+    fit: Fit,
+    columns: tuple[Column, ...] | None = None,
+) -> Source:
+    """The source of these parts; `settings` says how they are read and scaled, for the fingerprint."""
+    digest = hashlib.sha256(settings.encode())
+    for role, labelled, part, labels in (
+        ("x", "y", parts.own, y),
+        ("x_test", "y_test", parts.test, y_test),
+        ("extra", "", parts.extra, None),
+    ):
+        if part is not None:
+            part.hash(role, digest)
+        if labels is not None:
+            # One byte order on every machine, so that the same content has the same fingerprint.
+            content = np.ascontiguousarray(labels, dtype="<i8")
+            digest.update(f"{labelled} {content.dtype.str} {content.shape}\n".encode())
+            digest.update(content.data)
+    extra = 0 if parts.extra is None else len(parts.extra.rows)
+    return Source(
+        name,
+        parts.rows,
+        y if y is None else np.append(y, np.full(extra, -1, np.int64)),
+        None if parts.test is None else parts.test.rows,
+        y_test,
+        classes,
+        digest.hexdigest(),
+        fit,
+        extra,
+        _groups(parts),
+        _order(parts),
+        columns,
+    )
+
+
+def sample(train: Ints, shape: tuple[int, ...]) -> Ints:
+    """At most SAMPLE of rows of a shape, ascending: the same ones whenever the rows are the same."""
+    most = min(SAMPLE, 100 * SAMPLE // math.prod(shape))
+    if len(train) <= most:
+        return train
+    return np.sort(np.random.default_rng(0).choice(train, most, replace=False))
+
+
+def _groups(parts: Parts) -> Ints | None:
+    """The number of each row's group; -1 where extra rows have none."""
+    if parts.own.group is None:
+        return None
+    import pandas as pd
+
+    given = [np.full(len(part.rows), None) if part.group is None else part.group for part in parts.in_order]
+    group, _ = pd.factorize(np.concatenate(given))
+    numbered: Ints = group.astype(np.int64)
+    return numbered
+
+
+def _order(parts: Parts) -> npt.NDArray[np.float64] | None:
+    """When each row was; NaN where extra rows do not say."""
+    if parts.own.order is None:
+        return None
+    return np.concatenate(
+        [np.full(len(part.rows), np.nan) if part.order is None else part.order for part in parts.in_order]
+    )

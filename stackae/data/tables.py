@@ -1,0 +1,219 @@
+"""Tables: files of rows and named columns, read and checked, and then given out a chunk of rows at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from stackae.config import DataConfig
+from stackae.data.cells import numbers, objects, texts
+from stackae.data.columns import Column, Type, check_alike, check_roles, check_settings, common_names
+from stackae.data.delimited import Delimited
+from stackae.data.inference import Finding
+from stackae.data.lines import Lines
+from stackae.data.marks import Mark, Role
+from stackae.data.parquet import Parquet
+from stackae.data.rows import chunk_rows
+from stackae.errors import DataError
+
+Objects = npt.NDArray[np.object_]
+Floats = npt.NDArray[np.float64]
+File = Delimited | Parquet
+
+_SETTINGS = {"target", "group", "order", "comment", "types"}
+"""What else of a config changes how a table is read."""
+
+
+class TableRows:
+    """The rows of files that have these columns, one file after the other.
+
+    Chunks are DataFrames: numeric columns in float64, NaN where a number is missing, categorical ones of
+    texts as objects, None where one is missing.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[File],
+        digests: Sequence[str],
+        rows: int,
+        columns: Sequence[Column],
+        missing: pa.Array,
+    ) -> None:
+        self.columns = tuple(columns)
+        self._files, self._digests, self._rows, self._missing = tuple(files), tuple(digests), rows, missing
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def chunks(self) -> Iterator[tuple[int, pd.DataFrame]]:
+        """All rows in their order; DataError where a file is another one than was checked."""
+        size = chunk_rows((len(self.columns),))
+        for first, batch in self._batches():
+            frame = self._frame(batch)
+            for at in range(0, len(frame), size):
+                yield first + at, frame.iloc[at : at + size].reset_index(drop=True)
+
+    def take(self, rows: np.ndarray) -> pd.DataFrame:
+        taken = []
+        for first, batch in self._batches():
+            here, to = np.searchsorted(rows, [first, first + len(batch)])
+            if here < to or not len(rows):
+                taken.append(self._frame(batch.take(pa.array(rows[here:to] - first, pa.int64()))))
+            if to == len(rows):
+                break
+        return pd.concat(taken, ignore_index=True)
+
+    def _batches(self) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Rows of all files, with the number of the first of them."""
+        rows = 0
+        for file, digest in zip(self._files, self._digests, strict=True):
+            content = hashlib.sha256()
+            for batch in file.batches([column.name for column in self.columns], content):
+                yield rows, batch
+                rows += len(batch)
+            if content.hexdigest() != digest:
+                raise DataError(f"{file.path}: the file was changed while it was read; start again")
+
+    def _frame(self, batch: pa.RecordBatch) -> pd.DataFrame:
+        made: dict[str, np.ndarray | pd.Series] = {}
+        for column in self.columns:
+            cells = batch.column(column.name)
+            if column.type == "numeric":
+                read = numbers(cells, self._missing).fill_null(np.nan)
+                made[column.name] = read.to_numpy(zero_copy_only=False)
+            else:
+                made[column.name] = pd.Series(objects(texts(cells, self._missing)), dtype=object)
+        return pd.DataFrame(made, index=range(len(batch)))
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The rows of a table, what is known of its columns, and the columns that are no features."""
+
+    rows: TableRows
+    """The used columns alone."""
+    columns: tuple[Column, ...]
+    """All columns but target, group and order."""
+    target: Objects | None
+    """Each row's label as a text, None where it has none; None where there is no such column."""
+    group: Objects | None
+    """What each row's group is called."""
+    order: Floats | None
+    """When each row was: a number, or a time in seconds."""
+    digest: str
+    """sha256 of the files' unpacked content and of how it is read."""
+
+
+def read_table(
+    paths: Sequence[Path],
+    config: DataConfig,
+    *,
+    like: Sequence[Column] | None = None,
+    need_target: bool = True,
+) -> Table:
+    """Reads a table once, all of it, for its columns' types, its labels, groups and order.
+
+    A column is numeric where every cell is a number, else categorical. One that is constant, without values,
+    or of too many different texts is not used, unless `config.types` names it. `like` are the columns of the
+    table that was read to learn from: the files must have those that are used, in any order, and no others.
+    Without `need_target` the columns for target, group and order may be absent.
+    Raises `DataError` where a file is missing, damaged, empty or no table, its columns are not as asked for,
+    or a cell is not as its column; with file, data row (counted from 1, without the header) and column.
+    """
+    roles: dict[Role, str | None] = {"target": config.target, "group": config.group, "order": config.order}
+    marked = {name for name in roles.values() if name is not None}
+    files = [_open(path, config, () if need_target else marked) for path in paths]
+    names = common_names([(file.path, file.names) for file in files])
+    if need_target:
+        check_roles(config, names, paths[0])
+    features = [name for name in names if name not in marked]
+    asked: dict[str, Type] = {}
+    if like is None:
+        check_settings(config, names, paths[0])
+        used = [name for name in features if name not in config.drop]
+        for name, type_ in config.types.items():
+            asked[name] = "categorical" if type_ == "categorical" else "numeric"
+    else:
+        check_alike(features, like, config.drop, paths[0])
+        used = [column.name for column in like if column.dropped is None]
+        asked = {column.name: column.type for column in like}
+    missing = pa.array(sorted({"", '""', *config.missing}), pa.string())
+    findings = {name: Finding(name, missing, asked.get(name)) for name in used}
+    marks = {
+        role: Mark(role, name, missing, needed=need_target) for role, name in roles.items() if name in names
+    }
+    rows = 0
+    digests: list[str] = []
+    for file in files:
+        read: list[Finding | Mark] = [*findings.values(), *marks.values()]
+        file.check([one.name for one in read])
+        here, content = 0, hashlib.sha256()
+        for batch in file.batches([one.name for one in read], content):
+            for one in read:
+                one.add(batch.column(one.name), file.path, here)
+            here += len(batch)
+        rows += here
+        digests.append(content.hexdigest())
+    if like is None:
+        like = [_column(name, findings.get(name)) for name in features]
+    columns = tuple(like)
+    used_columns = [column for column in columns if column.dropped is None]
+    whole = {role: mark.whole(paths[0]) for role, mark in marks.items()}
+    return Table(
+        TableRows(files, digests, rows, used_columns, missing),
+        columns,
+        whole.get("target"),
+        whole.get("group"),
+        whole.get("order"),
+        _digest(files, digests, config),
+    )
+
+
+def _column(name: str, finding: Finding | None) -> Column:
+    return finding.column() if finding else Column(name, "categorical", 0, 0, None, None, "asked")
+
+
+def _open(path: Path, config: DataConfig, optional: Collection[str]) -> File:
+    """The file; one without header may lack the optional columns, together with those that are dropped."""
+    if path.suffix.lower() == ".parquet":
+        if config.columns is not None:
+            raise DataError(f"{path}: its columns have names in it; remove data.columns")
+        return Parquet(path)
+    names = _given_names(config.columns)
+    choices = [names]
+    if optional:
+        for absent in ({config.target}, {*optional}, {*optional, *config.drop}):
+            choices.append([name for name in names if name not in absent])
+    return Delimited(path, choices if names else (), config.separator, config.comment)
+
+
+def _given_names(columns: Sequence[str] | str | None) -> list[str]:
+    """Names in a list, or in a file that has one in each line, in front of a comma if there is more in it."""
+    if not isinstance(columns, str):
+        return list(columns or ())
+    try:
+        text = b"".join(Lines(Path(columns).expanduser(), None)).decode()
+    except DataError as error:
+        raise DataError(f"data.columns: {error}") from None
+    lines = text.splitlines()
+    return [line.split(",")[0].strip() for line in lines if line.strip()]
+
+
+def _digest(files: Sequence[File], digests: Sequence[str], config: DataConfig) -> str:
+    """sha256 of what was read and of how; in which order columns are dropped, say, does not matter."""
+    settings = config.model_dump(mode="json", include=_SETTINGS)
+    how = settings | {
+        "columns": [file.names for file in files],
+        "separator": [file.separator for file in files if isinstance(file, Delimited)],
+        "drop": sorted(config.drop),
+        "missing": sorted(config.missing),
+    }
+    return hashlib.sha256(json.dumps([how, digests], sort_keys=True).encode()).hexdigest()

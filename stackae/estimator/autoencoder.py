@@ -1,0 +1,93 @@
+"""The transformer: rows become the codes of a stack of autoencoders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted
+
+from stackae.data.table_preprocessing import TablePreprocessing
+from stackae.estimator.fitting import fit_model
+from stackae.estimator.rows import check_more, check_rows
+
+
+class StackedAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Autoencoders that are trained one on top of the other, as a transformer of scikit-learn.
+
+    `layers` are widths, or mappings as under `layers` in a file; `kind` and `corruption` are those of the
+    widths. `epochs`, `batch_size`, `lr` and `patience` are those of each layer's pretraining, `unroll_epochs`
+    those of training the whole stack afterwards. `scaling` is `standard`, `minmax`, `quantile` or `none`, of
+    each feature on its own. `validation_fraction` of the rows validate; where they are too few, all do.
+    `store` is a folder in which fits find the layers that another fit trained already; None keeps nothing.
+
+    Rows are numbers (rows, features), or a DataFrame: of one that has other columns than numbers, or missing
+    cells, columns are encoded as those of a table in a file. After `fit`, `model_` is what `stackae.load`
+    returns, and `results_` what a run finds, in which the test rows are the validation rows.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[int | Mapping[str, Any]] = (256, 128),
+        *,
+        kind: str = "denoising",
+        corruption: Mapping[str, Any] | None = None,
+        scaling: str = "standard",
+        epochs: int = 20,
+        batch_size: int = 100,
+        lr: float = 1e-3,
+        patience: int | None = None,
+        unroll_epochs: int = 0,
+        validation_fraction: float = 0.1,
+        random_state: int | np.random.RandomState | None = None,
+        accelerator: str = "auto",
+        store: str | Path | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.layers = layers
+        self.kind = kind
+        self.corruption = corruption
+        self.scaling = scaling
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.patience = patience
+        self.unroll_epochs = unroll_epochs
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+        self.accelerator = accelerator
+        self.store = store
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Trains the layers on rows; `y` is not used."""
+        rows = check_rows(self, X)
+        self.model_, self.results_ = fit_model(self.get_params(deep=False), rows, None)
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """The codes of the last layer in float64, (rows, features)."""
+        check_is_fitted(self)
+        table = isinstance(self.model_.preprocessing, TablePreprocessing)
+        codes = self.model_.transform(check_more(self, X, table=table))
+        return codes.reshape(len(codes), -1)
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """What the stack makes of codes, in the units of the rows that it learnt from.
+
+        Of a table with other columns than numbers it makes their features, `model_.preprocessing.names()`.
+        """
+        check_is_fitted(self)
+        codes = check_array(X, dtype=np.float64)
+        if codes.shape[1] != self._n_features_out:
+            raise ValueError(f"X has {codes.shape[1]} features, but codes have {self._n_features_out}")
+        rows = self.model_.inverse_transform(codes.reshape(len(codes), *self.model_.code))
+        return rows.reshape(len(rows), -1)
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(np.prod(self.model_.code))

@@ -1,0 +1,102 @@
+"""The classifier: a pretrained stack under a softmax head, fine-tuned on the rows that have labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from stackae.data.table_preprocessing import TablePreprocessing
+from stackae.estimator.fitting import fit_model
+from stackae.estimator.rows import check_more, check_rows, number_labels
+
+
+class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A stack of autoencoders, pretrained on all rows and fine-tuned on those with a label.
+
+    As in `sklearn.semi_supervised` the label -1 stands for none, in an array of objects too if classes are
+    texts; there None, NaN and '' do as well, and in an array of texts ''. Labels of which -1 and 1 are all
+    there is are two classes. A float NaN among numbers is an error.
+
+    `finetune_epochs`, `finetune_lr`, `finetune_patience`, `dropout`, `input_dropout`, `label_smoothing`,
+    `balance`, `encoder_lr_scale` and `freeze_encoder` are those of the fine-tuning; all other parameters, the
+    rows, `model_` and `results_` are as in `StackedAutoencoder`. `classes_` are the labels, sorted.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[int | Mapping[str, Any]] = (256, 128),
+        *,
+        kind: str = "denoising",
+        corruption: Mapping[str, Any] | None = None,
+        scaling: str = "standard",
+        epochs: int = 20,
+        batch_size: int = 100,
+        lr: float = 1e-3,
+        patience: int | None = None,
+        unroll_epochs: int = 0,
+        finetune_epochs: int = 200,
+        finetune_lr: float = 1e-3,
+        finetune_patience: int | None = 20,
+        dropout: float = 0.5,
+        input_dropout: float = 0.2,
+        label_smoothing: float = 0.0,
+        balance: str = "none",
+        encoder_lr_scale: float = 1.0,
+        freeze_encoder: bool = False,
+        validation_fraction: float = 0.1,
+        random_state: int | np.random.RandomState | None = None,
+        accelerator: str = "auto",
+        store: str | Path | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.layers = layers
+        self.kind = kind
+        self.corruption = corruption
+        self.scaling = scaling
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.patience = patience
+        self.unroll_epochs = unroll_epochs
+        self.finetune_epochs = finetune_epochs
+        self.finetune_lr = finetune_lr
+        self.finetune_patience = finetune_patience
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.label_smoothing = label_smoothing
+        self.balance = balance
+        self.encoder_lr_scale = encoder_lr_scale
+        self.freeze_encoder = freeze_encoder
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+        self.accelerator = accelerator
+        self.store = store
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Trains on rows and their labels, (rows,)."""
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        rows = check_rows(self, X)
+        classes, codes = number_labels(y)
+        check_consistent_length(rows, codes)
+        self.model_, self.results_ = fit_model(self.get_params(deep=False), rows, codes)
+        self.classes_ = classes
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Class probabilities in float64, (rows, classes), in the order of `classes_`."""
+        check_is_fitted(self)
+        table = isinstance(self.model_.preprocessing, TablePreprocessing)
+        return self.model_.predict_proba(check_more(self, X, table=table))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The likeliest class of each row, (rows,)."""
+        likeliest = self.predict_proba(X).argmax(axis=1)
+        found: np.ndarray = self.classes_[likeliest]
+        return found

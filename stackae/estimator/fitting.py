@@ -1,0 +1,138 @@
+"""One fit of an estimator: its parameters become a config, which the main path carries out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+
+from stackae.config import Config
+from stackae.config_file.faults import Place, show
+from stackae.config_file.reading import Document
+from stackae.config_file.verdicts import verdicts_on
+from stackae.console import make_progress
+from stackae.data.sources import read_source
+from stackae.data.splits import hold_out
+from stackae.estimator.rows import Codes, write_rows
+from stackae.model import Model, load
+from stackae.pipeline import carry_out
+from stackae.plan import make_plan
+from stackae.progress import NoProgress
+from stackae.results import Results
+from stackae.store import Store
+from stackae.tracking.tracker import NullTracker
+
+PLACES: Mapping[str, tuple[str, ...]] = {
+    "scaling": ("data", "scaling"),
+    "validation_fraction": ("data", "split", "val"),
+    "epochs": ("pretrain", "epochs"),
+    "batch_size": ("pretrain", "batch_size"),
+    "lr": ("pretrain", "lr"),
+    "patience": ("pretrain", "patience"),
+    "unroll_epochs": ("unroll", "epochs"),
+    "finetune_epochs": ("finetune", "epochs"),
+    "finetune_lr": ("finetune", "lr"),
+    "finetune_patience": ("finetune", "patience"),
+    "dropout": ("finetune", "dropout"),
+    "input_dropout": ("finetune", "input_dropout"),
+    "label_smoothing": ("finetune", "label_smoothing"),
+    "balance": ("finetune", "balance"),
+    "encoder_lr_scale": ("finetune", "encoder_lr_scale"),
+    "freeze_encoder": ("finetune", "freeze_encoder"),
+    "accelerator": ("trainer", "accelerator"),
+}
+"""Where in a config an estimator's parameters are."""
+
+_TAKING_TURNS = threading.Lock()
+"""Training seeds torch's global generator, which all threads share, so that one fit at a time trains."""
+
+
+def fit_model(parameters: Mapping[str, Any], x: Any, y: Codes | None) -> tuple[Model, Results]:
+    """Trains what an estimator's parameters describe on rows and, if given, the numbers of their classes.
+
+    Raises `ValueError` with one line per parameter that is at fault.
+    """
+    progress = make_progress(quiet=False) if parameters["verbose"] else NoProgress()
+    with TemporaryDirectory(prefix="stackae-") as name, _TAKING_TURNS, torch.random.fork_rng():
+        folder = Path(name)
+        config = make_config(parameters, write_rows(folder, x, y))
+        source = read_source(config.data)
+        plan = make_plan(config, source, hold_out(source, parameters["validation_fraction"], config.seed))
+        store = Store(Path(parameters["store"] or folder / "store"), progress.warn)
+        results = carry_out(plan, source, store, NullTracker(), progress, out=folder / "run")
+        return load(folder / "run").double(), results
+
+
+def make_config(parameters: Mapping[str, Any], data: Mapping[str, Any]) -> Config:
+    """The config that parameters and data amount to; ValueError where a parameter is at fault."""
+    values: dict[str, Any] = {
+        "seed": _seed(parameters["random_state"]),
+        "data": {**data, "split": {}},
+        "layers": _layers(parameters),
+        "pretrain": {},
+        "unroll": {},
+        "finetune": {},
+        "compare": {"scratch": False, "probe": False},
+        "trainer": {"precision": "32-true"},
+        "tracking": {"wandb": "disabled"},
+    }
+    for name, (*sections, key) in PLACES.items():
+        if name in parameters:
+            section = values
+            for inner in sections:
+                section = section[inner]
+            section[key] = _plain(parameters[name])
+    for stage in ("unroll", "finetune"):
+        values[stage]["batch_size"] = values["pretrain"]["batch_size"]
+    values["unroll"]["lr"] = values["pretrain"]["lr"]
+    if "finetune_epochs" not in parameters:
+        values["finetune"] = None
+    faults: dict[str, str] = {}
+    share = _plain(parameters["validation_fraction"])
+    if not isinstance(share, float) or not 0 < share < 1:
+        faults["validation_fraction"] = f"{share!r} is not allowed; it must be between 0 and 1"
+    for verdict in verdicts_on(Document(values)):
+        faults.setdefault(_called(verdict.place, parameters), verdict.says)
+    if faults:
+        raise ValueError("\n".join(f"{name}: {says}" for name, says in faults.items()))
+    return Config.model_validate(values)
+
+
+def _called(place: Place, parameters: Mapping[str, Any]) -> str:
+    """What users of an estimator call a place in the config."""
+    match place:
+        case ("layers", int(number), "kind" | "corruption" as name, *inner):
+            if not isinstance(parameters["layers"][number], Mapping):
+                return show((name, *inner))
+        case (_, "batch_size" | "lr" as name) if place != PLACES["finetune_lr"]:
+            return name
+    by_place: dict[Place, str] = {place: name for name, place in PLACES.items()}
+    return by_place.get(place) or show(place)
+
+
+def _layers(parameters: Mapping[str, Any]) -> Any:
+    """The layers as in a file: widths become layers of the common kind and corruption."""
+    given = parameters["layers"]
+    if not isinstance(given, list | tuple | np.ndarray):
+        return given
+    common = {"kind": parameters["kind"], "corruption": _plain(parameters["corruption"])}
+    return [
+        dict(layer) if isinstance(layer, Mapping) else {"width": _plain(layer)} | common for layer in given
+    ]
+
+
+def _seed(random_state: Any) -> int:
+    if isinstance(random_state, int | np.integer) and 0 <= random_state < 2**32:
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31))
+
+
+def _plain(value: Any) -> Any:
+    """Without NumPy's scalars, of which a parameter grid is often made."""
+    return value.item() if isinstance(value, np.generic) else value

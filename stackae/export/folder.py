@@ -1,0 +1,70 @@
+"""A run's model as a folder in the layout of the Hugging Face Hub, which `stackae.load` reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from stackae.config_file import load_config
+from stackae.data.fitted import FITTED
+from stackae.errors import ArtifactError, DataError
+from stackae.model import TOGETHER, load
+from stackae.report.card import card, front_matter
+
+PARTS = ("encoder", "decoder", "classifier")
+
+
+def write_folder(run: Path, out: Path) -> None:
+    """Writes weights, architecture, preprocessing and model card to a new folder, whole or not at all.
+
+    Raises `DataError` where `out` is there already or cannot be made, `ArtifactError` where the run is
+    not whole.
+    """
+    if out.exists():
+        raise DataError(f"{out}: is there already; name a new folder, or remove it")
+    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK | os.X_OK):
+        raise DataError(f"{out}: there is no folder '{out.parent}' to write to; make it, or name another")
+    load(run)
+    model = run / "model"
+    described, results = _read(model / "config.json"), _read(run / "results.json")
+    config = load_config(run / "config.yaml")
+    tensors: dict[str, Tensor] = {}
+    for part in PARTS:
+        path = model / f"{part}.safetensors"
+        try:
+            found = load_file(path) if part != "classifier" or path.exists() else {}
+        except (OSError, SafetensorError) as fault:
+            raise ArtifactError(
+                f"{path}: damaged or missing ({type(fault).__name__}); run the config again"
+            ) from None
+        tensors |= {f"{part}.{name}": tensor for name, tensor in found.items()}
+    described["classifier"] = any(name.startswith("classifier.") for name in tensors)
+    made = out.with_name(f"{out.name}.part")
+    try:
+        made.mkdir(exist_ok=True)
+        save_file(tensors, made / TOGETHER, metadata={"format": "pt"})
+        (made / "config.json").write_text(json.dumps(described, indent=1) + "\n")
+        if (model / FITTED).exists():
+            shutil.copyfile(model / FITTED, made / FITTED)
+        text = front_matter(config, results) + card(config, results, described, out.name)
+        (made / "README.md").write_text(text, encoding="utf-8")
+        made.rename(out)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as fault:
+        raise ArtifactError(
+            f"{path}: damaged or missing ({type(fault).__name__}); run the config again"
+        ) from None
+    return found

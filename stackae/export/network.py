@@ -1,0 +1,102 @@
+"""The network that is exported: from rows as a source has them to codes, logits and probabilities."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from stackae import __version__
+from stackae.data.scaling import FittedScaling, Scaling
+from stackae.data.table_preprocessing import TablePreprocessing
+from stackae.export.scaling import Divided, EachScaled, TableFront
+
+if TYPE_CHECKING:
+    from stackae.model import Model
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input of the network: its name, its type, and its shape without the rows."""
+
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+
+class Network(nn.Module):
+    """A model and its preprocessing in one, in evaluation mode.
+
+    Takes what `inputs` lists, each (rows, *shape): arrays in the units of the source; of a table the numeric
+    columns, NaN where a number is missing, and the categorical ones as `TableFront` takes them. Returns what
+    `outputs` names: `logits` and `probabilities` (rows, classes) if there is a classifier, and `code`, the
+    pretrained features after the last layer.
+    """
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.encoder, self.classifier = model.encoder, model.classifier
+        self.preprocessing, self.classes = model.preprocessing, model.classes
+        given = model.preprocessing
+        self.inputs = [Input("rows", torch.float32, given.shape)]
+        self.front: nn.Module
+        if isinstance(given, TablePreprocessing):
+            self.front = TableFront(given)
+            self.inputs = [
+                Input(name, dtype, (columns,))
+                for name, dtype, columns in (
+                    ("numbers", torch.float64, len(given.numeric)),
+                    ("categories", torch.int64, len(given.categories)),
+                )
+                if columns
+            ]
+        elif isinstance(given, FittedScaling):
+            self.front = EachScaled(given)
+        else:
+            assert isinstance(given, Scaling)
+            self.front = Divided(given)
+        self.outputs = ["code"] if self.classifier is None else ["logits", "probabilities", "code"]
+        self.eval()
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+        x = self.front(*given)
+        code = self.encoder(x)
+        if self.classifier is None:
+            return (code,)
+        logits = self.classifier(x)
+        return logits, logits.softmax(1), code
+
+    def program(self) -> torch.export.ExportedProgram:
+        """The network as torch's exporter sees it, for any number of rows."""
+        example = tuple(torch.zeros((2, *one.shape), dtype=one.dtype) for one in self.inputs)
+        rows = torch.export.Dim("n", min=1)
+        with torch.no_grad():
+            made = torch.export.export(self, example, dynamic_shapes=(tuple({0: rows} for _ in example),))
+        for node in made.graph.nodes:
+            # It would name the paths of this machine.
+            node.meta.pop("stack_trace", None)
+        return made
+
+    def described(self) -> dict[str, str]:
+        """What to know of inputs and outputs, as texts; lists are JSON.
+
+        Of a table `numbers` and `categories` name the columns of these inputs, and `known` the categories of
+        each column.
+        """
+        texts: dict[str, object] = {
+            "inputs": [one.name for one in self.inputs],
+            "outputs": self.outputs,
+            "features": self.preprocessing.names(),
+        }
+        if self.classifier is not None:
+            texts["classes"] = self.classes
+        if isinstance(self.preprocessing, TablePreprocessing):
+            texts["numbers"] = self.preprocessing.numeric
+            texts["categories"] = [one.column for one in self.preprocessing.categories]
+            texts["known"] = [list(one.index) for one in self.preprocessing.categories]
+        return {"stackae": __version__} | {
+            name: json.dumps(text, ensure_ascii=False) for name, text in texts.items()
+        }

@@ -1,0 +1,161 @@
+"""What is found for each row, written to a file a chunk of rows at a time, whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.lib.format import open_memmap
+
+from stackae.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Found = Mapping[str, np.ndarray]
+"""What was found for some rows: arrays (rows, …) by name."""
+Names = Mapping[str, Sequence[str]]
+"""The names of each array's columns where it is written as columns."""
+
+STANDARD_OUTPUT = Path("-")
+_VALUES = 1 << 22
+"""Values of a row group of a Parquet file."""
+
+
+def check_output(path: Path, formats: Sequence[str]) -> None:
+    """DataError where no file of this name can be written in one of the formats; `-` is CSV to the output."""
+    if path == STANDARD_OUTPUT and ".csv" in formats:
+        return
+    if path.suffix.lower() not in formats:
+        raise DataError(f"{path}: unknown format '{path.suffix}'; use one of {', '.join(formats)}")
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: there is no folder '{path.parent}'; make it, or name another")
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; name a file")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise DataError(f"{path}: the folder '{path.parent}' is not writable; name another")
+
+
+def write_found(path: Path, names: Names, rows: int, chunks: Iterable[Found]) -> None:
+    """Writes what was found for so many rows, in their order, in the format of the file's ending.
+
+    `.csv` and `.parquet` get the columns of all arrays side by side, `.npz` the arrays by name, `.npy` the
+    one array that there is. Nothing is written if a chunk cannot be had.
+    """
+    if path == STANDARD_OUTPUT:
+        _print_csv(names, chunks)
+        return
+    with part_of(path) as part:
+        match path.suffix.lower():
+            case ".csv":
+                with part.open("wb") as file:
+                    _write_csv(file, names, chunks)
+            case ".parquet":
+                _write_parquet(part, names, chunks)
+            case ".npy":
+                assert len(names) == 1
+                _write_arrays(dict.fromkeys(names, part), rows, chunks)
+            case ".npz":
+                _write_npz(part, names, rows, chunks)
+
+
+@contextmanager
+def part_of(path: Path) -> Iterator[Path]:
+    """A path to write to, with the same ending, which becomes `path` if all goes well, and else vanishes."""
+    part = path.with_name(f"{path.stem}.part{path.suffix}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _print_csv(names: Names, chunks: Iterable[Found]) -> None:
+    sys.stdout.flush()
+    # A stream of text alone, as where output is caught, has no bytes below it.
+    below = getattr(sys.stdout, "buffer", None)
+    file = below or io.BytesIO()
+    try:
+        _write_csv(file, names, chunks)
+        if below is None:
+            sys.stdout.write(file.getvalue().decode())
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads has enough, as `head` has; Python would complain once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _write_csv(file: Any, names: Names, chunks: Iterable[Found]) -> None:
+    import pyarrow.csv
+
+    header = io.StringIO()
+    csv.writer(header, lineterminator="\n").writerow([name for own in names.values() for name in own])
+    file.write(header.getvalue().encode())
+    options = pyarrow.csv.WriteOptions(include_header=False)
+    for found in chunks:
+        pyarrow.csv.write_csv(_table(found, names), file, options)
+
+
+def _write_parquet(path: Path, names: Names, chunks: Iterable[Found]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    waiting: list[pa.Table] = []
+    writer = None
+    try:
+        for found in chunks:
+            waiting.append(_table(found, names))
+            writer = writer or pq.ParquetWriter(path, waiting[0].schema)
+            if sum(table.num_rows for table in waiting) * waiting[0].num_columns >= _VALUES:
+                writer.write_table(pa.concat_tables(waiting))
+                waiting.clear()
+        if waiting and writer is not None:
+            writer.write_table(pa.concat_tables(waiting))
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _write_npz(path: Path, names: Names, rows: int, chunks: Iterable[Found]) -> None:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}-") as folder:
+        files = {name: Path(folder) / f"{name}.npy" for name in names}
+        _write_arrays(files, rows, chunks)
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+            for file in files.values():
+                packed.write(file, file.name)
+
+
+def _write_arrays(files: Mapping[str, Path], rows: int, chunks: Iterable[Found]) -> None:
+    made: dict[str, np.memmap] = {}
+    at = 0
+    for found in chunks:
+        for name, values in found.items():
+            if name not in made:
+                shape = (rows, *values.shape[1:])
+                made[name] = open_memmap(files[name], mode="w+", dtype=values.dtype, shape=shape)
+            made[name][at : at + len(values)] = values
+        at += len(next(iter(found.values())))
+    assert at == rows, (at, rows)
+    for array in made.values():
+        array.flush()
+
+
+def _table(found: Found, names: Names) -> pa.Table:
+    import pyarrow as pa
+
+    columns = []
+    for array in found.values():
+        # An empty text is an empty cell.
+        none = array == "" if array.dtype.kind == "U" else None
+        columns += [pa.array(column, mask=none) for column in array.reshape(len(array), -1).T]
+    return pa.table(columns, names=[name for own in names.values() for name in own])

@@ -1,0 +1,126 @@
+"""The model card: what a finished model learnt from, how well it does, and how to use it, in Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from stackae.config import Config
+
+_SCALED = {
+    "standard": "to mean 0 and variance 1",
+    "minmax": "to [0, 1]",
+    "quantile": "to a normal distribution by ranks",
+}
+_SHOWN = 20
+
+
+def card(config: Config, results: Mapping[str, Any], model: Mapping[str, Any], place: str) -> str:
+    """The card of a run, from config, results and the model's `config.json`; `place` is what to load."""
+    return "\n".join([f"# {config.name}", "", *_text(config, results, model, place)]) + "\n"
+
+
+def front_matter(config: Config, results: Mapping[str, Any]) -> str:
+    """What the Hugging Face Hub reads at the top of a card, as YAML; the licence is left open."""
+    lines = ["---", "library_name: stackae", "tags: [autoencoder, stacked-autoencoder, feature-extraction]"]
+    if results["classifier"] is not None:
+        figures = results["classifier"]["test"]
+        dataset = json.dumps(_source(config), ensure_ascii=False)
+        lines += [
+            "metrics: [accuracy, f1]",
+            "model-index:",
+            f"- name: {json.dumps(config.name)}",
+            "  results:",
+            "  - task: {type: classification}",
+            f"    dataset: {{name: {dataset}, type: {dataset}, split: test}}",
+            "    metrics:",
+            f"    - {{type: accuracy, value: {figures['accuracy']:.6f}}}",
+            f"    - {{type: f1, name: macro-F1, value: {figures['macro_f1']:.6f}}}",
+        ]
+    return "\n".join([*lines, "---", ""]) + "\n"
+
+
+def _text(config: Config, results: Mapping[str, Any], model: Mapping[str, Any], place: str) -> Iterator[str]:
+    data, classifier = results["data"], results["classifier"]
+    widths = ", ".join(f"{layer['width']} ({layer['kind']}, {layer['unit']})" for layer in model["layers"])
+    what = "A classifier" if classifier else "A feature extractor"
+    yield f"{what}: a stack of autoencoders, pretrained layer by layer with stackae. Widths: {widths}."
+    yield from ("", "## Data", "")
+    yield (
+        f"`{_source(config)}`: {data['train']:,} training rows, of which {data['labelled']:,} have a label; "
+        f"{data['val']:,} for validation, {data['test']:,} for the test. {data['features']:,} features."
+    )
+    if model["classes"]:
+        yield from ("", f"Classes: {_listed(model['classes'])}.")
+    yield from ("", "## Preprocessing", "", *_preprocessing(config, model["preprocessing"]))
+    yield from ("", "## Results", "")
+    if classifier:
+        yield from ("| on the test rows | accuracy | macro-F1 | NLL | ECE |", "|---|---|---|---|---|")
+        for name, key in (("pretrained", "classifier"), ("the same network from scratch", "scratch")):
+            if results[key] is not None:
+                figures = results[key]["test"]
+                yield (
+                    f"| {name} | {figures['accuracy']:.2%} | {figures['macro_f1']:.2%} "
+                    f"| {figures['nll']:.3f} | {figures['ece']:.3f} |"
+                )
+        yield ""
+        if results["verdict"] is not None:
+            yield from (results["verdict"]["text"], "")
+    error = results["reconstruction"]["test"]["mse"]
+    yield f"Mean squared error of the reconstruction of the test rows: {error:.4g} per feature."
+    yield from ("", "## Use", "", "```python", "import stackae", "", f"model = stackae.load({place!r})")
+    yield "model.predict(rows), model.predict_proba(rows)" if classifier else "model.encode(rows)"
+    yield from ("```", "", _rows(model))
+    yield from ("", "## Limits", "")
+    yield (
+        "The figures hold for rows like those of the test, and no others: where rows come from elsewhere or "
+        "from another time, they do not. `model.unlike(rows)` finds rows that are unlike the training data, "
+        "and `model.reasons(rows)` says why; what is predicted for them is not to be trusted. Rows that are "
+        "unlike it in a way that the reconstruction does not show are not found."
+    )
+
+
+def _preprocessing(config: Config, given: Mapping[str, Any]) -> Iterator[str]:
+    if given["type"] == "scaling":
+        yield "None." if given["scale"] == 1 else f"Values are divided by {given['scale']:g}."
+    elif given["type"] == "fitted":
+        yield f"Each feature is scaled {_SCALED[str(config.data.scaling)]}, as fitted to the training rows."
+    else:
+        scaling = config.data.scaling or "standard"
+        how = _SCALED.get(scaling, "not at all")
+        yield (
+            f"Fitted to the training rows alone. Numbers are scaled {how}, unless the table says otherwise; "
+            "a missing one is taken for the median, and a feature says so if some training row lacks it. "
+            f"Categories are one-hot; those with fewer than {config.data.rare} training rows are one."
+        )
+        yield from ("", "| column | type | missing cells |", "|---|---|---|")
+        for column in given["columns"]:
+            name = column["name"]
+            type_ = f"not used: {column['dropped']}" if column["dropped"] else column["type"]
+            own = config.data.types.get(name)
+            extra = f", {_SCALED[own]}" if own in _SCALED and not column["dropped"] else ""
+            yield f"| {_cell(name)} | {type_}{extra} | {column['missing']:,} |"
+
+
+def _rows(model: Mapping[str, Any]) -> str:
+    if model["preprocessing"]["type"] == "table":
+        return "`rows` is a DataFrame with the columns above that are used, found by name."
+    shape = ", ".join(map(str, model["shape"]))
+    return f"`rows` is an array of shape (rows, {shape}), in the units of the data."
+
+
+def _source(config: Config) -> str:
+    """The names of the data without the folders that they were in."""
+    given = config.data.source
+    return ", ".join(Path(one).name or one for one in ((given,) if isinstance(given, str) else given))
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN:,} more"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,257 @@
+"""The estimators keep scikit-learn's contract, and compute what their weights say."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import re
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import REPOSITORY
+from sklearn.datasets import load_digits, make_blobs
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from stackae import StackedAutoencoder, StackedAutoencoderClassifier
+
+QUICK: dict[str, Any] = {"layers": (8,), "epochs": 2, "lr": 0.01, "accelerator": "cpu"}
+TUNED: dict[str, Any] = {"finetune_epochs": 15, "finetune_lr": 0.05, "dropout": 0.0, "input_dropout": 0.0}
+
+
+def transformer(**parameters: Any) -> StackedAutoencoder:
+    return StackedAutoencoder(**(QUICK | {"random_state": 0} | parameters))
+
+
+def classifier(**parameters: Any) -> StackedAutoencoderClassifier:
+    return StackedAutoencoderClassifier(**(QUICK | TUNED | {"random_state": 0} | parameters))
+
+
+@parametrize_with_checks([StackedAutoencoder(**QUICK), StackedAutoencoderClassifier(**QUICK, **TUNED)])
+def test_scikit_learn_finds_no_fault(estimator: Any, check: Callable[[Any], None]) -> None:
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def blobs() -> tuple[np.ndarray, np.ndarray]:
+    return make_blobs(n_samples=120, centers=3, n_features=5, cluster_std=0.5, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def table() -> tuple[pd.DataFrame, np.ndarray]:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "age": rng.normal(40, 9, 200),
+            "job": rng.choice(["a", "b", "c"], 200),
+            "city": pd.Categorical(rng.choice([1, 2, 3], 200)),
+            "since": pd.date_range("2020", periods=200),
+        }
+    )
+    labels = np.where(frame["job"] == "a", "yes", "no")
+    frame.loc[::7, "age"] = np.nan
+    frame.loc[frame.index[frame["job"] == "b"][::5], "job"] = None
+    return frame, labels
+
+
+def test_codes_and_reconstructions_are_what_the_weights_say(blobs: tuple[np.ndarray, np.ndarray]) -> None:
+    x, _ = blobs
+    x = x * [1, 10, 100, 1, 1] + 5
+    fitted = transformer(layers=(8, 3), kind="plain").fit(x)
+
+    lower, upper = (layer[1] for layer in fitted.model_.encoder.layers)
+    scaler = fitted.model_.preprocessing.scaler
+    codes = (x - scaler.mean_) / np.sqrt(scaler.var_)
+    for linear in (lower, upper):
+        weight, bias = linear.weight.detach().numpy(), linear.bias.detach().numpy()
+        codes = np.maximum(codes @ weight.T + bias, 0.0)
+    rows = codes
+    for layer in fitted.model_.decoder.layers:
+        linear = layer[0][0]
+        rows = rows @ linear.weight.detach().numpy().T + linear.bias.detach().numpy()
+        rows = np.maximum(rows, 0.0) if len(rows[0]) == 8 else rows
+
+    # The rows themselves reach the network in single precision.
+    np.testing.assert_allclose(fitted.transform(x), codes, rtol=1e-4, atol=1e-5)
+    given = rows * np.sqrt(scaler.var_) + scaler.mean_
+    np.testing.assert_allclose(fitted.inverse_transform(codes), given, rtol=1e-4, atol=1e-3)
+    # Training saw nine tenths of the rows, so only their mean and variance scale.
+    assert scaler.n_samples_seen_ == 108
+    assert list(fitted.get_feature_names_out()) == [f"stackedautoencoder{i}" for i in range(3)]
+    with pytest.raises(ValueError, match="X has 4 features, but codes have 3"):
+        fitted.inverse_transform(np.ones((2, 4)))
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        lambda y, hidden: np.where(hidden, -1, y),
+        lambda y, hidden: np.where(hidden, -1, y.astype(object)),
+        lambda y, hidden: np.where(hidden, None, y.astype(object)),
+        lambda y, hidden: np.where(hidden, "", y.astype(str)),
+        lambda y, hidden: pd.Series(y.astype(str)).mask(hidden),
+    ],
+    ids=["-1", "object -1", "None", "empty text", "missing in a Series"],
+)
+def test_rows_without_label_are_for_pretraining_alone(
+    blobs: tuple[np.ndarray, np.ndarray], mark: Callable[[np.ndarray, np.ndarray], Any]
+) -> None:
+    x, y = blobs
+    hidden = np.arange(len(y)) % 2 == 1
+
+    fitted = classifier().fit(x, mark(y, hidden))
+
+    assert [str(label) for label in fitted.classes_] == ["0", "1", "2"]
+    # Six of the labelled rows validate.
+    assert fitted.results_.data["train"] == 114
+    assert fitted.results_.data["labelled"] == 54
+    assert np.mean(fitted.predict(x).astype(str) == y.astype(str)) > 0.9
+
+
+def test_minus_one_and_one_are_two_classes(blobs: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = blobs
+    fitted = classifier().fit(x, np.where(y == 0, 1, -1))
+
+    assert fitted.classes_.tolist() == [-1, 1]
+    assert fitted.results_.data["labelled"] + fitted.results_.data["val"] == 120
+
+
+@pytest.mark.parametrize(
+    ("y", "says"),
+    [([-1] * 120, "y has no label"), ([-1, 2] * 60, r"y has one class only \(2\)"), (None, "requires y")],
+)
+def test_labels_that_make_no_classifier_are_refused(
+    blobs: tuple[np.ndarray, np.ndarray], y: Any, says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        classifier().fit(blobs[0], y)
+
+
+def test_a_table_is_encoded_by_its_columns(table: tuple[pd.DataFrame, np.ndarray]) -> None:
+    frame, labels = table
+    fitted = classifier(finetune_epochs=40).fit(frame, labels)
+    chances = fitted.predict_proba(frame)
+
+    assert fitted.score(frame, labels) > 0.95
+    assert fitted.model_.preprocessing.names()[:3] == ["age", "since", "age missing"]
+    assert "city=2" in fitted.model_.preprocessing.names()
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict_proba(frame), chances)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        np.testing.assert_allclose(fitted.predict_proba(frame.to_numpy()), chances)
+    with pytest.raises(ValueError, match="feature names should match"):
+        fitted.predict(frame.rename(columns={"job": "work"}))
+
+
+def test_a_frame_of_numbers_is_an_array(blobs: tuple[np.ndarray, np.ndarray]) -> None:
+    x, _ = blobs
+    frame = pd.DataFrame(x, columns=list("abcde"))
+    of_array, of_frame = transformer().fit_transform(x), transformer().fit_transform(frame)
+
+    np.testing.assert_allclose(of_array, of_frame, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["sparse", "k_sparse", "contractive", "variational", "rbm"])
+def test_every_kind_survives_pickling(kind: str, blobs: tuple[np.ndarray, np.ndarray]) -> None:
+    x, _ = blobs
+    fitted = transformer(layers=(8, 4), kind=kind, epochs=1, scaling="minmax").fit(x)
+    again = pickle.loads(pickle.dumps(fitted))
+
+    np.testing.assert_array_equal(again.transform(x), fitted.transform(x))
+    assert again.inverse_transform(again.transform(x)).shape == x.shape
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({"lr": -1}, "lr: -1 is not allowed; it must be above 0"),
+        ({"kind": "sprase", "layers": (9, 8)}, "kind: 'sprase' is not allowed; did you mean 'sparse'?"),
+        ({"layers": [{"widht": 3}]}, "layers[0].widht: unknown key; did you mean 'width'?"),
+        ({"layers": 5}, "layers: 5 is not allowed; use a list of at least one {width: n}"),
+        ({"corruption": {"type": "masking", "rate": 3}}, "corruption.rate: 3 is not allowed; it must be at"),
+        ({"validation_fraction": 2}, "validation_fraction: 2 is not allowed; it must be between 0 and 1"),
+    ],
+)
+def test_a_wrong_parameter_is_named(
+    parameters: dict[str, Any], says: str, blobs: tuple[np.ndarray, np.ndarray]
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)) as raised:
+        transformer(**parameters).fit(blobs[0])
+    assert "\n" not in str(raised.value)
+
+
+def test_too_few_rows_to_spare_all_validate(blobs: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = blobs
+    few = [*np.flatnonzero(y == 0)[:3], *np.flatnonzero(y == 1)[:1]]
+    fitted = classifier().fit(x[few], y[few])
+
+    assert {name: fitted.results_.data[name] for name in ("train", "val")} == {"train": 4, "val": 4}
+
+
+def test_validation_rows_are_drawn_from_each_class() -> None:
+    x, y = make_blobs(n_samples=[60, 30, 10], n_features=4, random_state=0)
+    data = classifier().fit(x, y).results_.data
+
+    assert (data["train"], data["val"]) == (90, 10)
+
+
+def test_the_callers_generators_go_on_as_if_nothing_was(blobs: tuple[np.ndarray, np.ndarray]) -> None:
+    np.random.seed(3)  # noqa: NPY002
+    torch.manual_seed(3)
+    expected = np.random.get_state()[1].tolist(), torch.get_rng_state()  # type: ignore[index]  # noqa: NPY002
+    classifier().fit(*blobs)
+
+    assert np.random.get_state()[1].tolist() == expected[0]  # type: ignore[index]  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), expected[1])
+
+
+def folders(store: Path) -> Counter[str]:
+    return Counter(folder.name.rpartition("-")[0] for folder in store.iterdir() if folder.is_dir())
+
+
+def test_a_search_shares_layers(tmp_path: Path, blobs: tuple[np.ndarray, np.ndarray]) -> None:
+    grid = {"layers": [(8, 4), (8, 6)], "dropout": [0.0, 0.3]}
+    GridSearchCV(classifier(store=tmp_path, finetune_epochs=2), grid, cv=2, refit=False).fit(*blobs)
+
+    assert folders(tmp_path) == {"data": 2, "pretrain-1": 2, "pretrain-2": 4, "finetune": 8}
+
+
+def test_fits_in_threads_do_not_disturb_each_other(blobs: tuple[np.ndarray, np.ndarray]) -> None:
+    def chances(seed: int) -> np.ndarray:
+        found: np.ndarray = classifier(random_state=seed, dropout=0.5).fit(*blobs).predict_proba(blobs[0])
+        return found
+
+    with ThreadPoolExecutor(2) as threads:
+        side_by_side = list(threads.map(chances, range(4)))
+
+    np.testing.assert_array_equal(side_by_side, [chances(seed) for seed in range(4)])
+
+
+def test_pipelines_and_processes_take_it(blobs: tuple[np.ndarray, np.ndarray]) -> None:
+    scores = cross_val_score(make_pipeline(StandardScaler(), classifier()), *blobs, cv=2, n_jobs=2)
+
+    assert scores.min() > 0.9
+
+
+def test_the_page_on_python_works(tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs" / "python.md").read_text()
+    names: dict[str, Any] = {}
+    with contextlib.chdir(tmp_path):
+        for found in re.finditer(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+            line = page.count("\n", 0, found.start()) + 1
+            exec(compile("\n" * line + found[1], "docs/python.md", "exec"), names)
+
+    y = load_digits().target
+    assert names["classifier"](names["x"]).shape == (len(y), 10)
+    assert names["reconstruction"].shape == names["x"].shape
+    np.testing.assert_array_equal(names["again"], names["model"].reconstruct(names["rows"]))
+    assert names["search"].best_score_ > 0.3
+    assert folders(tmp_path / "search") == {"data": 3, "pretrain-1": 3, "pretrain-2": 5, "finetune": 9}

@@ -1,0 +1,399 @@
+"""Exported models: that others compute with them what stackae does, and what is refused in one line."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+import torch
+from conftest import Cli, RunCli
+from safetensors import safe_open
+from scipy.stats import norm
+from sklearn.datasets import load_digits
+from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, StandardScaler
+
+import stackae
+from stackae import export as export_room
+from stackae.export.scaling import NormalQuantile, scaler_module
+
+ROWS = 500
+TAIL = (
+    "pretrain: {epochs: 1}\nfinetune: {epochs: 4, dropout: 0.0}\n"
+    "compare: {scratch: false, probe: false}\ntracking: {wandb: disabled}\ntrainer: {precision: 32-true}\n"
+)
+CONFIGS = {
+    "shop": "data: {source: shop.csv, target: bought, types: {fee: quantile, income: minmax}, drop: [note]}\n"
+    "layers: [{width: 12}, {width: 5}]\n" + TAIL,
+    "deep": "data: {source: digits}\n"
+    "layers: [{unit: conv, width: 4, kernel: 3, pool: 2, tied: true}, {width: 20, activation: top_k, k: 5},\n"
+    "  {width: 12, kind: rbm, activation: linear, connectivity: 0.5},\n"
+    "  {width: 6, kind: variational}]\n" + TAIL,
+    "bare": "data: {source: digits, scaling: standard}\nlayers: [{width: 8, kind: rbm}]\n"
+    + TAIL.replace("{epochs: 4, dropout: 0.0}", "null"),
+}
+
+
+def shop(rows: int, seed: int) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    age = rng.integers(18, 80, rows).astype(float)
+    city = rng.choice(np.array(["Bern", "Köln", "Rom, Lazio", "Ulm"], object), rows, p=[0.4, 0.3, 0.29, 0.01])
+    bought = np.where(age + 20 * (city == "Bern") + rng.normal(0, 5, rows) > 55, "yes", "no")
+    age[rng.random(rows) < 0.1] = np.nan
+    city[rng.random(rows) < 0.1] = None
+    fee, income = rng.exponential(5, rows).round(0), rng.normal(50, 10, rows)
+    return pd.DataFrame({"age": age, "fee": fee, "city": city, "income": income, "bought": bought})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
+    """A folder with the runs of CONFIGS."""
+    folder = tmp_path_factory.mktemp("trained")
+    shop(ROWS, 0).assign(note="x").to_csv(folder / "shop.csv", index=False)
+    for name, text in CONFIGS.items():
+        (folder / f"{name}.yaml").write_text(text)
+        done = cli(["run", f"{name}.yaml", "--quiet"], folder)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def exported(cli: Cli, folder: Path, name: str, to: str, out: Path) -> Path:
+    done = cli(["export", f"runs/{name}", "--to", to, "-o", out], folder)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "")
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+    return out
+
+
+def session(path: Path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def fit_for(session: onnxruntime.InferenceSession, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    """A frame as the file's own metadata says that it takes one."""
+    told = {name: json.loads(text) for name, text in metadata(session).items() if name != "stackae"}
+    return {
+        "numbers": frame[told["numbers"]].to_numpy(np.float64),
+        "categories": frame[told["categories"]].fillna("").to_numpy(object),
+    }
+
+
+def metadata(session: onnxruntime.InferenceSession) -> dict[str, str]:
+    found: dict[str, str] = session.get_modelmeta().custom_metadata_map
+    return found
+
+
+# ---- ONNX
+
+
+def test_a_table_in_onnx_takes_raw_numbers_and_texts(folder: Path, cli: Cli, tmp_path: Path) -> None:
+    model = stackae.load(folder / "runs" / "shop")
+    runs = session(exported(cli, folder, "shop", "onnx", tmp_path / "shop.onnx"))
+    rows = shop(3000, 1).drop(columns="bought")
+    rows.loc[0, "city"] = "Mars"
+    rows.loc[1:4, "fee"] = [1e9, -1e9, 0.25, np.nan]
+    rows.loc[5:6, "income"] = [1e9, -1e9]
+
+    logits, chances, code = runs.run(["logits", "probabilities", "code"], fit_for(runs, rows))
+
+    expected = model.predict_proba(rows)
+    np.testing.assert_allclose(chances, expected, atol=1e-6)
+    assert (logits.argmax(1) == expected.argmax(1)).all()
+    np.testing.assert_allclose(np.log(chances), logits - np.log(np.exp(logits).sum(1))[:, None], atol=1e-5)
+    np.testing.assert_allclose(code, model.encode(rows), atol=1e-5)
+    assert len(set(expected.argmax(1))) == 2
+    told = metadata(runs)
+    assert json.loads(told["classes"]) == list(model.classes)
+    assert json.loads(told["features"]) == model.preprocessing.names()
+    assert told["stackae"] == stackae.__version__
+
+
+def test_every_kind_of_layer_in_onnx_gives_the_same_logits(folder: Path, cli: Cli, tmp_path: Path) -> None:
+    model = stackae.load(folder / "runs" / "deep")
+    assert model.classifier is not None
+    path = exported(cli, folder, "deep", "onnx", tmp_path / "deep.onnx")
+    runs, x = session(path), load_digits().images.astype(np.float32)
+
+    logits, code = runs.run(["logits", "code"], {"rows": x})
+
+    with torch.no_grad():
+        expected = model.classifier(torch.from_numpy(x / np.float32(16))).numpy()
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+    assert (logits.argmax(1) == expected.argmax(1)).all()
+    np.testing.assert_allclose(code, model.encode(x), atol=1e-5)
+    np.testing.assert_allclose(runs.run(["logits"], {"rows": x[:1]})[0], logits[:1], atol=1e-5)
+    # Whoever gets the file need not know where it was made.
+    assert b"/stackae/" not in path.read_bytes()
+
+
+def test_a_run_without_a_classifier_exports_its_encoder(folder: Path, cli: Cli, tmp_path: Path) -> None:
+    runs = session(exported(cli, folder, "bare", "onnx", tmp_path / "bare.onnx"))
+    x = load_digits().images.astype(np.float32)
+    assert [output.name for output in runs.get_outputs()] == ["code"]
+    assert "classes" not in metadata(runs)
+    expected = stackae.load(folder / "runs" / "bare").encode(x)
+    np.testing.assert_allclose(runs.run(None, {"rows": x})[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "scaler",
+    [
+        StandardScaler(),
+        MinMaxScaler(clip=True),
+        QuantileTransformer(n_quantiles=57, output_distribution="normal", subsample=None),
+    ],
+    ids=lambda scaler: type(scaler).__name__,
+)
+def test_scalers_do_what_those_of_scikit_learn_do(scaler: Any) -> None:
+    rng = np.random.default_rng(0)
+    # Ties, of which some are the least, and a feature that is constant.
+    x = np.column_stack([rng.normal(size=400), rng.poisson(1.0, 400), np.full(400, 3.0)])
+    scaler.fit(x)
+    new = np.concatenate([x, x + 1e-8, x + rng.normal(size=x.shape), 1e6 * x, -1e6 * x])
+    made = scaler_module(scaler)(torch.from_numpy(new)).numpy()
+    np.testing.assert_allclose(made, scaler.transform(new), rtol=1e-9, atol=1e-9)
+
+
+def test_normal_quantiles_are_exact_in_the_middle_and_in_the_tails() -> None:
+    rank = np.concatenate([np.linspace(0.001, 0.999, 999), np.geomspace(2e-7, 0.1, 50)])
+    made = NormalQuantile()(torch.from_numpy(rank)).numpy()
+    np.testing.assert_allclose(made, norm.ppf(rank), rtol=1e-13, atol=1e-15)
+
+
+# ---- torch
+
+
+@pytest.mark.parametrize("name", ["shop", "deep"])
+def test_a_program_of_torch_gives_the_same_logits(name: str, folder: Path, cli: Cli, tmp_path: Path) -> None:
+    model = stackae.load(folder / "runs" / name)
+    path = exported(cli, folder, name, "torch", tmp_path / f"{name}.pt2")
+    program = torch.export.load(path).module()
+    rows: Any = load_digits().images if name == "deep" else shop(300, 2)
+    if name == "deep":
+        given = [torch.from_numpy(rows.astype(np.float32))]
+    else:
+        places = {"Bern": 0, "Köln": 1, "Rom, Lazio": 2, "Ulm": 3}
+        codes = rows["city"].map(places).fillna(4).astype(int)
+        numbers = rows[["age", "income", "fee"]].to_numpy().copy()
+        given = [torch.from_numpy(numbers), torch.from_numpy(codes.to_numpy().copy()[:, None])]
+    logits, chances, code = program(*given)
+    np.testing.assert_allclose(chances.detach(), model.predict_proba(rows), atol=1e-6)
+    np.testing.assert_allclose(logits.softmax(1).detach(), chances.detach(), atol=1e-6)
+    np.testing.assert_allclose(code.detach(), model.encode(rows), atol=1e-5)
+    with zipfile.ZipFile(path) as parts:
+        # Neither pickled tensors nor the paths of this machine.
+        assert all(b"/stackae/" not in parts.read(part) for part in parts.namelist())
+        assert not any(parts.getinfo(part).file_size for part in parts.namelist() if part.endswith(".pt"))
+        (classes,) = (part for part in parts.namelist() if part.endswith("extra/classes"))
+        assert json.loads(parts.read(classes)) == list(model.classes)
+
+
+@pytest.mark.parametrize("used", [["age", "fee"], ["city"]])
+def test_a_table_may_have_numbers_or_categories_alone(
+    used: list[str], folder: Path, cli: Cli, tmp_path: Path
+) -> None:
+    rows = shop(200, 4)[[*used, "bought"]]
+    rows.to_csv(tmp_path / "some.csv", index=False)
+    text = "data: {source: some.csv, target: bought}\nlayers: [{width: 4}]\n" + TAIL
+    (tmp_path / "some.yaml").write_text(text)
+    for words in ("run some.yaml", "export runs/some --to onnx -o some.onnx"):
+        assert cli(words.split(), tmp_path).returncode == 0
+    done = cli(["export", "runs/some", "--to", "torch", "-o", "some.pt2"], tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    runs = session(tmp_path / "some.onnx")
+    (given,) = (one.name for one in runs.get_inputs())
+    expected = stackae.load(tmp_path / "runs" / "some").predict_proba(rows)
+    chances = runs.run(["probabilities"], {given: fit_for(runs, rows)[given]})[0]
+    np.testing.assert_allclose(chances, expected, atol=1e-6)
+
+
+# ---- a folder for the Hub
+
+
+@pytest.mark.parametrize("name", ["shop", "deep", "bare"])
+def test_a_folder_for_the_hub_loads_as_the_run_does(
+    name: str, folder: Path, cli: Cli, tmp_path: Path
+) -> None:
+    run, out = folder / "runs" / name, exported(cli, folder, name, "hf", tmp_path / "made")
+    files = {path.name for path in out.iterdir()}
+    assert files - {"preprocessing.skops"} == {"README.md", "config.json", "model.safetensors"}
+    with safe_open(out / "model.safetensors", "pt") as tensors:
+        assert tensors.metadata() == {"format": "pt"}
+    one, other = stackae.load(run), stackae.load(out)
+    rows: Any = shop(50, 3) if name == "shop" else load_digits().images[:50]
+    np.testing.assert_array_equal(one.encode(rows), other.encode(rows))
+    np.testing.assert_array_equal(one.errors(rows), other.errors(rows))
+    if name == "bare":
+        assert other.classifier is None
+    else:
+        np.testing.assert_array_equal(one.predict_proba(rows), other.predict_proba(rows))
+
+
+def test_a_damaged_file_of_the_folder_is_noticed(folder: Path, cli: Cli, tmp_path: Path) -> None:
+    out = exported(cli, folder, "shop", "hf", tmp_path / "made")
+    content = (out / "model.safetensors").read_bytes()
+    (out / "model.safetensors").write_bytes(content[:-9])
+    with pytest.raises(stackae.errors.ArtifactError, match=r"model\.safetensors: damaged"):
+        stackae.load(out)
+
+
+def test_the_card_says_what_was_learnt_and_found(folder: Path, cli: Cli, tmp_path: Path) -> None:
+    from ruamel.yaml import YAML
+
+    out = exported(cli, folder, "shop", "hf", tmp_path / "made")
+    results = json.loads((folder / "runs" / "shop" / "results.json").read_text())
+    _, front, text = (out / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    told = YAML(typ="safe").load(front)
+    accuracy = results["classifier"]["test"]["accuracy"]
+    assert told["library_name"] == "stackae"
+    assert "license" not in told
+    (found,) = told["model-index"][0]["results"]
+    assert found["metrics"][0] == {"type": "accuracy", "value": pytest.approx(accuracy, abs=1e-6)}
+    assert found["dataset"]["name"] == "shop.csv"
+    own = (folder / "runs" / "shop" / "model" / "README.md").read_text(encoding="utf-8")
+    assert own.startswith("# shop\n")
+    for card in (own, text):
+        assert f"| pretrained | {accuracy:.2%} |" in card
+        assert f"{results['data']['train']:,} training rows" in card
+        assert "| fee | numeric, to a normal distribution by ranks | 0 |" in card
+        assert "Classes: `no`, `yes`." in card
+        assert str(folder) not in card
+    assert "stackae.load('runs/shop')" in own
+    assert "stackae.load('made')" in text
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of the Hub as an upload needs; keeps what it is given."""
+
+    def do_POST(self) -> None:
+        length = self.headers["Content-Length"]
+        body = self.rfile.read(int(length)) if length else self._chunks()
+        hub: Any = self.server
+        hub.asked.append((self.path, self.headers["Authorization"], body))
+        status, answer = hub.refusal or (200, self._answer(body))
+        content = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _chunks(self) -> bytes:
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _answer(self, body: bytes) -> dict[str, Any]:
+        here = "http://{}:{}".format(*self.server.server_address[:2])
+        if "preupload" in self.path:
+            files = [
+                {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
+                for file in json.loads(body)["files"]
+            ]
+            return {"files": files}
+        if "/commit/" in self.path:
+            url = f"{here}/me/shop/commit/{'0' * 40}"
+            return {"commitUrl": url, "commitOid": "0" * 40, "success": True}
+        return {"url": f"{here}/me/shop", "errors": [], "warnings": []}
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def hub() -> Iterator[Any]:
+    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server.asked, server.refusal = [], None
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def pushed(run_cli: RunCli, hub: Any, folder: Path, out: Path) -> Any:
+    env = {
+        "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
+        "HF_TOKEN": "hf_stub",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "NO_PROXY": "127.0.0.1",
+    }
+    words = ["export", "runs/shop", "--to", "hf", "-o", out, "--push", "me/shop"]
+    return run_cli(words, folder, env)
+
+
+def test_a_folder_is_uploaded_to_a_private_repository(
+    folder: Path, run_cli: RunCli, hub: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "made"
+    done = pushed(run_cli, hub, folder, out)
+    assert done.returncode == 0, done.stderr
+    path, token, body = hub.asked[0]
+    assert (path, token) == ("/api/repos/create", "Bearer hf_stub")
+    created = json.loads(body)
+    assert created["name"] == "shop"
+    assert created.get("private", created.get("visibility") == "private")
+    (commit,) = (body for path, _, body in hub.asked if "/commit/" in path)
+    lines = [json.loads(line)["value"] for line in commit.splitlines()]
+    sent = {line["path"]: base64.b64decode(line["content"]) for line in lines if "path" in line}
+    assert sent == {path.name: path.read_bytes() for path in out.iterdir()}
+
+
+def test_a_refused_upload_is_one_line_and_the_folder_stays(
+    folder: Path, run_cli: RunCli, hub: Any, tmp_path: Path
+) -> None:
+    hub.refusal = (403, {"error": "Forbidden"})
+    done = pushed(run_cli, hub, folder, tmp_path / "made")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("--push me/shop: the account may not write there; the folder")
+    assert stackae.load(tmp_path / "made").classes == ("no", "yes")
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("nowhere --to onnx -o x.onnx", "nowhere: no model in this folder"),
+        ("nowhere --to hf -o x", "nowhere: no model in this folder"),
+        ("runs/shop --to tflite -o x", "'tflite' is not one of 'onnx', 'torch', 'hf'"),
+        ("runs/shop --to onnx -o x.pb", "x.pb: unknown format '.pb'; use one of .onnx"),
+        ("runs/shop --to torch -o x.pt", "x.pt: unknown format '.pt'; use one of .pt2"),
+        ("runs/shop --to hf -o runs", "runs: is there already"),
+        ("runs/shop --to hf -o no/x", "no/x: there is no folder 'no'"),
+        ("runs/shop --to onnx -o x.onnx --push me/x", "--push me/x: uploads a folder; write it with --to hf"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_in_one_line(
+    words: str, says: str, folder: Path, cli: Cli
+) -> None:
+    before = sorted(folder.iterdir())
+    done = cli(["export", *words.split()], folder)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert says in line
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(("extra", "words"), [("onnx", "onnx -o x.onnx"), ("hub", "hf -o x --push me/x")])
+def test_a_missing_package_is_named_with_what_installs_it(
+    extra: str, words: str, folder: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_room, "find_spec", lambda name: None)
+    done = cli(["export", "runs/shop", "--to", *words.split()], folder)
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"is missing; run: pip install 'stackae[{extra}]'\n")
+    assert not (folder / "x").exists()

@@ -1,0 +1,256 @@
+"""Data that nobody has described: what `inspect` says of them, and whether what `init` writes runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Cli
+from PIL import Image
+
+from stackae.config import Config
+from stackae.config_file import load_config
+from stackae.data.sources import read_source
+
+QUICK = "pretrain.epochs=1 finetune.epochs=1 layers.0.width=8 layers.1.width=4 tracking.wandb=disabled"
+
+
+def init(cli: Cli, folder: Path, words: str) -> Config:
+    done = cli(["init", *words.split(), "-o", "my.yaml"], folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "stackae run my.yaml" in done.stdout
+    return load_config(folder / "my.yaml")
+
+
+def shop(rows: int = 200) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "age": rng.integers(18, 80, rows),
+            "city": rng.choice(["Bern", "Rom"], rows),
+            "label": rng.choice(["yes", "no"], rows),
+        }
+    )
+
+
+@pytest.mark.parametrize("target", ["label", None])
+def test_a_table_s_config_runs_as_it_is(target: str | None, tmp_path: Path, cli: Cli) -> None:
+    shop().to_csv(tmp_path / "shop.csv", index=False)
+    init(cli, tmp_path, "shop.csv" + (f" --target {target}" if target else ""))
+    words = QUICK if target else QUICK.replace("finetune.epochs=1", "")
+
+    done = cli(["run", "my.yaml", "--quiet", *words.split()], tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs" / "my" / "model" / "classifier.safetensors").exists() == (target is not None)
+
+
+def test_a_table_without_header_gets_names_and_its_sign_for_a_missing_value(tmp_path: Path, cli: Cli) -> None:
+    # As in adult.data: blanks behind commas, and a question mark where a value is missing.
+    rows = [
+        f"{20 + n % 40}, {'?' if n % 7 == 0 else 'ab'[n % 2]}, {n % 5}, {'<>'[n % 2]}50K" for n in range(99)
+    ]
+    (tmp_path / "people.data").write_text("\n".join(rows) + "\n")
+
+    config = init(cli, tmp_path, "people.data --target c4")
+
+    assert config.data.columns == ("c1", "c2", "c3", "c4")
+    source = read_source(config.data.model_copy(update={"source": str(tmp_path / "people.data")}))
+    assert source.columns is not None
+    assert [(column.type, column.missing) for column in source.columns] == [
+        ("numeric", 0),
+        ("categorical", 15),
+        ("numeric", 0),
+    ]
+    assert source.classes == ("<50K", ">50K")
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("a,b,label\n1,2,x\n3,4,y\n5,6,x\n", None),
+        ("0,1,2,label\n1,2,5,x\n3,4,6,y\n5,6,9,x\n", None),
+        ("x,y,x\nx,x,y\ny,x,y\n", ("c1", "c2", "c3")),
+        ("x,s\ny,t\nx,t\ny,s\n", ("c1", "c2")),
+        ("1;2;x\n3;4;y\n5;6;x\n", ("c1", "c2", "c3")),
+        ("1\t2\tx\n3\t4\ty\n5\t6\tx\n", ("c1", "c2", "c3")),
+        ("| made by hand\n1,2,x\n3,4,y\n5,6,x\n", ("c1", "c2", "c3")),
+        ("# made by hand\na,b,label\n1,2,x\n3,4,y\n5,6,x\n", None),
+        ("#a,b,label\n1,2,x\n3,4,y\n5,6,x\n", None),
+    ],
+)
+def test_a_header_is_told_from_a_row(
+    text: str, columns: tuple[str, ...] | None, tmp_path: Path, cli: Cli
+) -> None:
+    (tmp_path / "my.csv").write_text(text)
+
+    done = cli(["inspect", "my.csv"], tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert ("data.columns" in done.stdout) == (columns is not None)
+    for name in columns or ("label",):
+        assert f"\n{name} " in done.stdout
+
+
+def test_a_column_of_numbers_with_other_cells_is_taken_as_it_can_be(tmp_path: Path, cli: Cli) -> None:
+    table = shop().astype({"age": object}).assign(code=range(200)).astype({"code": object})
+    table.loc[3, "age"], table.loc[5, "code"] = "unknown", "A17"
+    table.to_csv(tmp_path / "shop.csv", index=False)
+
+    config = init(cli, tmp_path, "shop.csv --target label")
+
+    assert "unknown" in config.data.missing
+    assert config.data.types == {"code": "categorical"}
+    assert "'code' has numbers, but also 'A17'" in (tmp_path / "my.yaml").read_text()
+    assert cli(["plan", "my.yaml"], tmp_path).returncode == 0
+
+
+def test_names_that_mean_something_in_yaml_are_kept(tmp_path: Path, cli: Cli) -> None:
+    folder = tmp_path / "it's: here"
+    folder.mkdir()
+    table = shop().rename(columns={"label": "yes: #1"})
+    table["null"] = ["n/a" if n % 9 == 0 else str(n % 3) for n in range(200)]
+    table.to_csv(folder / "shop.csv", index=False)
+
+    done = cli(["init", "it's: here/shop.csv", "--target", "yes: #1", "-o", "my.yaml"], tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    data = load_config(tmp_path / "my.yaml").data
+    assert (data.source, data.target) == ("it's: here/shop.csv", "yes: #1")
+    assert {"", "NA", "n/a"} <= set(data.missing)
+
+
+def test_a_column_that_may_have_the_labels_is_proposed(tmp_path: Path, cli: Cli) -> None:
+    shop().to_csv(tmp_path / "shop.csv", index=False)
+    config = init(cli, tmp_path, "shop.csv")
+    assert (config.data.target, config.finetune) == (None, None)
+
+    # The person does what the comments say.
+    text = (tmp_path / "my.yaml").read_text().replace("  # target: label", "  target: label")
+    lines = [line for line in text.splitlines() if not line.startswith("finetune: null")]
+    (tmp_path / "my.yaml").write_text("\n".join(lines))
+
+    done = cli(["plan", "my.yaml"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "finetune" in done.stdout
+
+
+def images(folder: Path, sizes: list[tuple[int, int]]) -> None:
+    for number in range(20):
+        inner = folder / "ab"[number % 2]
+        inner.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 255, (*sizes[number % len(sizes)], 3), np.uint8)
+        Image.fromarray(pixels).save(inner / f"{number:02}.png")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "resized"), [([(8, 6)], None), ([(8, 6), (8, 6), (9, 9)], (8, 6)), ([(96, 192)], (32, 64))]
+)
+def test_images_are_resized_where_they_differ_or_are_large(
+    sizes: list[tuple[int, int]], resized: tuple[int, int] | None, tmp_path: Path, cli: Cli
+) -> None:
+    images(tmp_path / "pictures", sizes)
+
+    config = init(cli, tmp_path, "pictures")
+
+    assert config.data.image_size == resized
+    assert cli(["plan", "my.yaml"], tmp_path).returncode == 0
+
+
+def test_folders_called_train_and_test_are_the_parts(tmp_path: Path, cli: Cli) -> None:
+    images(tmp_path / "pictures" / "train", [(8, 8)])
+    images(tmp_path / "pictures" / "test", [(8, 8)])
+
+    config = init(cli, tmp_path, "pictures")
+    done = cli(["inspect", "pictures"], tmp_path)
+
+    assert (config.data.source, config.data.test) == ("pictures/train", "pictures/test")
+    assert done.stdout.splitlines()[0] == (
+        "pictures: images, 20 rows, 20 for the test, 8 by 8 pixels (height by width), rgb"
+    )
+    assert done.stdout.splitlines()[1] == "2 classes: a 20, b 20"
+
+
+def test_arrays_are_scaled_where_they_are_not_between_0_and_1(tmp_path: Path, cli: Cli) -> None:
+    x = np.random.default_rng(0).random((50, 6), np.float32)
+    np.savez(tmp_path / "unit.npz", x=x, y=np.arange(50) % 2)
+    np.savez(tmp_path / "wide.npz", x=100 * x)
+
+    done = cli(["inspect", "wide.npz"], tmp_path)
+    unit = init(cli, tmp_path, "unit.npz")
+    (tmp_path / "my.yaml").unlink()
+    wide = init(cli, tmp_path, "wide.npz")
+
+    assert (unit.data.scaling, wide.data.scaling) == (None, "standard")
+    assert unit.finetune is not None
+    assert wide.finetune is None
+    assert done.stdout.startswith(f"wide.npz: arrays, 50 rows of 6, float32, from {100 * x.min():g} to ")
+
+
+def test_each_column_s_use_is_shown(tmp_path: Path, cli: Cli) -> None:
+    table = shop().assign(one=1, name=[f"n{n}" for n in range(200)])
+    table["age"] = table["age"].where(table["age"] > 30)
+    table.to_csv(tmp_path / "shop.csv", index=False)
+
+    lines = cli(["inspect", "shop.csv", "--target", "label"], tmp_path).stdout.splitlines()
+
+    use = {line.split()[0]: line for line in lines}
+    assert lines[0].startswith("shop.csv: a table, 200 rows, 4 columns, 4 features")
+    missing = int(table["age"].isna().sum())
+    assert use["age"].split()[1:3] == ["numeric", str(missing)]
+    assert f"{table['age'].min():g} to {table['age'].max():g}" in use["age"]
+    assert "filled with the median and marked" in use["age"]
+    assert "one-hot, 2 features" in use["city"]
+    assert "not used: constant" in use["one"]
+    assert "not used: identifier" in use["name"]
+    counts = table["label"].value_counts()
+    assert lines[-1] == "2 classes: " + ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("init shop.csv -o there.yaml", "there.yaml: is there already"),
+        ("init shop.csv -o no/my.yaml", "no folder 'no'"),
+        ("init none.csv", "none.csv"),
+        ("init shop.csv --target labl", "did you mean 'label'?"),
+        ("init shop.csv --target age", "age: has 200 different values in 200 rows"),
+        ("inspect shop.csv --target age", "age: has 200 different values in 200 rows"),
+        ("inspect notes.md", "notes.md"),
+    ],
+)
+def test_what_cannot_be_started_from_is_one_line(words: str, says: str, tmp_path: Path, cli: Cli) -> None:
+    shop().assign(age=np.arange(200) / 7).to_csv(tmp_path / "shop.csv", index=False)
+    (tmp_path / "notes.md").write_text("notes\n")
+    (tmp_path / "there.yaml").write_text("mine\n")
+    there = sorted(tmp_path.rglob("*"))
+
+    done = cli(words.split(), tmp_path)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert says in done.stderr
+    assert sorted(tmp_path.rglob("*")) == there
+    assert (tmp_path / "there.yaml").read_text() == "mine\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "target"),
+    [
+        ("adult/adult.data.gz", "c15"),
+        ("isolet/isolet5.data.gz", "c618"),
+        ("cifar10_sample", None),
+    ],
+)
+def test_configs_for_real_data_are_planned(
+    data: str, target: str | None, data_root: Path, tmp_path: Path, cli: Cli
+) -> None:
+    words = [data_root / data, *(["--target", target] if target else [])]
+
+    assert cli(["init", *words, "-o", "my.yaml"], tmp_path).returncode == 0
+
+    done = cli(["plan", "my.yaml"], tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "finetune" in done.stdout

@@ -1,0 +1,317 @@
+"""A finished run at work on rows in files: what is written, what is warned of, what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Cli
+from PIL import Image
+
+import stackae
+
+TABLE = """\
+name: shop
+data: {source: shop.csv, target: bought, drop: [note]}
+layers: [{width: 12}, {width: 5}]
+pretrain: {epochs: 2}
+finetune: {epochs: 20, patience: null, dropout: 0.0}
+compare: {scratch: false, probe: false}
+tracking: {wandb: disabled}
+"""
+IMAGES = """\
+name: digits
+data: {source: digits}
+layers: [{width: 8}]
+pretrain: {epochs: 1}
+finetune: null
+compare: {probe: false}
+tracking: {wandb: disabled}
+"""
+
+
+def shop(rows: int, seed: int) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    age = rng.integers(18, 80, rows).astype(float)
+    city = rng.choice(["Bern", "Köln", "Rom, Lazio"], rows)
+    bought = np.where(age + 20 * (city == "Bern") + rng.normal(0, 5, rows) > 55, "yes", "no")
+    age[rng.random(rows) < 0.05] = np.nan
+    return pd.DataFrame({"age": age, "city": city, "bought": bought})
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
+    """A folder with the runs `shop`, of a table, and `digits`, of images, which has no classifier."""
+    folder = tmp_path_factory.mktemp("trained")
+    shop(600, 0).assign(note="x").to_csv(folder / "shop.csv", index=False)
+    for text in (TABLE, IMAGES):
+        (folder / "run.yaml").write_text(text)
+        done = cli(["run", "run.yaml", "--quiet"], folder)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def folder(trained: Path, tmp_path: Path) -> Path:
+    for name in ("shop", "digits"):
+        shutil.copytree(trained / "runs" / name, tmp_path / name)
+    return tmp_path
+
+
+def use(cli: Cli, folder: Path, words: str) -> str:
+    done = cli([*words.split(), "--quiet"], folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+# ---- predict
+
+
+def test_predictions_are_those_of_the_model_in_the_order_of_the_rows(folder: Path, cli: Cli) -> None:
+    # More rows than are worked on at once, with the columns in another order.
+    rows = shop(15_001, 1)[["city", "age"]]
+    rows.to_csv(folder / "new.csv", index=False)
+    model = stackae.load(folder / "shop")
+
+    use(cli, folder, "predict shop new.csv -o found.csv")
+
+    found = pd.read_csv(folder / "found.csv")
+    assert list(found) == ["class", "probability_no", "probability_yes", "unlike_training", "why"]
+    np.testing.assert_allclose(found.iloc[:, 1:3].to_numpy(), model.predict_proba(rows), rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(found["class"], model.predict(rows))
+    np.testing.assert_array_equal(found["unlike_training"], model.unlike(rows))
+    np.testing.assert_array_equal(found["why"].notna(), model.unlike(rows))
+
+
+def test_all_formats_hold_the_same(folder: Path, cli: Cli) -> None:
+    shop(5000, 2).to_csv(folder / "new.csv", index=False)
+    for out in ("found.csv", "found.parquet", "found.npz"):
+        use(cli, folder, f"predict shop new.csv -o {out}")
+    printed = use(cli, folder, "predict shop new.csv -o -")
+
+    text, table = pd.read_csv(folder / "found.csv"), pd.read_parquet(folder / "found.parquet")
+
+    assert printed == (folder / "found.csv").read_text()
+    pd.testing.assert_frame_equal(text, table, check_dtype=False, rtol=1e-6)
+    with np.load(folder / "found.npz") as arrays:
+        assert set(arrays) == {"class", "probability", "unlike_training", "why"}
+        np.testing.assert_array_equal(arrays["class"], table["class"])
+        np.testing.assert_array_equal(arrays["probability"][:, 1], table["probability_yes"])
+        np.testing.assert_array_equal(arrays["why"], table["why"].fillna(""))
+    assert sorted(path.name for path in folder.glob("found*")) == ["found.csv", "found.npz", "found.parquet"]
+
+
+def test_labels_in_the_rows_change_no_prediction(folder: Path, cli: Cli) -> None:
+    rows = shop(50, 3)
+    rows.to_csv(folder / "with.csv", index=False)
+    rows.drop(columns="bought").to_csv(folder / "without.csv", index=False)
+    rows.assign(bought="perhaps").to_csv(folder / "other.csv", index=False)
+
+    found = [use(cli, folder, f"predict shop {name}.csv -o -") for name in ("with", "without", "other")]
+
+    assert found[0] == found[1] == found[2]
+
+
+def test_rows_unlike_the_training_data_are_flagged_and_counted(folder: Path, cli: Cli) -> None:
+    rows = pd.DataFrame({"age": [40.0, 1000.0, 40.0, 1000.0], "city": ["Bern", "Bern", "Oslo", "Oslo"]})
+    rows.to_csv(folder / "new.csv", index=False)
+
+    done = cli(["predict", "shop", "new.csv", "-o", "found.csv"], folder)
+
+    found = pd.read_csv(folder / "found.csv")
+    assert found["unlike_training"].tolist() == [False, True, True, True]
+    why = [set(str(text).split("; ")) - {"reconstruction"} for text in found["why"]]
+    assert why[1:] == [{"out of range"}, {"unseen category"}, {"unseen category", "out of range"}]
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("3 of 4 rows are unlike the training data (")
+    assert "2 with unseen categories, 2 out of range); don't trust their predictions blindly" in line
+
+
+def test_a_faulty_row_leaves_what_was_there_before(folder: Path, cli: Cli) -> None:
+    rows = shop(5000, 4).astype({"age": object})
+    rows.loc[4999, "age"] = "1e300"
+    rows.to_csv(folder / "new.csv", index=False)
+    (folder / "found.csv").write_text("before\n")
+    there = sorted(folder.rglob("*"))
+
+    done = cli(["predict", "shop", "new.csv", "-o", "found.csv"], folder)
+
+    assert done.returncode == 2
+    assert "'age'" in done.stderr
+    assert (folder / "found.csv").read_text() == "before\n"
+    assert sorted(folder.rglob("*")) == there
+
+
+# ---- encode, reconstruct
+
+
+def test_features_are_those_of_the_layer_asked_for(folder: Path, cli: Cli) -> None:
+    rows = shop(3000, 5)
+    rows.to_parquet(folder / "new.parquet")
+    model = stackae.load(folder / "shop")
+    first, second = model.encode(rows, 1), model.encode(rows, 2)
+
+    use(cli, folder, "encode shop new.parquet -o last.npy")
+    use(cli, folder, "encode shop new.parquet -o first.npz --layer 1")
+    use(cli, folder, "encode shop new.parquet -o all.parquet --layer all")
+
+    np.testing.assert_allclose(np.load(folder / "last.npy"), second, atol=1e-6)
+    np.testing.assert_allclose(np.load(folder / "first.npz")["code"], first, atol=1e-6)
+    both = pd.read_parquet(folder / "all.parquet")
+    np.testing.assert_allclose(both[[f"layer_1_code_{at}" for at in range(1, 13)]], first, atol=1e-6)
+    np.testing.assert_allclose(both[[f"layer_2_code_{at}" for at in range(1, 6)]], second, atol=1e-6)
+    assert both.shape[1] == 17
+
+
+def test_the_error_of_a_row_is_the_loss_of_its_reconstruction(folder: Path, cli: Cli) -> None:
+    x = np.random.default_rng(6).integers(0, 17, (2500, 8, 8), np.uint8)
+    np.save(folder / "new.npy", x)
+
+    use(cli, folder, "reconstruct digits new.npy -o errors.npy")
+
+    # digits are in [0, 1] after division by 16, and so learnt by cross-entropy.
+    made = np.clip(stackae.load(folder / "digits").reconstruct(x) / 16, 1e-7, 1 - 1e-7)
+    loss = -(x / 16 * np.log(made) + (1 - x / 16) * np.log(1 - made)).sum((1, 2))
+    np.testing.assert_allclose(np.load(folder / "errors.npy"), loss, rtol=1e-3)
+
+
+def test_pictures_are_drawn_above_their_reconstructions(folder: Path, cli: Cli) -> None:
+    x = np.random.default_rng(7).integers(0, 17, (13, 8, 8), np.uint8)
+    np.save(folder / "new.npy", x)
+
+    use(cli, folder, "reconstruct digits new.npy -o drawn.png")
+
+    drawn = np.asarray(Image.open(folder / "drawn.png"))
+    made = stackae.load(folder / "digits").reconstruct(x)
+    assert drawn.shape == (4 * 9 + 1, 10 * 9 + 1)
+    for number, (down, across) in {0: (0, 0), 9: (0, 9), 12: (2, 2)}.items():
+        for image, line in ((x[number], down), (made[number], down + 1)):
+            place = drawn[line * 9 + 1 : line * 9 + 9, across * 9 + 1 : across * 9 + 9]
+            np.testing.assert_allclose(place, image / 16 * 255, atol=0.51)
+
+
+# ---- evaluate
+
+
+def test_figures_agree_with_predictions_compared_by_hand(folder: Path, cli: Cli) -> None:
+    rows = shop(3000, 8)
+    rows.loc[:9, "bought"] = None
+    rows.to_csv(folder / "new.csv", index=False)
+    use(cli, folder, "predict shop new.csv -o found.csv")
+    found = pd.read_csv(folder / "found.csv")[10:]
+    rows = rows[10:]
+
+    figures = json.loads(use(cli, folder, "evaluate shop new.csv --json"))
+
+    right = found["class"].to_numpy() == rows["bought"].to_numpy()
+    yes, chance = (rows["bought"] == "yes").to_numpy(), found["probability_yes"].to_numpy()
+    assert (figures["rows"], figures["without_label"]) == (2990, 10)
+    assert figures["accuracy"] == pytest.approx(right.mean(), abs=1e-6)
+    assert figures["error"] == pytest.approx(1 - right.mean(), abs=1e-6)
+    assert figures["nll"] == pytest.approx(-np.log(np.where(yes, chance, 1 - chance)).mean(), rel=1e-3)
+    # The share of pairs of a row of either class that are in the right order.
+    pairs = chance[yes][:, None] - chance[~yes]
+    assert figures["auc"] == pytest.approx((pairs > 0).mean() + (pairs == 0).mean() / 2, abs=1e-4)
+    last = figures["per_class"][1]
+    assert (last["class"], last["rows"]) == ("yes", yes.sum())
+    assert last["recall"] == pytest.approx(right[yes].mean())
+    assert last["precision"] == pytest.approx(right[found["class"] == "yes"].mean())
+    assert figures["confusion"][1] == [(yes & ~right).sum(), (yes & right).sum()]
+
+
+def test_a_person_sees_the_figures_and_each_class(folder: Path, cli: Cli) -> None:
+    shop(200, 9).to_csv(folder / "new.csv", index=False)
+
+    lines = use(cli, folder, "evaluate shop new.csv").splitlines()
+
+    assert lines[0].startswith("200 rows: accuracy ")
+    assert "AUC 0." in lines[0]
+    assert lines[1].split() == ["class", "rows", "precision", "recall", "F1"]
+    assert [line.split()[0] for line in lines[2:]] == ["no", "yes"]
+
+
+# ---- bad input
+
+
+def changed(**columns: object) -> Callable[[Path], object]:
+    return lambda folder: shop(20, 10).assign(**columns).to_csv(folder / "new.csv", index=False)
+
+
+def without(*names: str) -> Callable[[Path], object]:
+    return lambda folder: shop(20, 10).drop(columns=[*names]).to_csv(folder / "new.csv", index=False)
+
+
+def written(name: str, content: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def saved(x: np.ndarray) -> Callable[[Path], object]:
+    return lambda folder: np.save(folder / "new.npy", x)
+
+
+def damaged_image(folder: Path) -> None:
+    (folder / "images").mkdir()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "images" / "a.png")
+    whole = (folder / "images" / "a.png").read_bytes()
+    (folder / "images" / "b.png").write_bytes(whole[: len(whole) // 2])
+
+
+def large_image(folder: Path) -> None:
+    (folder / "images").mkdir()
+    Image.fromarray(np.zeros((9, 8), np.uint8)).save(folder / "images" / "a.png")
+
+
+BAD: dict[str, tuple[Callable[[Path], object], str, tuple[str, ...]]] = {
+    "columns absent": (without("age", "city"), "predict shop new.csv -o x.csv", ("'age', 'city'",)),
+    "column extra": (changed(colour="red"), "predict shop new.csv -o x.csv", ("'colour'", "data.drop")),
+    "cell that is no number": (changed(age="old"), "predict shop new.csv -o x.csv", ("'age'", "'old'")),
+    "empty file": (written("new.csv", b""), "predict shop new.csv -o x.csv", ("new.csv", "empty")),
+    "no rows": (written("new.csv", b"age,city\n"), "predict shop new.csv -o x.csv", ("no row",)),
+    "no file": (changed(), "predict shop nwe.csv -o x.csv", ("nwe.csv",)),
+    "arrays for a table": (saved(np.zeros((3, 2))), "predict shop new.npy -o x.csv", ("table", "new.npy")),
+    "a table for images": (changed(), "encode digits new.csv -o x.npy", ("table", "new.csv")),
+    "another shape": (saved(np.zeros((3, 7))), "encode digits new.npy -o x.npy", ("(7,)", "(8, 8)")),
+    "a damaged image": (damaged_image, "encode digits images -o x.npy", ("b.png",)),
+    "an image too large": (large_image, "encode digits images -o x.npy", ("a.png", "9 by 8")),
+    "no such folder": (changed(), "predict shop new.csv -o no/x.csv", ("'no'",)),
+    "a folder": (lambda folder: (folder / "x.csv").mkdir(), "predict shop new.csv -o x.csv", ("x.csv",)),
+    "unknown ending": (changed(), "predict shop new.csv -o x.json", ("'.json'", ".parquet")),
+    "no pictures of a table": (changed(), "reconstruct shop new.csv -o x.png", ("x.png", ".npy")),
+    "no run": (changed(), "predict runs/none new.csv -o x.csv", ("runs/none", "finished run")),
+    "no classifier": (saved(np.zeros((3, 64))), "predict digits new.npy -o x.csv", ("classifier",)),
+    "no such layer": (changed(), "encode shop new.csv -o x.npy --layer 3", ("layers 1 to 2",)),
+    "no layer's number": (changed(), "encode shop new.csv -o x.npy --layer last", ("'last'", "'all'")),
+    "no labels": (without("bought"), "evaluate shop new.csv", ("new.csv", "no row has a label")),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_writes_nothing(case: str, folder: Path, cli: Cli) -> None:
+    prepare, words, says = BAD[case]
+    prepare(folder)
+    there = sorted(folder.rglob("*"))
+
+    done = cli(words.split(), folder)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    missing = [part for part in says if part not in done.stderr]
+    assert not missing, f"{missing} not in: {done.stderr}"
+    assert sorted(folder.rglob("*")) == there
+
+
+def test_an_unknown_class_is_named_with_its_row(folder: Path, cli: Cli) -> None:
+    rows = shop(3000, 11)
+    rows.loc[2500, "bought"] = "maybe"
+    rows.to_csv(folder / "new.csv", index=False)
+
+    done = cli(["evaluate", "shop", "new.csv"], folder)
+
+    assert done.returncode == 2
+    assert "row 2,501 has the label 'maybe'" in done.stderr
+    assert "'no', 'yes'" in done.stderr
