@@ -96,7 +96,13 @@ class LayerConfig(Section):
             PRESETS.get(given.get("kind", "denoising"), {}) if isinstance(given.get("kind", ""), str) else {}
         )
         missing = {name: value for name, value in preset.items() if given.get(name) is None}
-        return given | missing
+        # `corruption: {rate: 0.4}` leaves open only what the preset says.
+        partial = {
+            name: value | given[name]
+            for name, value in preset.items()
+            if isinstance(value, dict) and isinstance(given.get(name), dict) and "type" not in given[name]
+        }
+        return given | missing | partial
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:

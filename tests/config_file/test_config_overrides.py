@@ -34,6 +34,12 @@ from stackae.config import Config, FinetuneConfig
             lambda c: [one.corruption.rate for one in c.layers],
             [0.4, 0.25],
         ),
+        (["layers.*.corruption.rate=0.4"], lambda c: [one.corruption.rate for one in c.layers], [0.4, 0.4]),
+        (
+            ["layers.0.corruption={type: swap}", "layers.*.corruption.rate=0.4"],
+            lambda c: [(one.corruption.type, one.corruption.rate) for one in c.layers],
+            [("swap", 0.4), ("masking", 0.4)],
+        ),
     ],
 )
 def test_overrides_apply_in_turn(
@@ -67,7 +73,7 @@ def test_an_override_mends_what_the_file_has_wrong(tmp_path: Path) -> None:
         ("layers.0.widht=9", "layers[0].widht: unknown key; did you mean 'width'?"),
         ("layers.0={tied: true}", "layers[0].width: missing; give a whole number of at least 1"),
         (
-            "layers.0.corruption.rate=0.4",
+            "layers.0={width: 5, kind: sparse, corruption: {rate: 0.4}}",
             "layers[0].corruption.type: missing; one of 'masking', 'gaussian', 'salt_pepper', 'swap', 'mix'",
         ),
         ("pretrain.epochs=1e2", "pretrain.epochs: 1e2 is not a whole number; write 100"),

@@ -48,8 +48,6 @@ def test_a_fault_of_the_layers_is_one_line(tmp_path: Path, text: str, line: str)
             "33: {}: 'masking' is not allowed; use {{type: masking, …}}, {{type: gaussian, …}}, "
             "{{type: salt_pepper, …}}, {{type: swap, …}}, {{type: mix, …}}, or null",
         ),
-        ("{}", "33: {}.type: missing; one of 'masking', 'gaussian', 'salt_pepper', 'swap', 'mix'"),
-        ("{rate: 0.1}", "33: {}.type: missing; one of 'masking', 'gaussian', 'salt_pepper', 'swap', 'mix'"),
         ("{type: maskin}", "40: {}.type: 'maskin' is not allowed; did you mean 'masking'?"),
         (
             "{type: null}",
