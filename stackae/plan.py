@@ -101,7 +101,10 @@ class PlannedLayer:
 
 @dataclass(frozen=True)
 class Plan:
-    """The stages of a run in their order; those that the config leaves out are None."""
+    """The stages of a run in their order; those that the config leaves out are None.
+
+    `config` has numbers where it said `auto` of the fine-tuning.
+    """
 
     config: Config
     hardware: Hardware
@@ -134,6 +137,9 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
     """
     hardware = resolve(config.trainer)
     split = split or make_split(source, config.data, config.seed, config.repeat)
+    if config.finetune is not None:
+        tuned = config.finetune.resolve(int(split.labelled.sum()))
+        config = config.model_copy(update={"finetune": tuned})
     data = _planned(
         "data",
         "",

@@ -292,6 +292,33 @@ def test_a_layers_own_settings_go_before_the_common_ones(data: Path) -> None:
     assert [fit.epochs for fit in fits] == [9, 9, 9]
 
 
+@pytest.mark.parametrize(
+    ("given", "epochs", "patience"),
+    [
+        # 30 labels: 1 batch of 100 an epoch, 3 of 10, 30 of one.
+        ({}, 500, 200),
+        ({"batch_size": 1}, 100, 40),
+        ({"batch_size": 1, "patience": None}, 100, None),
+        ({"batch_size": 1, "patience": 7}, 100, 7),
+        ({"epochs": 3}, 3, 20),
+        ({"epochs": 60}, 60, 24),
+    ],
+)
+def test_epochs_by_themselves_are_more_where_labels_are_few(
+    given: dict[str, Any], epochs: int, patience: int | None, data: Path
+) -> None:
+    plan = planned(described(data) | {"finetune": given})
+    written_out = given | {"epochs": epochs, "patience": patience}
+
+    assert plan.config.finetune is not None
+    assert (plan.config.finetune.epochs, plan.config.finetune.patience) == (epochs, patience)
+    assert keys(described(data) | {"finetune": written_out}) == keys(described(data) | {"finetune": given})
+
+
+def test_epochs_by_themselves_are_not_few_where_labels_are_many() -> None:
+    assert FinetuneConfig().resolve(10_000_000).epochs == 30
+
+
 def test_data_without_labels_can_be_pretrained_on_and_no_more(tmp_path: Path) -> None:
     config = changed(described(write(tmp_path / "bare.npz", labels=False)), "data.labels", "all")
     with pytest.raises(ConfigError, match="has no labels; add them, or set finetune: null") as error:

@@ -1,4 +1,4 @@
-"""Sections of docs/experiments.md, each between two markers of its name."""
+"""Sections of documents, each between two markers of its name, written by scripts."""
 
 from __future__ import annotations
 
@@ -19,15 +19,20 @@ PRECISIONS = {"32-true": "float32", "bf16-mixed": "matrix products in bfloat16",
 
 def write_section(docs: Path, name: str, redoes: str, lab: Lab, found: Found) -> Path:
     """Puts an experiment's section into `docs`/experiments.md, in the place of its old one or at the end."""
-    docs.mkdir(parents=True, exist_ok=True)
     path = docs / "experiments.md"
-    text = path.read_text() if path.exists() else HEAD
-    first, last = f"<!-- {name} -->", f"<!-- /{name} -->"
-    section = f"{first}\n{_section(name, redoes, lab, found)}\n{last}"
-    old = re.compile(f"{re.escape(first)}.*?{re.escape(last)}", re.DOTALL)
-    known = old.search(text)
-    path.write_text(old.sub(lambda _: section, text) if known else f"{text.rstrip()}\n\n{section}\n")
+    put_section(path, name, _section(name, redoes, lab, found), head=HEAD)
     return path
+
+
+def put_section(path: Path, name: str, text: str, *, head: str) -> None:
+    """Puts a text between a document's markers of a name, or at its end; a new one begins with `head`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = path.read_text() if path.exists() else head
+    first, last = f"<!-- {name} -->", f"<!-- /{name} -->"
+    section = f"{first}\n{text}\n{last}"
+    old = re.compile(f"{re.escape(first)}.*?{re.escape(last)}", re.DOTALL)
+    known = old.search(whole)
+    path.write_text(old.sub(lambda _: section, whole) if known else f"{whole.rstrip()}\n\n{section}\n")
 
 
 def _section(name: str, redoes: str, lab: Lab, found: Found) -> str:
@@ -37,7 +42,7 @@ def _section(name: str, redoes: str, lab: Lab, found: Found) -> str:
         parts.append(f"Why ours is worse: {found.why}")
     if lab.picture.exists():
         parts.append(f"![{name}](pictures/{lab.picture.name})")
-    parts.append(f"`{command}`: {_seeds(lab)}, {_machine(lab)}, {duration(lab.seconds)} of training.")
+    parts.append(f"`{command}`: {circumstances(lab)}.")
     return "\n\n".join(parts)
 
 
@@ -50,6 +55,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def duration(seconds: float) -> str:
     """Seconds in words a reader grasps at once."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
+def circumstances(lab: Lab) -> str:
+    """With which seeds, on what and for how long a lab's runs were trained."""
+    return f"{_seeds(lab)}, {_machine(lab)}, {duration(lab.seconds)} of training"
 
 
 def _seeds(lab: Lab) -> str:

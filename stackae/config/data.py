@@ -34,7 +34,7 @@ class DataConfig(Section):
     """`digits`, `mnist`, `fashion_mnist`, or a path: a table (`.csv`, `.tsv`, `.txt`, `.data`, also packed as
     `.gz`, `.bz2` or `.zst`; `.parquet`), arrays (an `.npz` file with `x`, `y` and, if wanted, `x_test`,
     `y_test`; an `.npy` file), or a folder of images with one folder per class. A list of paths puts the rows
-    of several files together."""
+    of several files together. Environment variables in paths, as `$HOME`, are replaced by what they hold."""
     test: Paths | None = None
     """The test rows, of the same form as the source; null draws them from the source."""
     unlabelled: Paths | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Literal, Self
 
 from stackae.config.section import (
     EpochsOrNone,
@@ -16,6 +17,9 @@ from stackae.config.section import (
 
 OptimizerName = Literal["adam", "adamw", "sgd"]
 ScheduleName = Literal["constant", "cosine", "one_cycle"]
+
+STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 3000, 30, 500
+"""What fine-tuning takes by itself: optimiser steps, within a least and a greatest number of epochs."""
 
 
 class FitConfig(Section):
@@ -52,15 +56,19 @@ class PretrainConfig(FitConfig):
 
 
 class FinetuneConfig(FitConfig):
+    """How the classifier is trained; `resolve` replaces `auto` by numbers once the labels are counted."""
+
     optimizer: OptimizerName = "adamw"
     """`adam`, `adamw` (decoupled weight decay) or `sgd` (with momentum)."""
     schedule: ScheduleName = "cosine"
     """`constant`, `cosine` (after `warmup` epochs, down to 0) or `one_cycle`."""
-    epochs: PositiveInt = 50
-    """Epochs over the labelled rows, at most."""
-    patience: PositiveInt | None = 20
+    # What is trained has been resolved, and so has the number that FitConfig promises.
+    epochs: PositiveInt | Literal["auto"] = "auto"  # type: ignore[assignment]
+    """Epochs over the labelled rows, at most; `auto`: as many as make 3,000 steps, but from 30 to 500, so
+    that few labels are gone through more often."""
+    patience: PositiveInt | Literal["auto"] | None = "auto"  # type: ignore[assignment]
     """Stop after so many epochs without a better validation accuracy; the best weights are kept either way.
-    Null never stops early."""
+    `auto`: two fifths of the epochs, at least 20. Null never stops early."""
     dropout: Fraction = 0.5
     """Share of each hidden layer's outputs that is dropped in training."""
     input_dropout: Fraction = 0.2
@@ -74,6 +82,14 @@ class FinetuneConfig(FitConfig):
     """The pretrained layers' learning rate, as a multiple of `lr`; the scratch control always uses 1."""
     freeze_encoder: Switch = False
     """Train the softmax head only. The scratch control is trained as a whole all the same."""
+
+    def resolve(self, labelled: int) -> Self:
+        """The same for so many labelled rows, with numbers in the place of `auto`."""
+        enough = math.ceil(STEPS / max(1, math.ceil(labelled / self.batch_size)))
+        auto = min(max(enough, FEWEST_EPOCHS), MOST_EPOCHS)
+        epochs: int = auto if self.epochs == "auto" else self.epochs
+        patience = max(20, 2 * epochs // 5) if self.patience == "auto" else self.patience
+        return self.model_copy(update={"epochs": epochs, "patience": patience})
 
 
 class UnrollConfig(FitConfig):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from stackae.config import DataConfig
-from stackae.data.paths import BUILT_IN, form_of
+from stackae.data.paths import BUILT_IN, as_paths, form_of
 
 LARGEST_SIDE = 64
 """Pixels of an image's longer side, beyond which images are made smaller."""
@@ -49,7 +49,7 @@ def guess(data: str, target: str | None) -> Guess:
     settings: dict[str, Any] = {"source": data} | ({} if target is None else {"target": target})
     if data in BUILT_IN:
         return Guess(settings)
-    path = Path(data).expanduser()
+    (path,) = as_paths(data)
     match form_of(data, "data"):
         case "images":
             return _images(path, settings)

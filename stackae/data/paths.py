@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -20,14 +22,14 @@ _PACKED = (".gz", ".bz2", ".zst")
 
 
 def as_paths(paths: str | Sequence[str] | None) -> list[Path]:
-    """One path, several or none, as a list."""
+    """One path, several or none, as a list; `~` and environment variables stand for what they hold."""
     given = [] if paths is None else [paths] if isinstance(paths, str) else paths
     return [_path(path) for path in given]
 
 
 def _path(name: str) -> Path:
     try:
-        path = Path(name).expanduser()
+        path = Path(os.path.expandvars(name)).expanduser()
         path.exists()
     except (OSError, RuntimeError) as error:  # a name that is too long, a user who is unknown
         cause = getattr(error, "strerror", None) or error
@@ -73,6 +75,8 @@ def _form_of(path: Path, setting: str) -> Form:
 
 
 def _absent(path: Path, *, built_in: bool) -> str:
+    if unset := re.search(r"\$\{?(\w+)", str(path)):
+        return f"'{path}': the environment variable {unset[1]} is not set; set it, or write the path out"
     if path.suffix or len(path.parts) > 1 or not built_in:
         return f"there is no file '{path}'; paths start at the current folder"
     near = difflib.get_close_matches(str(path).lower().replace("-", "_"), BUILT_IN, n=1)

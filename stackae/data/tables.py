@@ -21,6 +21,7 @@ from stackae.data.inference import Finding
 from stackae.data.lines import Lines
 from stackae.data.marks import Mark, Role
 from stackae.data.parquet import Parquet
+from stackae.data.paths import as_paths
 from stackae.data.rows import chunk_rows
 from stackae.errors import DataError
 
@@ -200,7 +201,7 @@ def _given_names(columns: Sequence[str] | str | None) -> list[str]:
     if not isinstance(columns, str):
         return list(columns or ())
     try:
-        text = b"".join(Lines(Path(columns).expanduser(), None)).decode()
+        text = b"".join(Lines(as_paths(columns)[0], None)).decode()
     except DataError as error:
         raise DataError(f"data.columns: {error}") from None
     lines = text.splitlines()

@@ -33,6 +33,7 @@ def finetune(
 
     settings = plan.config.finetune
     assert settings is not None
+    assert settings.epochs != "auto"
     seed = plan.seed(job.stage)
     torch.manual_seed(derive(seed, "init"))
     units: list[AnyUnit] = (
