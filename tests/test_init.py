@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import Cli
 from PIL import Image
@@ -79,6 +81,7 @@ def test_a_table_without_header_gets_names_and_its_sign_for_a_missing_value(tmp_
         ("| made by hand\n1,2,x\n3,4,y\n5,6,x\n", ("c1", "c2", "c3")),
         ("# made by hand\na,b,label\n1,2,x\n3,4,y\n5,6,x\n", None),
         ("#a,b,label\n1,2,x\n3,4,y\n5,6,x\n", None),
+        ("label,kind,n\nlabel,kind,1\nkind,label,2\nkind,label,5\n", None),
     ],
 )
 def test_a_header_is_told_from_a_row(
@@ -92,6 +95,45 @@ def test_a_header_is_told_from_a_row(
     assert ("data.columns" in done.stdout) == (columns is not None)
     for name in columns or ("label",):
         assert f"\n{name} " in done.stdout
+
+
+def test_a_header_of_years_is_one_where_the_target_is_in_it(tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "my.csv").write_text("land,2001,2002,label\n" + "x,1,2,yes\ny,4,3,no\n" * 20)
+
+    config = init(cli, tmp_path, "my.csv --target label")
+
+    assert config.data.columns is None
+
+
+def test_columns_that_number_the_rows_are_left_out(tmp_path: Path, cli: Cli) -> None:
+    # As pandas writes its index, and another one; `age` counts up to the last row but one.
+    table = shop().assign(number=range(1001, 1201), age=[*range(199), 7])
+    table.to_csv(tmp_path / "shop.csv")
+
+    config = init(cli, tmp_path, "shop.csv --target label")
+
+    assert config.data.drop == ("column 1", "number")
+    assert "'column 1' numbers the rows; 'number' numbers the rows" in (tmp_path / "my.yaml").read_text()
+
+
+def test_parquet_columns_of_other_types_are_left_out(tmp_path: Path, cli: Cli) -> None:
+    shop().assign(tags=[["a", "b"]] * 200).to_parquet(tmp_path / "shop.parquet")
+
+    config = init(cli, tmp_path, "shop.parquet --target label")
+
+    assert config.data.drop == ("tags",)
+    assert cli(["plan", "my.yaml"], tmp_path).returncode == 0
+
+
+def test_infinite_parquet_numbers_are_missing_where_inf_stands_for_that(tmp_path: Path, cli: Cli) -> None:
+    shop().assign(rate=[np.inf, -np.inf, *(np.arange(198) / 7)]).to_parquet(tmp_path / "shop.parquet")
+
+    config = init(cli, tmp_path, "shop.parquet --target label")
+
+    assert {"inf", "-inf"} <= set(config.data.missing)
+    columns = read_source(config.data.model_copy(update={"source": str(tmp_path / "shop.parquet")})).columns
+    assert columns is not None
+    assert [(column.name, column.missing) for column in columns if column.missing] == [("rate", 2)]
 
 
 def test_a_column_of_numbers_with_other_cells_is_taken_as_it_can_be(tmp_path: Path, cli: Cli) -> None:
@@ -219,12 +261,18 @@ def test_each_column_s_use_is_shown(tmp_path: Path, cli: Cli) -> None:
         ("init shop.csv --target age", "age: has 200 different values in 200 rows"),
         ("inspect shop.csv --target age", "age: has 200 different values in 200 rows"),
         ("inspect notes.md", "notes.md"),
+        ("inspect twice.csv --target label", "twice.csv: several columns are called 'pay'"),
+        ("inspect twice.parquet", "twice.parquet: several columns are called 'pay'"),
+        ("inspect ragged.csv", "ragged.csv: data row 2 has 3 cells, but there are 2 columns"),
     ],
 )
 def test_what_cannot_be_started_from_is_one_line(words: str, says: str, tmp_path: Path, cli: Cli) -> None:
     shop().assign(age=np.arange(200) / 7).to_csv(tmp_path / "shop.csv", index=False)
     (tmp_path / "notes.md").write_text("notes\n")
     (tmp_path / "there.yaml").write_text("mine\n")
+    (tmp_path / "twice.csv").write_text("pay,pay,label\n" + "1,2,x\n3,4,y\n" * 20)
+    pq.write_table(pa.table([[1, 2], [3, 4]], names=["pay", "pay"]), tmp_path / "twice.parquet")
+    (tmp_path / "ragged.csv").write_text("pay,city\na,b\nc,d,e\n")
     there = sorted(tmp_path.rglob("*"))
 
     done = cli(words.split(), tmp_path)

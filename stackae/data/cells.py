@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _NEARLY = r"^[+-]?(\d+,\d+|\d{1,3}(,\d{3})+(\.\d+)?|inf|infinity|nan)$"
+_VALUE = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?"
 _WHOLE = r"^([+-]?\d+)\.0*$"
 
 
@@ -54,7 +56,7 @@ def numbers(cells: pa.Array, missing: pa.Array) -> pa.DoubleArray:
     if _is_time(cells.type):
         made = _seconds(cells)
     else:
-        made = _without(_without_nan(cells.cast(pa.float64(), safe=False)), parse(missing))
+        made = _without(_without_nan(cells.cast(pa.float64(), safe=False)), _values(missing))
     return _or_nan(made)
 
 
@@ -68,6 +70,12 @@ def parse(given: pa.StringArray) -> pa.DoubleArray:
         is_number = pc.match_substring_regex(coded.dictionary, _NUMBER)
         made = pc.if_else(is_number, coded.dictionary, "nan").cast(pa.float64()).take(coded.indices)
     return _or_nan(made)
+
+
+def _values(missing: pa.Array) -> pa.DoubleArray:
+    """The numbers, infinite ones among them, that stand for a missing value."""
+    values = [text.as_py() for text in missing if re.fullmatch(_VALUE, text.as_py(), re.IGNORECASE)]
+    return pa.array([float(value) for value in values], pa.float64())
 
 
 def nearly_numbers(given: pa.StringArray) -> int:

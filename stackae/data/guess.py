@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from stackae.config import DataConfig
+from stackae.data.columns import common_names
 from stackae.data.paths import BUILT_IN, as_paths, form_of
+from stackae.errors import DataError
 
 LARGEST_SIDE = 64
 """Pixels of an image's longer side, beyond which images are made smaller."""
@@ -29,6 +31,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _COMMENTS = "#|%"
 _MOSTLY = 0.9
 _DISTINCT = 100
+_COUNTED = 20  # rows; in fewer a column may count by chance
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ def _table(path: Path, settings: dict[str, Any]) -> Guess:
     from stackae.data.parquet import Parquet
 
     why: dict[str, str] = {}
+    target = settings.get("target")
     if path.suffix.lower() == ".parquet":
         file: Delimited | Parquet = Parquet(path)
     else:
@@ -73,12 +77,21 @@ def _table(path: Path, settings: dict[str, Any]) -> Guess:
         if comment is not None:
             settings["comment"] = comment
         file = Delimited(path, comment=comment)
-        if not _is_header(path, file, comment):
+        # A column that is asked for by its name has one.
+        if target not in file.names and not _is_header(path, file, comment):
             settings["columns"] = [f"c{at}" for at in range(1, len(file.names) + 1)]
             why["columns"] = "the file has no header; give its columns better names"
             file = Delimited(path, [settings["columns"]], comment=comment)
-    target = settings.get("target")
-    missing, odd = _read_cells(file, [name for name in file.names if name != target])
+    common_names([(path, file.names)])
+    others = file.others() if isinstance(file, Parquet) else {}
+    names = [name for name in file.names if name != target and name not in others]
+    missing, odd, counted = _read_cells(file, names)
+    if others or counted:
+        settings["drop"] = [*counted, *others]
+        why["drop"] = "; ".join(
+            [f"'{name}' numbers the rows" for name in counted]
+            + [f"'{name}' has cells of type {type_}" for name, type_ in others.items()]
+        )
     if missing:
         settings["missing"] = [*DataConfig.model_fields["missing"].default, *sorted(missing)]
         why["missing"] = f"{', '.join(map(repr, sorted(missing)))} occurs in the file"
@@ -106,17 +119,30 @@ def _comment(path: Path) -> str | None:
 
 def _is_header(path: Path, file: Any, comment: str | None) -> bool:
     """Whether the first line, which `file` took for a header, is one: no row of numbers or of values."""
+    import pyarrow.compute as pc
+
+    from stackae.data.cells import numbers
     from stackae.data.delimited import Delimited
 
-    numbers = [name for name in file.names if _NUMBER.fullmatch(name)]
-    if numbers:
+    counts = [name for name in file.names if _NUMBER.fullmatch(name)]
+    if counts:
         # A table of pixels, say, has its columns numbered.
-        counted = [[str(at + first) for at in range(len(numbers))] for first in (0, 1)]
-        return len(numbers) > 2 and numbers in counted
-    if "?" in file.names or len(set(file.names)) < len(file.names):
+        counted = [[str(at + first) for at in range(len(counts))] for first in (0, 1)]
+        return len(counts) > 2 and counts in counted
+    if "?" in file.names:
         return False
     places = [f"c{at}" for at in range(1, len(file.names) + 1)]
-    batch = next(iter(Delimited(path, [places], comment=comment).batches(places)))
+    try:
+        batch = next(iter(Delimited(path, [places], comment=comment).batches(places)))
+    except DataError:
+        # Whoever reads the file next finds the same fault, and counts its row without the header.
+        return True
+    for name, place in zip(file.names, places, strict=True):
+        below = numbers(batch.column(place)[1:], _known())
+        if not _is_sign(name) and below.null_count < len(below) and not pc.any(pc.is_nan(below)).as_py():
+            return True
+    if len(set(file.names)) < len(file.names):
+        return False
     again = sum(
         name in {str(cell).strip() for cell in batch.column(place)[1:].to_pylist()}
         for name, place in zip(file.names, places, strict=True)
@@ -124,27 +150,38 @@ def _is_header(path: Path, file: Any, comment: str | None) -> bool:
     return again <= len(places) / 2
 
 
-def _read_cells(file: Any, names: Sequence[str]) -> tuple[set[str], dict[str, str]]:
-    """Signs of a missing value that stand between numbers, and columns of numbers with other cells."""
-    import pyarrow as pa
+def _read_cells(file: Any, names: Sequence[str]) -> tuple[set[str], dict[str, str], list[str]]:
+    """Signs of a missing value that stand between numbers, columns of numbers with other cells, and counters.
+
+    A counter is a column of numbers that grow by 1 from row to row: of a row it says where it stands, and
+    where rows are sorted by class it gives the class away.
+    """
     import pyarrow.compute as pc
 
     from stackae.data.cells import numbers, texts
 
-    known = pa.array(DataConfig.model_fields["missing"].default, pa.string())
+    known = _known()
     valid: Counter[str] = Counter()
     odd: dict[str, Counter[str]] = {name: Counter() for name in names}
+    counters, rows = dict[str, float](), 0
     file.check(names)
     for batch in file.batches(names):
         for name in names:
             cells = batch.column(name)
             values = numbers(cells, known)
+            if not rows or name in counters:
+                start = counters.pop(name, None)
+                inside = values.fill_null(np.nan).to_numpy(zero_copy_only=False)
+                steps = np.diff(inside, prepend=inside[0] - 1 if start is None else start)
+                if (steps == 1).all():
+                    counters[name] = float(inside[-1])
             wrong = pc.is_nan(values)
             others = texts(cells, known).filter(wrong)
             valid[name] += len(values) - values.null_count - len(others)
             if len(odd[name]) <= _DISTINCT:
                 for one in others.value_counts().to_pylist():
                     odd[name][one["values"]] += one["counts"]
+        rows += len(batch)
     missing, mixed = set[str](), dict[str, str]()
     for name, others in odd.items():
         signs = {text for text in others if _is_sign(text)} if valid[name] else {"?"} & set(others)
@@ -153,7 +190,14 @@ def _read_cells(file: Any, names: Sequence[str]) -> tuple[set[str], dict[str, st
         count = sum(wrong_ones.values())
         if count and valid[name] / (valid[name] + count) >= _MOSTLY:
             mixed[name] = max(wrong_ones, key=lambda text: wrong_ones[text])
-    return missing, mixed
+    return missing, mixed, list(counters) if rows >= _COUNTED else []
+
+
+def _known() -> Any:
+    """What stands for a missing value without being said to."""
+    import pyarrow as pa
+
+    return pa.array(DataConfig.model_fields["missing"].default, pa.string())
 
 
 def _is_sign(text: str) -> bool:

@@ -35,6 +35,11 @@ class Parquet:
         if not rows:
             raise DataError(f"{path}: there are columns, but no rows")
 
+    def others(self) -> dict[str, str]:
+        """The types of the columns whose cells are no texts, numbers or times."""
+        types = {name: self._schema.field(name).type for name in self.names}
+        return {name: str(type_) for name, type_ in types.items() if not is_cell(type_)}
+
     def check(self, columns: Sequence[str]) -> None:
         """Raises `DataError` where a cell of these columns is no text, number or time."""
         for name in columns:
