@@ -136,6 +136,30 @@ def test_infinite_parquet_numbers_are_missing_where_inf_stands_for_that(tmp_path
     assert [(column.name, column.missing) for column in columns if column.missing] == [("rate", 2)]
 
 
+@pytest.mark.parametrize("header", [True, False])
+def test_decimal_commas_are_found(header: bool, tmp_path: Path, cli: Cli) -> None:
+    table = shop().assign(pay=np.arange(200) / 8)
+    table.to_csv(tmp_path / "shop.csv", index=False, sep=";", decimal=",", header=header)
+
+    config = init(cli, tmp_path, f"shop.csv --target {'label' if header else 'c3'}")
+
+    assert config.data.decimal == ","
+    columns = read_source(config.data.model_copy(update={"source": str(tmp_path / "shop.csv")})).columns
+    assert columns is not None
+    pay = columns[-1]
+    assert (pay.type, pay.low, pay.high) == ("numeric", 0, 199 / 8)
+
+
+@pytest.mark.parametrize("cells", ["1,000 2,500", "1,2;3 0,5;x", "1.5 2.5"])
+def test_other_commas_are_left_alone(cells: str, tmp_path: Path, cli: Cli) -> None:
+    one, other = cells.split()
+    (tmp_path / "my.csv").write_text("a,c,label\n" + f'1,"{one}",x\n1,"{other}",y\n2,"1,2,3",y\n' * 20)
+
+    done = cli(["inspect", "my.csv", "--target", "label"], tmp_path)
+
+    assert "decimal comma" not in done.stdout
+
+
 def test_a_column_of_numbers_with_other_cells_is_taken_as_it_can_be(tmp_path: Path, cli: Cli) -> None:
     table = shop().astype({"age": object}).assign(code=range(200)).astype({"code": object})
     table.loc[3, "age"], table.loc[5, "code"] = "unknown", "A17"

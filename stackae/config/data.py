@@ -53,6 +53,9 @@ class DataConfig(Section):
     a comma if more follows; null: the first line is the header."""
     separator: str | None = Field(default=None, min_length=1, max_length=1)
     """What parts the cells of a table: null finds out whether it is a comma, semicolon, tab or bar."""
+    decimal: Literal[".", ","] = "."
+    """What parts the fraction from the whole in numbers of a table of text; with a comma, points between
+    thousands are taken out."""
     comment: str | None = Field(default=None, min_length=1)
     """Lines of a table that start with it are skipped."""
     missing: tuple[str, ...] = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from stackae.data.lines import Lines, Stream
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _SEPARATORS = (",", ";", "\t", "|")
 _LOOKED_AT = 100  # lines by which the separator is found
 _BLOCK = 1 << 22  # bytes that are parsed at once, and so those of the longest row
+_WITH_COMMA = r"^\s*[+-]?(\d+|\d{1,3}(\.\d{3})+)?(,\d+)?([eE][+-]?\d+)?\s*$"
 _HEADER = re.compile(rb"[ \r\n]*[^\r\n]*\r?\n?")
 
 
@@ -29,7 +31,8 @@ class Delimited:
     """A text file of cells, with the columns' `names` in its first line, unless they are given.
 
     Of several choices of names it takes the one with as many as the first row has cells. Blank lines and
-    those that start with `comment` are skipped; `separator` is found where it is not given.
+    those that start with `comment` are skipped; `separator` is found where it is not given. With a comma as
+    `decimal`, cells such as `1.234,5` become `1234.5`.
     Raises `DataError` where the file is no text, has no rows, or not as many cells in a row as names.
     """
 
@@ -39,9 +42,10 @@ class Delimited:
         names: Sequence[Sequence[str]] = (),
         separator: str | None = None,
         comment: str | None = None,
+        decimal: str = ".",
     ) -> None:
         self.path = path
-        self._comment, self._has_header = comment, not names
+        self._comment, self._has_header, self._decimal = comment, not names, decimal
         if separator is not None and (separator in '"\r\n' or not separator.isascii()):
             raise DataError(f"data.separator: {separator!r} cannot stand between cells; use an ASCII sign")
         lines = _first_lines(path, comment)
@@ -98,7 +102,7 @@ class Delimited:
             ):
                 if len(batch):
                     rows, last = rows + len(batch), batch.column(self.names[-1])[-1].as_py()
-                    yield batch
+                    yield _with_points(batch) if self._decimal == "," else batch
         except pa.ArrowInvalid as fault:
             raise DataError(f"{self.path}: {self._explain(fault, ragged, rows)}") from None
         if "\n" in last and lines.end != b'"':
@@ -161,6 +165,15 @@ def _first_lines(path: Path, comment: str | None) -> list[str]:
         if len(lines) > 1:
             break
     return lines[:_LOOKED_AT]
+
+
+def _with_points(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Cells that are numbers with a decimal comma, with a point in its place and none between thousands."""
+    made = []
+    for cells in batch.columns:
+        plain = pc.replace_substring(pc.replace_substring(cells, ".", ""), ",", ".")
+        made.append(pc.if_else(pc.match_substring_regex(cells, _WITH_COMMA), plain, cells))
+    return pa.RecordBatch.from_arrays(made, batch.schema.names)
 
 
 def _short(text: str) -> str:

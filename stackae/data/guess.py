@@ -28,6 +28,7 @@ _ABSENT = {
     *("inf", "-inf", "infinity", "-infinity"),
 }
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_DECIMAL_COMMA = r"^[+-]?(0|\d{4,}|\d{1,3}(\.\d{3})+)?,\d+$|^[+-]?\d*,(\d{1,2}|\d{4,})$"
 _COMMENTS = "#|%"
 _MOSTLY = 0.9
 _DISTINCT = 100
@@ -82,6 +83,10 @@ def _table(path: Path, settings: dict[str, Any]) -> Guess:
             settings["columns"] = [f"c{at}" for at in range(1, len(file.names) + 1)]
             why["columns"] = "the file has no header; give its columns better names"
             file = Delimited(path, [settings["columns"]], comment=comment)
+        if _has_decimal_commas(file):
+            settings["decimal"] = ","
+            why["decimal"] = "numbers are written with a decimal comma"
+            file = Delimited(path, [*filter(None, [settings.get("columns")])], comment=comment, decimal=",")
     common_names([(path, file.names)])
     others = file.others() if isinstance(file, Parquet) else {}
     names = [name for name in file.names if name != target and name not in others]
@@ -148,6 +153,27 @@ def _is_header(path: Path, file: Any, comment: str | None) -> bool:
         for name, place in zip(file.names, places, strict=True)
     )
     return again <= len(places) / 2
+
+
+def _has_decimal_commas(file: Any) -> bool:
+    """Whether numbers in the first rows have a comma that can part no thousands, and none has a point."""
+    import pyarrow.compute as pc
+
+    from stackae.data.cells import texts
+
+    if len(set(file.names)) < len(file.names):
+        return False
+    batch = next(iter(file.batches(file.names)))
+    commas = 0
+    for name in file.names:
+        given = texts(batch.column(name), _known()).drop_null()
+        if pc.any(pc.match_substring_regex(given, r"^[+-]?\d*\.\d+$")).as_py():
+            return False
+        # Texts may have commas between digits too, but not all of them.
+        alike = pc.match_substring_regex(given, r"^[+-]?[\d.]*(,\d+)?([eE][+-]?\d+)?$")
+        if len(given) and pc.mean(alike).as_py() >= _MOSTLY:
+            commas += int(pc.sum(pc.match_substring_regex(given, _DECIMAL_COMMA)).as_py())
+    return commas > 0
 
 
 def _read_cells(file: Any, names: Sequence[str]) -> tuple[set[str], dict[str, str], list[str]]:

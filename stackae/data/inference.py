@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,10 @@ class Finding:
             if not self._odd:
                 self._first_odd = place(path, before + first, self.name), f"'{others[0]}'"
             if self._asked == "numeric":
+                at, cell = self._first_odd
                 raise DataError(
-                    "{}: {} is no finite number, but the column is numeric; correct it, or add it to "
-                    "data.missing".format(*self._first_odd)
+                    f"{at}: {cell} is no finite number, but the column is numeric; {_comma(cell)}correct it, "
+                    "or add it to data.missing"
                 )
             self._odd += len(others)
             self._nearly += nearly_numbers(others)
@@ -87,9 +89,19 @@ class Finding:
         if share >= _MOSTLY or (share > 0 and signs):
             at, cell = self._first_odd
             raise DataError(
-                f"{at}: {cell} is no finite number, but most of the column are; correct it, add it to "
-                "data.missing if it stands for a missing value, or call the column categorical in data.types"
+                f"{at}: {cell} is no finite number, but most of the column are; {_comma(cell)}correct it, "
+                "add it to data.missing if it stands for a missing value, or call the column categorical in "
+                "data.types"
             )
+
+
+def _comma(cell: str) -> str:
+    """A remedy for numbers with a comma in them."""
+    if re.fullmatch(r"'[+-]?[\d.]*,\d+'", cell):
+        return "set data.decimal: ',' if its comma is the decimal one, "
+    if re.fullmatch(r"'[+-]?[\d,.]+'", cell):
+        return "take the commas between thousands out, "
+    return ""
 
 
 def place(path: Path, row: int, column: str) -> str:

@@ -193,7 +193,7 @@ def _open(path: Path, config: DataConfig, optional: Collection[str]) -> File:
     if optional:
         for absent in ({config.target}, {*optional}, {*optional, *config.drop}):
             choices.append([name for name in names if name not in absent])
-    return Delimited(path, choices if names else (), config.separator, config.comment)
+    return Delimited(path, choices if names else (), config.separator, config.comment, config.decimal)
 
 
 def _given_names(columns: Sequence[str] | str | None) -> list[str]:
@@ -217,4 +217,6 @@ def _digest(files: Sequence[File], digests: Sequence[str], config: DataConfig) -
         "drop": sorted(config.drop),
         "missing": sorted(config.missing),
     }
+    if config.decimal != ".":  # so that what was trained before there was the choice keeps its key
+        how["decimal"] = config.decimal
     return hashlib.sha256(json.dumps([how, digests], sort_keys=True).encode()).hexdigest()

@@ -179,6 +179,27 @@ def test_tsv_has_tabs_whatever_is_in_its_cells(tmp_path: Path) -> None:
     assert list(cells(read(tmp_path, content, name="t.tsv"))) == ["n", "a, b, c"]
 
 
+def test_decimal_commas_become_points(tmp_path: Path) -> None:
+    content = "n;t;day;c\n1,5;1.234,25;01.02.2024;x, y\n-,5;1.234.567;02.02.2024;a,1\n2e3;7;02.02.2024;a,1\n"
+    table = read(tmp_path, content, decimal=",")
+    assert cells(table) == {
+        "n": [1.5, -0.5, 2000],
+        "t": [1234.25, 1234567, 7],
+        "day": ["01.02.2024", "02.02.2024", "02.02.2024"],
+        "c": ["x, y", "a,1", "a,1"],
+    }
+    assert table.digest != read(tmp_path, content, types={"n": "categorical", "t": "categorical"}).digest
+
+
+@pytest.mark.parametrize(
+    ("cell", "remedy"), [("1,5", "set data.decimal: ','"), ("1,234.5", "take the commas between thousands")]
+)
+def test_numbers_with_commas_are_refused_with_their_remedy(tmp_path: Path, cell: str, remedy: str) -> None:
+    content = f"n;c\n1.5;a\n{cell};b\n{cell};b\n"
+    assert remedy in refused(tmp_path, content)
+    assert remedy in refused(tmp_path, content, types={"n": "numeric"})
+
+
 def test_quotes_behind_a_blank_are_quotes(tmp_path: Path) -> None:
     content = 'n, "w, v", k\n1, "a, b", "x ""y"""\n2, "a, ""b""", ""\n3, c,  d\n4, c, d\n'
     assert cells(read(tmp_path, content)) == {
