@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -40,8 +41,13 @@ class Categories:
         others = np.flatnonzero(found < 0)
         if len(others):
             codes, distinct = pd.factorize(cells[others])
-            texts = pd.Index([_text(cell) for cell in distinct], dtype=object)
-            places = self.index.get_indexer(texts)
+            texts = [_text(cell) for cell in distinct]
+            places = self.index.get_indexer(pd.Index(texts, dtype=object))
+            # A column of whole numbers is written with points as soon as one of its cells is empty.
+            unknown = np.flatnonzero(places < 0)
+            if len(unknown):
+                known = {_without_point(str(one)): place for place, one in enumerate(self.index)}
+                places[unknown] = [known.get(_without_point(texts[at]), -1) for at in unknown]
             # A missing cell has the code -1, and so gets what is last.
             found[others] = np.append(np.where(places < 0, self.unseen, places), len(self.index))[codes]
         return found
@@ -65,6 +71,10 @@ def read_encoder(encoder: Any, columns: Sequence[str]) -> list[Categories]:
         names += [f"{column} rare"] if pooled else []
         made.append(Categories(column, names, index, np.array([*feature, last])))
     return made
+
+
+def _without_point(text: str) -> str:
+    return re.sub(r"^([+-]?\d+)\.0*$", r"\1", text)
 
 
 def _text(cell: Any) -> str:

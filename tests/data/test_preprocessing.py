@@ -157,6 +157,18 @@ def test_rare_and_unseen_categories_are_one_and_a_missing_one_is_its_own() -> No
         assert feature(preprocessing, name, rows).tolist() == expected
 
 
+@pytest.mark.parametrize(("trained", "given"), [("{}", "{}.0"), ("{}.0", "{}")])
+def test_whole_numbers_as_categories_are_alike_with_and_without_a_point(trained: str, given: str) -> None:
+    codes = [trained.format(row % 3) for row in range(60)]
+    one = pd.DataFrame({"code": codes}, dtype=object)
+    fitted = fit_table(one, columns_of(one), DataConfig())
+
+    rows = pd.DataFrame({"code": [given.format(2), given.format(0), "3", "1.5"]})
+
+    np.testing.assert_array_equal(fitted(rows), [[0, 0, 1], [1, 0, 0], [0, 0, 0], [0, 0, 0]])
+    assert fitted.unseen(rows).tolist() == [False, False, True, True]
+
+
 def test_without_rare_categories_an_unseen_one_is_none_of_them() -> None:
     preprocessing = fitted(FRAME[["sex", "score"]])
     rows = FRAME.iloc[:2].assign(sex=pd.Series(["x", None], dtype=object))
