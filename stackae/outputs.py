@@ -31,16 +31,23 @@ _VALUES = 1 << 22
 """Values of a row group of a Parquet file."""
 
 
-def check_output(path: Path, formats: Sequence[str]) -> None:
-    """DataError where no file of this name can be written in one of the formats; `-` is CSV to the output."""
+def check_output(path: Path, formats: Sequence[str], data: str | None = None) -> None:
+    """DataError where no file of this name can be written in one of the formats; `-` is CSV to the output.
+
+    `data` is what is read, which must not be overwritten.
+    """
     if path == STANDARD_OUTPUT and ".csv" in formats:
         return
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; name a file")
+    if not path.suffix:
+        raise DataError(f"{path}: has no ending that says the format; use one of {', '.join(formats)}")
     if path.suffix.lower() not in formats:
         raise DataError(f"{path}: unknown format '{path.suffix}'; use one of {', '.join(formats)}")
     if not path.parent.is_dir():
         raise DataError(f"{path}: there is no folder '{path.parent}'; make it, or name another")
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder; name a file")
+    if data is not None and path.exists() and Path(data).exists() and path.samefile(data):
+        raise DataError(f"{path}: is the file that is read, and would be overwritten; name another")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise DataError(f"{path}: the folder '{path.parent}' is not writable; name another")
 

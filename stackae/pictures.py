@@ -14,9 +14,9 @@ FORMATS = (".png", ".npy", ".npz", ".csv")
 
 def check_format(path: Path, shape: tuple[int, ...]) -> None:
     """DataError where rows of this shape cannot be written to a file of this name."""
-    if path.suffix not in FORMATS:
+    if path.suffix.lower() not in FORMATS:
         raise DataError(f"{path}: unknown format '{path.suffix}'; use one of {', '.join(FORMATS)}")
-    if path.suffix == ".png" and not is_image(shape):
+    if path.suffix.lower() == ".png" and not is_image(shape):
         raise DataError(f"{path}: rows of shape {shape} are no pictures; write .npy, .npz or .csv")
 
 
@@ -26,7 +26,7 @@ def write_rows(path: Path, rows: np.ndarray, *, scale: float, columns: int | Non
     `scale` is the value of white. A grid is as square as it can be unless `columns` says otherwise.
     """
     check_format(path, rows.shape[1:])
-    match path.suffix:
+    match path.suffix.lower():
         case ".png":
             from PIL import Image
 

@@ -40,7 +40,7 @@ def predict(run: Path, data: str, out: Path, *, quiet: bool) -> None:
 
     A line on standard error counts rows that are unlike it.
     """
-    check_output(out, (".csv", ".parquet", ".npz"))
+    check_output(out, (".csv", ".parquet", ".npz"), data)
     model, given = _open(run, data, classifies=True)
     counts = Counter[str]()
 
@@ -60,20 +60,21 @@ def predict(run: Path, data: str, out: Path, *, quiet: bool) -> None:
             yield found
 
     names = {
+        **_file(given),
         "class": ["class"],
         "probability": [f"probability_{name}" for name in model.classes],
         "unlike_training": ["unlike_training"],
         "why": ["why"],
     }
     chunks = _watched(_worked(given.rows, of), len(given.rows), quiet=quiet)
-    write_found(out, names, len(given.rows), counted(chunks))
+    write_found(out, names, len(given.rows), _filed(counted(chunks), given))
     if counts and not quiet:
         print(_warning(counts, len(given.rows)), file=sys.stderr)
 
 
 def encode(run: Path, data: str, out: Path, *, layer: int | Literal["all"] | None, quiet: bool) -> None:
     """Writes each row's features: after a layer, counted from 1, the last, or all side by side."""
-    check_output(out, (".npy", ".npz", ".parquet", ".csv"))
+    check_output(out, (".npy", ".npz", ".parquet", ".csv"), data)
     model, given = _open(run, data)
     # One row shows how many features a layer has.
     first = given.rows.take(np.arange(1))
@@ -91,7 +92,7 @@ def encode(run: Path, data: str, out: Path, *, layer: int | Literal["all"] | Non
 
 def reconstruct(run: Path, data: str, out: Path, *, quiet: bool) -> None:
     """Writes each row's reconstruction error, or draws the first images above their reconstructions."""
-    check_output(out, (".csv", ".parquet", ".npy", ".npz", ".png"))
+    check_output(out, (".csv", ".parquet", ".npy", ".npz", ".png"), data)
     model, given = _open(run, data)
     if out.suffix.lower() != ".png":
         _write(out, {"error": ["error"]}, given, lambda raw: {"error": model.errors(raw)}, quiet=quiet)
@@ -190,7 +191,27 @@ def _open(run: Path, data: str, *, classifies: bool = False) -> tuple[Model, Giv
 
 def _write(out: Path, names: Names, given: Given, of: Callable[[Raw], Found], *, quiet: bool) -> None:
     found = _watched(_worked(given.rows, of), len(given.rows), quiet=quiet)
+    if out.suffix.lower() != ".npy":  # it holds one array
+        names, found = _file(given) | dict(names), _filed(found, given)
     write_found(out, names, len(given.rows), found)
+
+
+def _file(given: Given) -> dict[str, list[str]]:
+    """The column in which images have the names of their files; other rows have none."""
+    return {} if given.files is None else {"file": ["file"]}
+
+
+def _filed(chunks: Iterator[Found], given: Given) -> Iterator[Found]:
+    """Chunks of what was found, with the images' files in front."""
+    at = 0
+    # One width for all chunks, as they become one array.
+    widest = max(map(len, given.files or ()), default=0)
+    for found in chunks:
+        size = len(next(iter(found.values())))
+        if given.files is not None:
+            found = {"file": np.array(given.files[at : at + size], f"U{widest}"), **found}
+        yield found
+        at += size
 
 
 def _worked(rows: Rows, of: Callable[[Raw], T]) -> Iterator[T]:
@@ -254,7 +275,7 @@ def _classes_of(given: Given, model: Model, data: str) -> np.ndarray:
         row = int(np.argmax(unknown))
         shown = ", ".join(f"'{name}'" for name in model.classes[:8]) + ", …" * (len(model.classes) > 8)
         raise DataError(
-            f"{data}: row {row + 1:,} has the label '{given.labels[row]}', which is no class of this run "
+            f"{data}: {given.row(row)} has the label '{given.labels[row]}', which is no class of this run "
             f"({shown}); leave such rows out, or give the label another name in data.classes of the run's "
             "config.yaml"
         )

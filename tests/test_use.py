@@ -147,6 +147,48 @@ def test_a_faulty_row_leaves_what_was_there_before(folder: Path, cli: Cli) -> No
     assert sorted(folder.rglob("*")) == there
 
 
+def test_images_are_told_by_their_files(folder: Path, cli: Cli) -> None:
+    # More than are worked on at once, and names of several lengths.
+    rng = np.random.default_rng(12)
+    names = sorted([f"{n}.png" for n in range(1500)]) + sorted(f"b/{n:05}.png" for n in range(1500))
+    (folder / "images" / "b").mkdir(parents=True)
+    images = rng.integers(0, 17, (len(names), 8, 8), np.uint8)
+    for name, image in zip(names, images, strict=True):
+        Image.fromarray(image).save(folder / "images" / name)
+
+    use(cli, folder, "reconstruct digits images -o errors.csv")
+    use(cli, folder, "encode digits images -o codes.npz")
+    use(cli, folder, "encode digits images -o codes.npy")
+
+    model = stackae.load(folder / "digits")
+    found = pd.read_csv(folder / "errors.csv")
+    assert list(found) == ["file", "error"]
+    assert found["file"].tolist() == names
+    np.testing.assert_allclose(found["error"], model.errors(images), rtol=1e-5)
+    with np.load(folder / "codes.npz") as arrays:
+        assert arrays["file"].tolist() == names
+        np.testing.assert_allclose(arrays["code"], np.load(folder / "codes.npy"))
+
+
+@pytest.mark.parametrize(("trained", "given"), [(np.uint8, np.float64), (np.float64, np.uint8)])
+def test_bytes_are_not_taken_for_numbers_up_to_1(
+    trained: type, given: type, tmp_path: Path, cli: Cli
+) -> None:
+    images = np.random.default_rng(13).integers(0, 256, (60, 4, 4), np.uint8)
+    of = {np.uint8: images, np.float64: images / 255}
+    np.save(tmp_path / "own.npy", of[trained])
+    np.save(tmp_path / "other.npy", of[given])
+    (tmp_path / "run.yaml").write_text(IMAGES.replace("digits}", "own.npy}"))
+    assert cli(["run", "run.yaml", "--quiet"], tmp_path).returncode == 0
+    use(cli, tmp_path, "encode runs/digits own.npy -o codes.npy")
+
+    done = cli(["encode", "runs/digits", "other.npy", "-o", "other-codes.npy"], tmp_path)
+
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert done.stderr.startswith("'other.npy': ")
+    assert "but this run learnt from" in done.stderr
+
+
 # ---- encode, reconstruct
 
 
@@ -178,6 +220,14 @@ def test_the_error_of_a_row_is_the_loss_of_its_reconstruction(folder: Path, cli:
     made = np.clip(stackae.load(folder / "digits").reconstruct(x) / 16, 1e-7, 1 - 1e-7)
     loss = -(x / 16 * np.log(made) + (1 - x / 16) * np.log(1 - made)).sum((1, 2))
     np.testing.assert_allclose(np.load(folder / "errors.npy"), loss, rtol=1e-3)
+
+
+def test_an_ending_in_capitals_is_the_same_format(folder: Path, cli: Cli) -> None:
+    np.save(folder / "new.npy", np.zeros((3, 8, 8), np.uint8))
+
+    use(cli, folder, "reconstruct digits new.npy -o DRAWN.PNG")
+
+    assert Image.open(folder / "DRAWN.PNG").size == (3 * 9 + 1, 2 * 9 + 1)
 
 
 def test_pictures_are_drawn_above_their_reconstructions(folder: Path, cli: Cli) -> None:
@@ -266,6 +316,16 @@ def large_image(folder: Path) -> None:
     Image.fromarray(np.zeros((9, 8), np.uint8)).save(folder / "images" / "a.png")
 
 
+def an_image(folder: Path) -> None:
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "a.png")
+
+
+def not_finite(value: float) -> Callable[[Path], object]:
+    x = np.zeros((3000, 64))
+    x[2900, 3] = value
+    return saved(x)
+
+
 BAD: dict[str, tuple[Callable[[Path], object], str, tuple[str, ...]]] = {
     "columns absent": (without("age", "city"), "predict shop new.csv -o x.csv", ("'age', 'city'",)),
     "column extra": (changed(colour="red"), "predict shop new.csv -o x.csv", ("'colour'", "data.drop")),
@@ -279,6 +339,18 @@ BAD: dict[str, tuple[Callable[[Path], object], str, tuple[str, ...]]] = {
     "a damaged image": (damaged_image, "encode digits images -o x.npy", ("b.png",)),
     "an image too large": (large_image, "encode digits images -o x.npy", ("a.png", "9 by 8")),
     "no such folder": (changed(), "predict shop new.csv -o no/x.csv", ("'no'",)),
+    "NaN in an array": (not_finite(np.nan), "encode digits new.npy -o x.npy", ("new.npy", "row 2,900")),
+    "infinity": (not_finite(-np.inf), "reconstruct digits new.npy -o x.npy", ("new.npy", "row 2,900")),
+    "beyond float32": (not_finite(1e300), "encode digits new.npy -o x.npy", ("new.npy", "row 2,900")),
+    "one image": (an_image, "encode digits a.png -o x.npy", ("a.png", "name the folder")),
+    "the rows themselves": (changed(), "predict shop new.csv -o ./new.csv", ("new.csv", "overwritten")),
+    "no ending": (changed(), "predict shop new.csv -o x", ("x: has no ending", ".parquet")),
+    "this folder": (changed(), "predict shop new.csv -o .", (".: is a folder",)),
+    "whose settings": (
+        changed(colour=1),
+        "predict shop new.csv -o x.csv",
+        ("data.drop of the run's config",),
+    ),
     "a folder": (lambda folder: (folder / "x.csv").mkdir(), "predict shop new.csv -o x.csv", ("x.csv",)),
     "unknown ending": (changed(), "predict shop new.csv -o x.json", ("'.json'", ".parquet")),
     "no pictures of a table": (changed(), "reconstruct shop new.csv -o x.png", ("x.png", ".npy")),
@@ -313,5 +385,5 @@ def test_an_unknown_class_is_named_with_its_row(folder: Path, cli: Cli) -> None:
     done = cli(["evaluate", "shop", "new.csv"], folder)
 
     assert done.returncode == 2
-    assert "row 2,501 has the label 'maybe'" in done.stderr
+    assert "new.csv: data row 2,501 has the label 'maybe'" in done.stderr
     assert "'no', 'yes'" in done.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,26 @@ class Named:
     def beside(self, other: Named) -> str:
         """What to call it in a sentence that began with the other's file."""
         return self.name if self.file == other.file else str(self)
+
+
+class FiniteRows(ArrayRows):
+    """The rows of an array, of which each chunk raises `DataError` where a value is no finite number."""
+
+    def __init__(self, named: Named) -> None:
+        super().__init__(named.x)
+        self._named = named
+
+    def chunks(self) -> Iterator[tuple[int, Array]]:
+        for at, chunk in super().chunks():
+            if chunk.dtype.kind == "f":
+                finite = np.isfinite(chunk)
+                if not finite.all():
+                    raise DataError(
+                        f"{self._named} has a value that is NaN or infinite, "
+                        f"in row {at + _first_row(~finite):,}; replace such values or leave those rows out"
+                    )
+                _check_size(self._named, at, chunk)
+            yield at, chunk
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,8 +164,7 @@ def hash_rows(parts: Sequence[Named], role: str, dtype: np.dtype[Any], digest: _
                     first = first if wrong else at + _first_row(~finite)
                     wrong += int(np.sum(~finite))
                     continue
-                if chunk.dtype.itemsize > 4:
-                    _check_size(part, at, chunk)
+                _check_size(part, at, chunk)
             digest.update(np.ascontiguousarray(chunk, dtype=stored).data)
             low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
         if wrong:
@@ -189,7 +208,9 @@ def _first_row(wrong: npt.NDArray[np.bool_]) -> int:
 
 
 def _check_size(part: Named, at: int, chunk: Array) -> None:
-    # Training is in single precision, where such a value would become infinite.
+    # The network is in single precision, where such a value would become infinite.
+    if chunk.dtype.itemsize <= 4:
+        return
     huge = np.abs(chunk) > np.finfo(np.float32).max
     if huge.any():
         raise DataError(

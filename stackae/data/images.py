@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from stackae.data.paths import IMAGES
 from stackae.data.rows import chunk_rows
 from stackae.errors import DataError
 
@@ -21,20 +22,6 @@ if TYPE_CHECKING:
 Mode = Literal["grey", "rgb"]
 Size = tuple[int, int]
 """Height and width."""
-
-_FORMATS = {
-    ".bmp": "BMP",
-    ".gif": "GIF",
-    ".jpeg": "JPEG",
-    ".jpg": "JPEG",
-    ".pgm": "PPM",
-    ".png": "PNG",
-    ".ppm": "PPM",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WEBP",
-}
-"""What is taken for an image, by the end of its name. Others are not opened, as some would start programs."""
 
 
 class ImageRows:
@@ -138,7 +125,7 @@ def _find(folder: Path) -> tuple[list[Path], np.ndarray]:
     if not found:
         raise DataError(
             f"data: the folder '{folder}' has no images, neither in it nor in folders in it, that end in "
-            f"{', '.join(_FORMATS)}; name a folder of images, or a file: a table, .npz or .npy"
+            f"{', '.join(IMAGES)}; name a folder of images, or a file: a table, .npz or .npy"
         )
     labels = np.empty(len(found), object)
     labels[:] = [label for _, label in found]
@@ -149,7 +136,7 @@ def _images_in(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in _FORMATS and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in IMAGES and not path.name.startswith(".") and path.is_file()
     )
 
 
@@ -162,7 +149,7 @@ def _open(file: Path) -> tuple[Image, bytes]:
         with warnings.catch_warnings():
             # Pillow warns of images that may be bombs, and refuses those that are twice as large.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content), formats=sorted(set(_FORMATS.values())))
+            image = Image.open(io.BytesIO(content), formats=sorted(set(IMAGES.values())))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         most = Image.MAX_IMAGE_PIXELS or 0
         raise DataError(f"{file}: has more than {most:,} pixels; make it smaller") from None

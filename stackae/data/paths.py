@@ -15,6 +15,19 @@ from stackae.errors import DataError
 Form = Literal["arrays", "images", "table"]
 
 BUILT_IN = ("digits", *IDX_SETS)
+IMAGES = {
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".jpeg": "JPEG",
+    ".jpg": "JPEG",
+    ".pgm": "PPM",
+    ".png": "PNG",
+    ".ppm": "PPM",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+}
+"""What is taken for an image, by the end of its name. Others are not opened, as some would start programs."""
 
 _ARRAYS = (".npy", ".npz")
 _TABLES = (".csv", ".tsv", ".txt", ".data", ".test", ".parquet")
@@ -68,6 +81,8 @@ def _form_of(path: Path, setting: str) -> Form:
         return "arrays"
     if ends and ends[-1] in _TABLES:
         return "table"
+    if ends and ends[-1] in IMAGES:
+        raise DataError(f"{setting}: '{path}' is one image; name the folder that it is in")
     raise DataError(
         f"{setting}: '{path}' has none of the endings {', '.join((*_TABLES, *_ARRAYS))}, packed or not; "
         "rename it after what is in it"
