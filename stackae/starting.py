@@ -6,6 +6,7 @@ import json
 import math
 import re
 import textwrap
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +93,7 @@ def inspect(data: str, target: str | None) -> None:
 
 def _read(data: str, target: str | None) -> tuple[Guess, Source, Preprocessing]:
     from stackae.data.guess import guess
+    from stackae.data.images import ImageRows
     from stackae.data.sources import read_source
 
     found = guess(data, target)
@@ -102,6 +104,9 @@ def _read(data: str, target: str | None) -> tuple[Guess, Source, Preprocessing]:
             f"{called}: has {len(source.classes):,} different values in {len(source.rows):,} rows; "
             "name a column of classes"
         )
+    if isinstance(source.rows, ImageRows):
+        # What is read so far of images are their heads: a run would stop at one that does not decode.
+        deque(source.all.chunks(), maxlen=0)
     rows = np.arange(len(source.all), dtype=np.int64)
     return found, source, source.preprocessing(rows)
 
@@ -141,7 +146,8 @@ def _lines(found: Guess, source: Source, fitted: Preprocessing) -> Iterator[str]
         shown = "; ".join(f"{name}: {why}" for name, why in list(unused.items())[:10])
         yield f"  # not used: {shown}" + ("; …" if len(unused) > 10 else "")
     if "test" not in found.settings and source.test is None:
-        yield "  split: {val: 0.1, test: 0.2}  # shares that validate and test, drawn from all rows"
+        yield "  # test: PATH  # rows to test on; a fifth of the source's rows without it"
+        yield "  split: {val: 0.1}  # share of the others that validates"
     first = max(WIDTHS[0], min(2 * features, WIDTHS[1]))
     categories = any(block.kind == "categorical" for block in fitted.blocks or ())
     batch = next(batch for most, batch in BATCHES if rows <= most)
@@ -220,7 +226,7 @@ def _use(column: Column, features: list[str]) -> str:
         filled = ", missing ones filled with the median and marked" if len(features) > 1 else ""
         return f"scaled to mean 0 and variance 1{filled}"
     rare = ", the rare ones as one" if f"{column.name} rare" in features else ""
-    return f"one-hot, {len(features)} features{rare}"
+    return f"one-hot, {len(features)} feature{'s' * (len(features) != 1)}{rare}"
 
 
 def _show_classes(source: Source, found: Guess) -> None:
@@ -249,5 +255,5 @@ def _range(source: Source) -> str:
 
 
 def _short(cell: Any) -> str:
-    text = f"{cell:g}" if isinstance(cell, float) else str(cell)
+    text = f"{cell:g}" if isinstance(cell, float) else " ".join(str(cell).split())
     return text if len(text) <= 20 else f"{text[:19]}…"

@@ -203,6 +203,25 @@ def test_a_column_that_may_have_the_labels_is_proposed(tmp_path: Path, cli: Cli)
     assert "finetune" in done.stdout
 
 
+def test_a_test_file_that_is_named_later_is_taken_as_a_whole(tmp_path: Path, cli: Cli) -> None:
+    shop().to_csv(tmp_path / "shop.csv", index=False)
+    shop(50).to_csv(tmp_path / "test.csv", index=False)
+    config = init(cli, tmp_path, "shop.csv --target label")
+    assert (config.data.split.val, config.data.split.test) == (0.1, None)
+
+    done = cli(["plan", "my.yaml", "data.test=test.csv"], tmp_path)
+
+    assert " 50 test;" in done.stdout
+
+
+def test_cells_of_several_lines_are_shown_in_one(tmp_path: Path, cli: Cli) -> None:
+    shop().assign(note=["two\nlines", "one"] * 100).to_csv(tmp_path / "shop.csv", index=False)
+
+    done = cli(["inspect", "shop.csv"], tmp_path)
+
+    assert "two lines, one " in done.stdout
+
+
 def images(folder: Path, sizes: list[tuple[int, int]]) -> None:
     for number in range(20):
         inner = folder / "ab"[number % 2]
@@ -282,8 +301,9 @@ def test_each_column_s_use_is_shown(tmp_path: Path, cli: Cli) -> None:
         ("init shop.csv -o no/my.yaml", "no folder 'no'"),
         ("init none.csv", "none.csv"),
         ("init shop.csv --target labl", "did you mean 'label'?"),
-        ("init shop.csv --target age", "age: has 200 different values in 200 rows"),
-        ("inspect shop.csv --target age", "age: has 200 different values in 200 rows"),
+        ("init shop.csv --target age", "200 different values in 200 labelled rows, as quantities have"),
+        ("inspect shop.csv --target age", "200 different values in 200 labelled rows, as quantities have"),
+        ("init pictures", "07.png: is no image that can be decoded"),
         ("inspect notes.md", "notes.md"),
         ("inspect twice.csv --target label", "twice.csv: several columns are called 'pay'"),
         ("inspect twice.parquet", "twice.parquet: several columns are called 'pay'"),
@@ -296,6 +316,9 @@ def test_what_cannot_be_started_from_is_one_line(words: str, says: str, tmp_path
     (tmp_path / "there.yaml").write_text("mine\n")
     (tmp_path / "twice.csv").write_text("pay,pay,label\n" + "1,2,x\n3,4,y\n" * 20)
     pq.write_table(pa.table([[1, 2], [3, 4]], names=["pay", "pay"]), tmp_path / "twice.parquet")
+    images(tmp_path / "pictures", [(8, 8)])
+    cut = tmp_path / "pictures" / "b" / "07.png"
+    cut.write_bytes(cut.read_bytes()[:-60])
     (tmp_path / "ragged.csv").write_text("pay,city\na,b\nc,d,e\n")
     there = sorted(tmp_path.rglob("*"))
 

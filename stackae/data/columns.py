@@ -60,6 +60,8 @@ def check_roles(config: DataConfig, names: Sequence[str], path: Path) -> None:
     for setting, name in (("target", config.target), ("group", config.group), ("order", config.order)):
         if name is not None and name not in names:
             hint = "" if config.columns or close(name, names) else "; if it has no header, set data.columns"
+            if len(names) == 1 and name in names[0]:
+                hint = "; set data.separator to what parts them"
             raise DataError(f"data.{setting}: {_absent(name, names, path)}{hint}")
 
 

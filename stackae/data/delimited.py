@@ -57,14 +57,18 @@ class Delimited:
         except csv.Error as fault:
             raise DataError(f"{path}: the first line cannot be split into cells ({fault})") from None
         if not names:
+            if self._is_open(lines[0]):
+                raise DataError(f"{path}: a name in the header goes on in the next line; write it in one")
             names = [[name.strip() or f"column {at}" for at, name in enumerate(first, 1)]]
             if len(lines) == 1:
                 raise DataError(f"{path}: there is a header, but no row below it")
         fitting = [tuple(some) for some in names if len(some) == len(first)]
         if not fitting:
+            is_row = comment or lines[0].lstrip()[0] not in "#|%"
+            remedy = "name every column, also those that data.drop leaves out"
             raise DataError(
                 f"{path}: data row 1 has {len(first):,} cells, but data.columns {len(names[0]):,} names: "
-                f"'{_short(lines[0])}'; name every column, also those that data.drop leaves out"
+                f"'{_short(lines[0])}'; {remedy if is_row else 'if that is no row, set data.comment'}"
             )
         self.names = fitting[0]
 
@@ -140,6 +144,14 @@ class Delimited:
 
     def _split(self, lines: Sequence[str]) -> list[list[str]]:
         return list(csv.reader(lines, delimiter=self.separator, skipinitialspace=self.separator != " "))
+
+    def _is_open(self, line: str) -> bool:
+        """Whether a quote in a line is not closed in it."""
+        try:
+            list(csv.reader([line], delimiter=self.separator, skipinitialspace=True, strict=True))
+        except csv.Error as fault:
+            return "unexpected end" in str(fault)
+        return False
 
     def _find_separator(self, lines: Sequence[str]) -> str:
         """What parts most lines into as many cells as the first; of several the one with the most cells."""

@@ -17,6 +17,8 @@ Given = npt.NDArray[Any]
 Labels = npt.NDArray[np.int64]
 """The number of each row's class, -1 where a row has no label."""
 
+_FEW = 20  # classes, of which there may be nearly as many as rows in a small trial
+
 
 @dataclass(frozen=True)
 class Called:
@@ -35,8 +37,8 @@ def number_labels(
     """The class of each row, the class of each test row, and the classes' names by number.
 
     Classes are the labels of `y`, sorted. `names` gives labels other names, `*` all those without one; labels
-    of one name are one class. Raises `DataError` where there is no label, one class only, or a test
-    label that is none of them.
+    of one name are one class. Raises `DataError` where there is no label, one class only, about as many as
+    rows, or a test label that is none of them.
     """
     values, codes = distinct(y)
     test_values, test_codes = distinct(y_test) if y_test is not None else ([], None)
@@ -52,6 +54,12 @@ def number_labels(
         raise DataError(
             f"{called.file}: {called.y} has one class only ({classes[0]}); at least two are needed, "
             f"or {called.without}"
+        )
+    labelled = int((codes >= 0).sum())
+    if len(classes) > max(_FEW, labelled // 2):
+        raise DataError(
+            f"{called.file}: {called.y} has {len(classes):,} different values in {labelled:,} labelled "
+            f"rows, as quantities have; classes are needed, or {called.without}"
         )
     number = {label: n for n, label in enumerate(classes)}
     numbered = _look_up([number[label] for label in values], codes)

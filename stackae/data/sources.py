@@ -53,6 +53,13 @@ def read_source(config: DataConfig) -> Source:
             raise DataError(
                 f"data.{setting}: '{other}' is of another form than data.source, '{config.source}'"
             )
+    own = {path.resolve() for path in as_paths(config.source)}
+    for path in as_paths(config.test):
+        if path.resolve() in own:
+            raise DataError(
+                f"data.test: '{path}' is in data.source too, so that its rows would be learnt before they "
+                "are tested; remove it from one of them"
+            )
     return {"arrays": _arrays, "images": _images, "table": _table}[form](config)
 
 
@@ -117,7 +124,13 @@ def _arrays(config: DataConfig) -> Source:
         arrays = read_npz(paths[0], *(given[0] if given else None for given in (test, extra)))
         called = Called(str(config.source))
     else:
-        arrays = read_npy(paths, test, extra, *as_paths(config.target))
+        target = as_paths(config.target)
+        if target and not target[0].is_file():
+            raise DataError(
+                f"data.target: there is no file '{target[0]}'; for .npy files it is the path of one with "
+                "labels"
+            )
+        arrays = read_npy(paths, test, extra, *target)
         called = Called(str(config.target), without="remove data.target")
     scale = 255.0 if arrays.dtype == np.uint8 else 1.0
     if arrays.y is None:
@@ -240,6 +253,12 @@ def _table(config: DataConfig) -> Source:
 
     parts = Parts(part(own), None if test is None else part(test), None if extra is None else part(extra))
     used = sum(column.dropped is None for column in own.columns)
+    if not used:
+        why = "; ".join(f"'{column.name}' is dropped: {column.dropped}" for column in own.columns[:8])
+        raise DataError(
+            f"{as_paths(config.source)[0]}: no column is left to learn from ({why or 'there is no other'}); "
+            "drop fewer in data.drop, or set one in data.types"
+        )
 
     def fit(train: Ints) -> Preprocessing:
         from stackae.data.table_preprocessing import fit_table

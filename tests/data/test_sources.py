@@ -386,3 +386,37 @@ def test_reading_an_npz_file_loads_nothing_heavy(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("test", ["own.csv", "./own.csv", ["more.csv", "own.csv"]])
+def test_the_test_part_is_none_of_the_source(
+    test: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("own.csv", "more.csv"):
+        Path(name).write_text("a,b,y\n1,2,p\n3,5,q\n4,4,p\n")
+    said = refused("own.csv", target="y", test=test)
+    assert said.startswith("data.test: 'own.csv' is in data.source too")
+
+
+@pytest.mark.parametrize("labels", [np.arange(50), np.arange(50).astype(str), np.arange(50) % 26])
+def test_a_quantity_is_no_class(labels: np.ndarray, tmp_path: Path) -> None:
+    said = refused(npz(tmp_path, x=np.zeros((50, 2)), y=labels))
+    assert f"y has {len(set(labels))} different values in 50 labelled rows, as quantities have" in said
+
+
+def test_many_classes_of_few_rows_are_classes(tmp_path: Path) -> None:
+    assert len(read(tmp_path, x=np.zeros((50, 2)), y=np.arange(50) % 25).classes) == 25
+    assert len(read(tmp_path, x=np.zeros((20, 2)), y=np.arange(20)).classes) == 20
+
+
+def test_a_table_of_nothing_but_labels_is_refused_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,y\nu,p\nv,q\nw,p\n")
+    said = refused(str(tmp_path / "t.csv"), target="y")
+    assert "t.csv: no column is left to learn from ('id' is dropped: identifier)" in said
+
+
+def test_labels_that_are_no_file_are_said_to_be_none(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", X)
+    said = refused(str(tmp_path / "x.npy"), target="label")
+    assert said.startswith("data.target: there is no file 'label'; for .npy files it is the path")

@@ -407,6 +407,10 @@ def test_columns_that_say_nothing_are_not_used(tmp_path: Path) -> None:
     assert column(table, "who").distinct == 1001
 
 
+def test_a_quote_within_a_name_is_no_open_one(tmp_path: Path) -> None:
+    assert list(cells(read(tmp_path, 'size ("),n\n1,2\n3,4\n'))) == ['size (")', "n"]
+
+
 def test_texts_that_all_differ_are_an_identifier_also_in_few_rows(tmp_path: Path) -> None:
     table = read(tmp_path, "n,who,job\n1,ann,cook\n2,bob,cook\n3,eve,smith\n")
     assert column(table, "who").dropped == "identifier"
@@ -541,6 +545,9 @@ def test_columns_of_test_rows_alone_may_be_dropped(tmp_path: Path) -> None:
             "data row 1 has 2 cells, but there are 3 columns: '1,\"x,2 3,y,2'; close",
         ),
         ('a,b\n1,2\n3,"x\n4,y\n', {}, "data row 2 opens a quote that is never closed, before 'x 4,y'"),
+        ('a,"b\nc"\n1,2\n', {}, "a name in the header goes on in the next line"),
+        ("# made by x\n1,2\n", {"columns": ["a", "b"]}, "if that is no row, set data.comment"),
+        ("a b\n1 2\n", {"target": "b"}, "has no column 'b'; its columns are 'a b'; set data.separator"),
         ("a,b,a\n1,2,3\n", {}, "several columns are called 'a'"),
         ("1,2\n", {"columns": ["a", "a"]}, "several columns are called 'a'"),
         ("1,2,3\n", {"columns": ["a", "b"]}, "data row 1 has 3 cells, but data.columns 2 names"),
