@@ -117,6 +117,21 @@ def test_labels_in_the_rows_change_no_prediction(folder: Path, cli: Cli) -> None
     assert found[0] == found[1] == found[2]
 
 
+def test_names_from_a_file_are_kept_with_the_run(tmp_path: Path, cli: Cli) -> None:
+    shop(100, 0).to_csv(tmp_path / "shop.csv", index=False, header=False)
+    (tmp_path / "names.txt").write_text("age\ncity\nbought\n")
+    (tmp_path / "run.yaml").write_text(TABLE.replace("drop: [note]", "columns: names.txt"))
+    assert cli(["run", "run.yaml", "--quiet"], tmp_path).returncode == 0
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "names.txt").unlink()
+
+    printed = use(cli, tmp_path / "elsewhere", "predict ../runs/shop ../shop.csv -o -")
+
+    assert len(printed.splitlines()) == 101
+    again = cli(["plan", "runs/shop/config.yaml"], tmp_path)
+    assert again.stdout.count("reuse") == 3
+
+
 def test_rows_unlike_the_training_data_are_flagged_and_counted(folder: Path, cli: Cli) -> None:
     rows = pd.DataFrame({"age": [40.0, 1000.0, 40.0, 1000.0], "city": ["Bern", "Bern", "Oslo", "Oslo"]})
     rows.to_csv(folder / "new.csv", index=False)

@@ -178,6 +178,13 @@ def read_table(
     )
 
 
+def with_names(config: DataConfig) -> DataConfig:
+    """The config with the columns' names themselves where it names a file that has them."""
+    if not isinstance(config.columns, str):
+        return config
+    return config.model_copy(update={"columns": tuple(_given_names(config.columns))})
+
+
 def _column(name: str, finding: Finding | None) -> Column:
     return finding.column() if finding else Column(name, "categorical", 0, 0, None, None, "asked")
 
