@@ -25,7 +25,7 @@ MOST_FOR_SVM = 20_000
 
 RIVALS: dict[str, tuple[Callable[[float, int], ClassifierMixin], tuple[float, ...]]] = {
     "logistic regression": (
-        lambda strength, _: LogisticRegression(C=strength, max_iter=300),
+        lambda strength, _: LogisticRegression(C=strength, max_iter=1000),
         (1.0, 0.01, 0.1, 10.0),
     ),
     "SVM, Gaussian kernel": (lambda strength, _: SVC(C=strength), (1.0, 0.1, 10.0)),
