@@ -158,6 +158,7 @@ def _lines(found: Guess, source: Source, fitted: Preprocessing) -> Iterator[str]
     yield ""
     yield f"pretrain: {{epochs: {PRETRAIN_EPOCHS}, batch_size: {batch}}}"
     if source.classes:
+        yield "# epochs: as many as make 3,000 steps, from 30 to 500, where they are not set"
         yield f"finetune: {{batch_size: {batch}, {FINETUNE}}}"
     else:
         yield "finetune: null  # no labels, no classifier" + (
