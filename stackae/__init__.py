@@ -24,6 +24,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def run(
     config: str | Path,
     overrides: Sequence[str] = (),
@@ -35,16 +39,30 @@ def run(
 ) -> Results:
     """Carries out a config file, as `stackae run` does, and returns its results.
 
-    `overrides` are words such as `layers.0.width=500`; `out` defaults to `runs/<name>`. Raises
-    `stackae.errors.StackaeError` with one line per fault.
+    `overrides` are words such as `layers.0.width=500`; `out` defaults to `runs/<name>`. The global generators
+    of torch, NumPy and Python are as before afterwards. Raises `stackae.errors.StackaeError` with one line
+    per fault.
     """
-    from stackae.launch import launch
+    import random
 
-    return launch(config, overrides, out=out, store=store, fresh=fresh, quiet=quiet)
+    before = random.getstate()
+    try:
+        # Before torch: it sets what torch reads when it is imported.
+        from stackae.launch import launch
+
+        import torch  # isort: skip
+
+        words = [overrides] if isinstance(overrides, str) else overrides
+        # Networks that are built draw weights, also where those in the store take their place.
+        with torch.random.fork_rng():
+            return launch(config, words, out=out, store=store, fresh=fresh, quiet=quiet)
+    finally:
+        # Packages that are imported on the way draw from it.
+        random.setstate(before)
 
 
 def load(run: str | Path) -> Model:
-    """Loads the model of a run's folder, to predict, encode and reconstruct with."""
+    """Loads the model of a run's folder, or of an exported one, to predict, encode and reconstruct with."""
     from stackae import model
 
     return model.load(run)

@@ -138,8 +138,8 @@ class Model:
         if layer == "all":
             return self._map(lambda x: torch.cat([code.flatten(1) for code in self.encoder.depths(x)], 1), x)
         depth = len(self.encoder.layers)
-        if layer is not None and not 1 <= layer <= depth:
-            raise ArtifactError(f"layer {layer} asked for; this encoder has layers 1 to {depth}")
+        if layer is not None and layer not in range(1, depth + 1):
+            raise ArtifactError(f"layer {layer!r} asked for; this encoder has layers 1 to {depth}")
         return self._map(Encoder(list(self.encoder.layers)[:layer]), x)
 
     def transform(self, x: Raw) -> np.ndarray:
@@ -155,7 +155,7 @@ class Model:
 
         Of a table's rows, what it makes of their features, as the preprocessing has them.
         """
-        return self.preprocessing.inverse(self._map(nn.Sequential(self.encoder, self.decoder), x))
+        return self._inverse(self._map(nn.Sequential(self.encoder, self.decoder), x))
 
     def errors(self, x: Raw) -> np.ndarray:
         """How badly the stack reconstructs each row, (rows,): the first layer's loss, a sum over features."""
@@ -197,12 +197,22 @@ class Model:
 
     @torch.no_grad()
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """What the stack makes of codes (rows, *code): (rows, *shape), in the units of `reconstruct`."""
+        """What the stack makes of codes (rows, *code): (rows, *shape), in the units of `reconstruct`.
+
+        Codes may be flattened. DataError where they are none of this model's.
+        """
         given = np.asarray(codes, dtype=np.float32)
+        if given.shape[1:] not in (self.code, (int(np.prod(self.code)),)):
+            raise DataError(f"codes of shape {given.shape} given; this model has {_of_rows(self.code)}")
+        given = given.reshape(len(given), *self.code)
         parts = [
             self.decoder(torch.from_numpy(given[some]).to(self._dtype)).numpy() for some in slices(given)
         ]
-        return self.preprocessing.inverse(np.concatenate(parts))
+        return self._inverse(np.concatenate(parts) if parts else np.empty((0, *self.shape), np.float32))
+
+    def _inverse(self, x: np.ndarray) -> np.ndarray:
+        # Scalers refuse to scale no rows.
+        return self.preprocessing.inverse(x) if len(x) else x
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
         """Draws n rows (n, *shape) from the prior of a variational code (Kingma & Welling 2014)."""
@@ -212,35 +222,80 @@ class Model:
 
     def interpolate(self, x: Raw, n: int) -> np.ndarray:
         """Decodes n codes on the line from one row's code to the other's: two rows -> (n, *shape)."""
-        first, second = self.encode(x)
+        codes = self.encode(x)
+        if len(codes) != 2:
+            raise DataError(f"{len(codes):,} rows given; interpolation goes from one to another, so give two")
+        first, second = codes
         share = np.linspace(0.0, 1.0, n, dtype=np.float32).reshape(-1, *(1,) * first.ndim)
         return self.decode(first + share * (second - first))
 
     @torch.no_grad()
     def _map(self, module: Callable[[Tensor], Tensor], x: Raw) -> np.ndarray:
         rows, size = self._given(x), chunk_rows(self.shape)
-        chunks = [
-            module(torch.from_numpy(self.preprocessing(rows[at : at + size])).to(self._dtype)).numpy()
-            for at in range(0, max(len(rows), 1), size)
-        ]
+        chunks = []
+        for at in range(0, max(len(rows), 1), size):
+            seen = self._preprocessed(rows[at : at + size], at)
+            chunks.append(module(torch.from_numpy(seen).to(self._dtype)).numpy())
         return np.concatenate(chunks)
+
+    def _preprocessed(self, rows: Any, first: int) -> np.ndarray:
+        """Rows, of which the first has this number, as the network sees them; DataError if not finite."""
+        if isinstance(rows, np.ndarray) and not len(rows):
+            return np.empty((0, *self.shape), np.float32)
+        with np.errstate(over="ignore"):
+            x = self.preprocessing(rows)
+        finite = np.isfinite(x)
+        if not finite.all():
+            # A network makes NaN of it, of which the likeliest class would be the first.
+            place = tuple(np.argwhere(~finite)[0])
+            raise DataError(
+                f"row {first + place[0] + 1:,} of those given: {rows[place]} is no finite number, or too "
+                "large a one; correct it, or leave the row out"
+            )
+        return x
 
     def _given(self, x: Raw) -> Any:
         """The rows as the preprocessing takes them; DataError where they are none of this model's."""
         if isinstance(self.preprocessing, TablePreprocessing):
             if not hasattr(x, "columns"):
-                names = ", ".join(f"'{column.name}'" for column in self.preprocessing.columns[:3])
-                raise DataError(f"this model takes a table, a DataFrame with the columns {names}, …")
+                used = [column.name for column in self.preprocessing.columns if column.dropped is None]
+                names = ", ".join(f"'{_line(name)}'" for name in used[:3]) + ", …" * (len(used) > 3)
+                raise DataError(f"this model takes a table, a DataFrame with the columns {names}")
             table: Any = x
             return table.reset_index(drop=True)
         rows = np.asarray(x)
-        if rows.shape[1:] != self.shape and rows.shape[1:] != (int(np.prod(self.shape)),):
-            raise DataError(f"rows of shape {rows.shape[1:]} given; this model takes {self.shape}")
+        if rows.shape[1:] not in (self.shape, (int(np.prod(self.shape)),)):
+            raise DataError(
+                f"an array of shape {rows.shape} given; this model takes {_of_rows(self.shape)}"
+                f"{_remedy(rows.shape, self.shape)}"
+            )
+        if rows.dtype.kind not in "biuf":
+            try:
+                rows = rows.astype(np.float64)
+            except (ValueError, TypeError) as fault:
+                raise DataError(f"this model takes numbers: {_line(fault)}; give numbers alone") from None
         return rows.reshape(len(rows), *self.shape)
+
+
+def _of_rows(shape: Shape) -> str:
+    return f"(rows, {', '.join(map(str, shape))})"
+
+
+def _remedy(given: Shape, wanted: Shape) -> str:
+    """What makes the rows that are wanted of an array of another shape, where that is likely."""
+    if given in (wanted, (int(np.prod(wanted)),)):
+        return "; of one row x give x[None]"
+    if len(wanted) == 3 and given[1:] == (*wanted[1:], wanted[0]):
+        return "; move the channels to the front, as x.transpose(0, 3, 1, 2)"
+    if [length for length in given[1:] if length > 1] == [length for length in wanted if length > 1]:
+        return f"; give x.reshape(-1, {', '.join(map(str, wanted))})"
+    return ""
 
 
 def row_errors(encoder: Encoder, decoder: Decoder, loss: Loss, x: Tensor) -> Tensor:
     """The first layer's loss of each row of x (rows, *shape) through the whole stack, (rows,)."""
+    if not len(x):
+        return x.new_empty(0)
     output = encoder(x)
     *upper, first = decoder.layers
     for layer in upper:
@@ -296,13 +351,13 @@ def save(
 
 
 def load(run: str | Path) -> Model:
-    """Loads the model of a run's folder, or of one that was exported.
+    """Loads the model of a run's folder, of the `model` in it, or of a folder that was exported.
 
     ArtifactError where there is none, or it is damaged or not to be trusted: a model from elsewhere can
     neither run code nor take more memory than its files are large.
     """
     folder = Path(run)
-    if not (folder / TOGETHER).is_file():
+    if not any((folder / name).is_file() for name in (TOGETHER, "encoder.safetensors")):
         folder /= "model"
     description = _describe(run, folder / "config.json")
     plain = {"type": "scaling", "shape": description.shape, "scale": description.scale, "range": [0.0, 1.0]}
@@ -310,13 +365,18 @@ def load(run: str | Path) -> Model:
     if tuple(preprocessing.shape) != description.shape:
         raise ArtifactError(f"{folder / 'config.json'}: damaged; run the config again")
     blocks = preprocessing.blocks
+    tuned = description.classifier
+    if tuned is None:
+        tuned = (folder / "classifier.safetensors").exists()
     try:
         # Nothing is allocated before the weights' file proves to be as large as the description says.
         with torch.device("meta"):
             encoder, decoder, code = _networks(description, blocks)
-            # Fine-tuning changed the encoder, so the classifier has one of its own.
-            own, _, _ = _networks(description, blocks)
-            classifier = Classifier(own, code, len(description.classes), dropout=0.0, input_dropout=0.0)
+            classifier = None
+            if tuned:
+                # Fine-tuning changed the encoder, so the classifier has one of its own.
+                own, _, _ = _networks(description, blocks)
+                classifier = Classifier(own, code, len(description.classes), dropout=0.0, input_dropout=0.0)
     except (ValueError, RuntimeError, OverflowError, TypeError) as fault:
         # What does not fit together, and what is beyond all numbers of torch.
         raise ArtifactError(
@@ -324,15 +384,12 @@ def load(run: str | Path) -> Model:
         ) from None
     _fill(encoder, folder, "encoder")
     _fill(decoder, folder, "decoder")
-    tuned = description.classifier
-    if tuned is None:
-        tuned = (folder / "classifier.safetensors").exists()
-    if tuned:
+    if classifier is not None:
         _fill(classifier, folder, "classifier")
     return Model(
         encoder,
         decoder,
-        classifier if tuned else None,
+        classifier,
         preprocessing=preprocessing,
         classes=description.classes,
         code=code,
@@ -425,5 +482,5 @@ def _networks(description: Description, blocks: tuple[Block, ...] | None) -> tup
     return Encoder([unit.encoder for unit in units]), Decoder(outputs), shape
 
 
-def _line(fault: Exception) -> str:
+def _line(fault: Exception | str) -> str:
     return " ".join(str(fault).split())[:200]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from scipy.special import expit, softmax
 from torch import nn
 
+import stackae
 from stackae.config import Config
 from stackae.data.rows import CHUNK, ArrayRows
 from stackae.data.sources import read_source
@@ -174,14 +176,100 @@ def test_any_number_of_rows_is_taken_flat_or_in_shape(rows: int, tmp_path: Path)
 @pytest.mark.parametrize("shape", [(4, 5), (4, 3, 2), (6,), (4, 2, 3, 1)])
 def test_rows_of_another_shape_are_refused(shape: tuple[int, ...], tmp_path: Path) -> None:
     model = load(Saved(tmp_path).run)
-    with pytest.raises(DataError, match=r"rows of shape .* this model takes \(2, 3\)"):
+    with pytest.raises(DataError, match=r"an array of shape .* this model takes \(rows, 2, 3\)"):
         model.predict(np.zeros(shape, np.uint8))
 
 
-@pytest.mark.parametrize("layer", [0, 4, -1])
-def test_a_layer_that_is_not_there_is_refused(layer: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("shape", "remedy"),
+    [
+        ((2, 3), r"give x\[None\]"),
+        ((6,), r"give x\[None\]"),
+        ((4, 2, 3, 1), r"give x.reshape\(-1, 2, 3\)"),
+        ((4, 5), r"\(rows, 2, 3\)$"),
+    ],
+)
+def test_rows_that_are_nearly_right_are_refused_with_what_makes_them_so(
+    shape: tuple[int, ...], remedy: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=remedy):
+        load(Saved(tmp_path).run).encode(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (np.nan, "row 2,050 of those given: nan is no finite number"),
+        (-np.inf, "row 2,050 of those given: -inf is no"),
+        (1e300, r"row 2,050 of those given: 1e\+300 is no"),
+        ("ant", "this model takes numbers: could not convert string to float: 'ant'; give numbers alone"),
+    ],
+)
+def test_what_is_no_finite_number_is_refused_and_not_taken_for_the_first_class(
+    wrong: Any, says: str, tmp_path: Path
+) -> None:
     saved = Saved(tmp_path)
-    with pytest.raises(ArtifactError, match=f"layer {layer} asked for; this encoder has layers 1 to 3"):
+    x = np.resize(saved.x, (CHUNK + 9, 6)).astype(object if isinstance(wrong, str) else float)
+    x[CHUNK + 1, 3] = wrong
+    with pytest.raises(DataError, match=says):
+        load(saved.run).predict(x)
+
+
+def test_no_rows_make_nothing_of_the_right_shape(saved: Saved) -> None:
+    model, none = load(saved.run), saved.x[:0]
+    assert model.errors(none).shape == model.unlike(none).shape == (0,)
+    assert [part.shape for part in (model.judge(none)[0], model.decode(np.empty((0, 6))))] == [
+        (0, 3),
+        (0, 2, 3),
+    ]
+
+
+@pytest.mark.parametrize("codes", [np.zeros((2, 5)), np.zeros(6)])
+def test_codes_of_another_shape_are_refused(codes: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"codes of shape \(.* given; this model has \(rows, 6\)"):
+        load(Saved(tmp_path).run).inverse_transform(codes)
+
+
+def test_two_rows_are_interpolated_and_no_other_number(tmp_path: Path) -> None:
+    saved = Saved(tmp_path)
+    with pytest.raises(DataError, match="3 rows given; interpolation goes from one to another, so give two"):
+        load(saved.run).interpolate(saved.x[:3], 4)
+
+
+def test_the_folder_of_the_model_in_a_run_is_loaded_too(tmp_path: Path) -> None:
+    saved = Saved(tmp_path)
+    assert load(saved.run / "model").predict(saved.x).tolist() == load(saved.run).predict(saved.x).tolist()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_model_without_classes_is_loaded_without_a_word(tmp_path: Path) -> None:
+    run = Saved(tmp_path, classifier=False).run
+    _rewrite(run / "model" / "config.json", classes=[])
+    assert load(run).classifier is None
+
+
+def test_a_run_leaves_the_callers_generators_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "data: {source: digits}\nlayers: [{width: 4}]\npretrain: {epochs: 1}\nfinetune: {epochs: 1}\n"
+    text += "compare: {scratch: false, probe: false}\ntracking: {wandb: disabled}\nreport: false\n"
+    Path("few.yaml").write_text(text)
+    # What is trained, and then what is taken from the store.
+    for _ in range(2):
+        before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # type: ignore[index]  # noqa: NPY002
+        # One word is no sequence of letters.
+        results = stackae.run("few.yaml", "seed=7")
+        assert random.getstate() == before[0]
+        assert np.random.get_state()[1].tolist() == before[1]  # type: ignore[index]  # noqa: NPY002
+        assert torch.equal(torch.get_rng_state(), before[2])
+    assert results.seed == 7
+
+
+@pytest.mark.parametrize("layer", [0, 4, -1, "first"])
+def test_a_layer_that_is_not_there_is_refused(layer: Any, tmp_path: Path) -> None:
+    saved = Saved(tmp_path)
+    with pytest.raises(ArtifactError, match=f"layer {layer!r} asked for; this encoder has layers 1 to 3"):
         load(saved.run).encode(saved.x, layer=layer)
 
 
