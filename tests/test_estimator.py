@@ -23,6 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from stackae import StackedAutoencoder, StackedAutoencoderClassifier
+from stackae.estimator.rows import number_labels
 
 QUICK: dict[str, Any] = {"layers": (8,), "epochs": 2, "lr": 0.01, "accelerator": "cpu"}
 TUNED: dict[str, Any] = {"finetune_epochs": 15, "finetune_lr": 0.05, "dropout": 0.0, "input_dropout": 0.0}
@@ -99,8 +100,9 @@ def test_codes_and_reconstructions_are_what_the_weights_say(blobs: tuple[np.ndar
         lambda y, hidden: np.where(hidden, None, y.astype(object)),
         lambda y, hidden: np.where(hidden, "", y.astype(str)),
         lambda y, hidden: pd.Series(y.astype(str)).mask(hidden),
+        lambda y, hidden: np.where(hidden, "-1", y.astype(str)),
     ],
-    ids=["-1", "object -1", "None", "empty text", "missing in a Series"],
+    ids=["-1", "object -1", "None", "empty text", "missing in a Series", "text -1"],
 )
 def test_rows_without_label_are_for_pretraining_alone(
     blobs: tuple[np.ndarray, np.ndarray], mark: Callable[[np.ndarray, np.ndarray], Any]
@@ -115,6 +117,29 @@ def test_rows_without_label_are_for_pretraining_alone(
     assert fitted.results_.data["train"] == 114
     assert fitted.results_.data["labelled"] == 54
     assert np.mean(fitted.predict(x).astype(str) == y.astype(str)) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("y", "classes", "codes"),
+    [
+        (np.array([-1, 1, 1], object), [-1, 1], [0, 1, 1]),
+        (np.array([-1.0, 1.0, 1.0]), [-1, 1], [0, 1, 1]),
+        (["-1", "1", "1"], ["-1", "1"], [0, 1, 1]),
+        (["-1", "1", "2"], ["1", "2"], [-1, 0, 1]),
+        (pd.array([7, None, 5], dtype="Int64"), [5, 7], [1, -1, 0]),
+        (pd.Series([7, np.nan, 5]), [5, 7], [1, -1, 0]),
+        (pd.Series([True, None, False]), [False, True], [1, -1, 0]),
+        (pd.Categorical(["b", None, "a"]), ["a", "b"], [1, -1, 0]),
+        (np.array([-1, True, False], object), [False, True], [-1, 1, 0]),
+    ],
+    ids=str,
+)
+def test_labels_are_numbered_and_those_that_are_none_are_not(
+    y: Any, classes: list[Any], codes: list[int]
+) -> None:
+    found, numbered = number_labels(y)
+
+    assert (found.tolist(), numbered.tolist()) == (classes, codes)
 
 
 def test_minus_one_and_one_are_two_classes(blobs: tuple[np.ndarray, np.ndarray]) -> None:
@@ -151,6 +176,65 @@ def test_a_table_is_encoded_by_its_columns(table: tuple[pd.DataFrame, np.ndarray
         fitted.predict(frame.rename(columns={"job": "work"}))
 
 
+def test_what_a_column_of_yes_and_no_becomes_by_missing_cells_is_still_yes_and_no() -> None:
+    frame = pd.DataFrame({"job": ["a", "b"] * 20, "flag": [True, True, False, False] * 10})
+    fitted = transformer(epochs=1).fit(frame)
+    gaps = frame.astype({"flag": object})
+    gaps.loc[0, "flag"] = None
+
+    np.testing.assert_array_equal(fitted.transform(gaps)[1:], fitted.transform(frame)[1:])
+    assert fitted.model_.preprocessing.numeric == ["flag"]
+
+
+def test_numbers_that_are_missing_only_after_the_fit_are_taken_for_the_median(
+    blobs: tuple[np.ndarray, np.ndarray],
+) -> None:
+    frame = pd.DataFrame(blobs[0], columns=list("abcde"))
+    fitted = transformer(epochs=1).fit(frame)
+    gaps, filled = frame.copy(), frame.copy()
+    gaps.loc[3, "b"], filled.loc[3, "b"] = np.nan, frame["b"].median()
+
+    np.testing.assert_array_equal(fitted.transform(gaps), fitted.transform(filled))
+    with pytest.raises(ValueError, match="contains NaN"):
+        fitted.transform(gaps.to_numpy())
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            {"age": np.inf},
+            "X: data row 1, column 'age': 'inf' is no finite number, but most of the column are; correct it, "
+            "or leave the column out",
+        ),
+        (
+            {"age": 1.0, "job": "a", "city": "b", "since": "c"},
+            "no column is left to learn from; give columns that are neither constant nor, as texts, all "
+            "different",
+        ),
+    ],
+)
+def test_a_table_at_fault_is_a_value_error_that_speaks_of_no_files(
+    change: dict[str, Any], says: str, table: tuple[pd.DataFrame, np.ndarray]
+) -> None:
+    frame, labels = table
+    with pytest.raises(ValueError, match=f"^{re.escape(says)}$"):
+        classifier().fit(frame.assign(**change), labels)
+
+
+def test_rows_that_are_too_large_are_refused_after_the_fit_as_before(
+    blobs: tuple[np.ndarray, np.ndarray],
+) -> None:
+    x, y = blobs
+    with pytest.raises(ValueError, match=r"^X has values beyond 3\.4e38, the first in row 0; rescale them$"):
+        transformer().fit(x * 1e200)
+    fitted = classifier().fit(x, y)
+    with pytest.raises(
+        ValueError, match=r"^row 1 of those given: .* is no finite number, or too large a one"
+    ):
+        fitted.predict(x * 1e200)
+
+
 def test_a_frame_of_numbers_is_an_array(blobs: tuple[np.ndarray, np.ndarray]) -> None:
     x, _ = blobs
     frame = pd.DataFrame(x, columns=list("abcde"))
@@ -178,6 +262,7 @@ def test_every_kind_survives_pickling(kind: str, blobs: tuple[np.ndarray, np.nda
         ({"layers": 5}, "layers: 5 is not allowed; use a list of at least one {width: n}"),
         ({"corruption": {"type": "masking", "rate": 3}}, "corruption.rate: 3 is not allowed; it must be at"),
         ({"validation_fraction": 2}, "validation_fraction: 2 is not allowed; it must be between 0 and 1"),
+        ({"store": __file__}, f"store '{__file__}': '{__file__}' is a file; name a folder"),
     ],
 )
 def test_a_wrong_parameter_is_named(

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from stackae.data.table_preprocessing import TablePreprocessing
 from stackae.estimator.fitting import fit_model
-from stackae.estimator.rows import check_more, check_rows
+from stackae.estimator.rows import as_value_errors, check_more, check_rows
 
 
 class StackedAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -26,8 +26,9 @@ class StackedAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     `store` is a folder in which fits find the layers that another fit trained already; None keeps nothing.
 
     Rows are numbers (rows, features), or a DataFrame: of one that has other columns than numbers, or missing
-    cells, columns are encoded as those of a table in a file. After `fit`, `model_` is what `stackae.load`
-    returns, and `results_` what a run finds, in which the test rows are the validation rows.
+    cells, columns are encoded as those of a table in a file. Where rows of a DataFrame lack numbers only
+    after the fit, the column's median stands for them, as in a table. After `fit`, `model_` is what
+    `stackae.load` returns, and `results_` what a run finds, in which the test rows are the validation rows.
     """
 
     def __init__(
@@ -73,7 +74,9 @@ class StackedAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         """The codes of the last layer in float64, (rows, features)."""
         check_is_fitted(self)
         table = isinstance(self.model_.preprocessing, TablePreprocessing)
-        codes = self.model_.transform(check_more(self, X, table=table))
+        rows = check_more(self, X, table=table)
+        with as_value_errors():
+            codes = self.model_.transform(rows)
         return codes.reshape(len(codes), -1)
 
     def inverse_transform(self, X: Any) -> np.ndarray:

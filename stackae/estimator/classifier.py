@@ -12,15 +12,15 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from stackae.data.table_preprocessing import TablePreprocessing
 from stackae.estimator.fitting import fit_model
-from stackae.estimator.rows import check_more, check_rows, number_labels
+from stackae.estimator.rows import as_value_errors, check_more, check_rows, number_labels
 
 
 class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A stack of autoencoders, pretrained on all rows and fine-tuned on those with a label.
 
-    As in `sklearn.semi_supervised` the label -1 stands for none, in an array of objects too if classes are
-    texts; there None, NaN and '' do as well, and in an array of texts ''. Labels of which -1 and 1 are all
-    there is are two classes. A float NaN among numbers is an error.
+    As in `sklearn.semi_supervised` the label -1 stands for none; if classes are texts, so do '-1' and ''. In
+    an array of objects, or in pandas, None and NaN do as well; in an array of numbers NaN is an error. Labels
+    of which -1 and 1 are all there is are two classes.
 
     `finetune_epochs`, `finetune_lr`, `finetune_patience`, `dropout`, `input_dropout`, `label_smoothing`,
     `balance`, `encoder_lr_scale` and `freeze_encoder` are those of the fine-tuning; all other parameters, the
@@ -93,7 +93,9 @@ class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ign
         """Class probabilities in float64, (rows, classes), in the order of `classes_`."""
         check_is_fitted(self)
         table = isinstance(self.model_.preprocessing, TablePreprocessing)
-        return self.model_.predict_proba(check_more(self, X, table=table))
+        rows = check_more(self, X, table=table)
+        with as_value_errors():
+            return self.model_.predict_proba(rows)
 
     def predict(self, X: Any) -> np.ndarray:
         """The likeliest class of each row, (rows,)."""

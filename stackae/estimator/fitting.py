@@ -19,7 +19,8 @@ from stackae.config_file.verdicts import verdicts_on
 from stackae.console import make_progress
 from stackae.data.sources import read_source
 from stackae.data.splits import hold_out
-from stackae.estimator.rows import Codes, write_rows
+from stackae.estimator.rows import Codes, as_value_errors, write_rows
+from stackae.launch import check_folder
 from stackae.model import Model, load
 from stackae.pipeline import carry_out
 from stackae.plan import make_plan
@@ -56,15 +57,22 @@ _TAKING_TURNS = threading.Lock()
 def fit_model(parameters: Mapping[str, Any], x: Any, y: Codes | None) -> tuple[Model, Results]:
     """Trains what an estimator's parameters describe on rows and, if given, the numbers of their classes.
 
-    Raises `ValueError` with one line per parameter that is at fault.
+    Raises `ValueError` with one line per parameter that is at fault, or one that says what of the rows is.
     """
     progress = make_progress(quiet=False) if parameters["verbose"] else NoProgress()
-    with TemporaryDirectory(prefix="stackae-") as name, _TAKING_TURNS, torch.random.fork_rng():
+    with (
+        TemporaryDirectory(prefix="stackae-") as name,
+        as_value_errors(Path(name)),
+        _TAKING_TURNS,
+        torch.random.fork_rng(),
+    ):
         folder = Path(name)
         config = make_config(parameters, write_rows(folder, x, y))
         source = read_source(config.data)
         plan = make_plan(config, source, hold_out(source, parameters["validation_fraction"], config.seed))
-        store = Store(Path(parameters["store"] or folder / "store"), progress.warn)
+        place = Path(parameters["store"] or folder / "store")
+        check_folder("store", place)
+        store = Store(place, progress.warn)
         results = carry_out(plan, source, store, NullTracker(), progress, out=folder / "run")
         return load(folder / "run").double(), results
 
@@ -80,6 +88,8 @@ def make_config(parameters: Mapping[str, Any], data: Mapping[str, Any]) -> Confi
         "finetune": {},
         "compare": {"scratch": False, "probe": False},
         "trainer": {"precision": "32-true"},
+        # Nobody would find it: the run's folder goes when the fit ends.
+        "report": False,
         "tracking": {"wandb": "disabled"},
     }
     for name, (*sections, key) in PLACES.items():

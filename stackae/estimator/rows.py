@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.utils import assert_all_finite, column_or_1d
+from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
+
+from stackae.errors import ConfigError, DataError
 
 Codes = npt.NDArray[np.int64]
 """The number of each row's class, -1 where it has no label."""
 
 _NUMBERS = (np.float64, np.float32)
+_NONE = ("-1", "-1.0", "b'-1'")
+"""What stands for no label, as a text."""
+_TWO = ({"-1", "1"}, {"-1.0", "1.0"}, {"b'-1'", "b'1'"})
+"""Labels that are all of them classes, as texts."""
 
 
 def check_rows(estimator: Any, x: Any) -> Any:
@@ -24,7 +32,10 @@ def check_rows(estimator: Any, x: Any) -> Any:
     `ValueError` or `TypeError` where rows are none of these, or fewer than two.
     """
     if not _is_table(x):
-        return validate_data(estimator, x, dtype=_NUMBERS, ensure_min_samples=2)
+        checked = validate_data(estimator, x, dtype=_NUMBERS, ensure_min_samples=2)
+        # Rows that lack numbers may come later, as in the other folds of a cross-validation.
+        estimator._medians = np.median(checked, axis=0) if _is_frame(x) else None
+        return checked
     validate_data(estimator, x, skip_check_array=True)
     if not hasattr(estimator, "feature_names_in_"):
         raise ValueError("X has columns whose names are no texts; rename them, as X.rename(columns=str)")
@@ -36,7 +47,11 @@ def check_rows(estimator: Any, x: Any) -> Any:
 def check_more(estimator: Any, x: Any, *, table: bool) -> Any:
     """Rows for a fitted estimator, of the same features as those that it learnt from."""
     if not table:
-        return validate_data(estimator, x, dtype=_NUMBERS, reset=False)
+        if estimator._medians is None or not _is_table(x) or not _is_numeric(x):
+            return validate_data(estimator, x, dtype=_NUMBERS, reset=False)
+        validate_data(estimator, x, reset=False, skip_check_array=True)
+        numbers = x.to_numpy(np.float64, na_value=np.nan)
+        return check_array(np.where(np.isnan(numbers), estimator._medians, numbers))
     validate_data(estimator, x, reset=False, skip_check_array=True)
     if not hasattr(x, "columns"):
         import pandas as pd
@@ -48,9 +63,13 @@ def check_more(estimator: Any, x: Any, *, table: bool) -> Any:
 def number_labels(y: Any) -> tuple[npt.NDArray[Any], Codes]:
     """The classes, sorted, and the number of each row's class.
 
-    No label: -1 among numbers, unless -1 and 1 are all there is; in an array of objects -1, None, NaN and '';
-    '' among texts. Raises `ValueError` where labels are none of a classifier, or of fewer than two classes.
+    No label: -1, also as a text, unless -1 and 1 are all there is; '' among texts; None and NaN in an array
+    of objects or of pandas. Raises `ValueError` where labels are none of a classifier, or of fewer than two
+    classes.
     """
+    if hasattr(y, "isna") and np.any(y.isna()):
+        # Without a label in pandas, whose integers would become numbers of which some are NaN.
+        y = np.asarray(y, dtype=object)
     y = column_or_1d(y, warn=True)
     known = _labelled(y)
     labels = y[known]
@@ -84,23 +103,54 @@ def write_rows(folder: Path, x: Any, y: Codes | None) -> dict[str, Any]:
     return described
 
 
-def _is_table(x: Any) -> bool:
+@contextmanager
+def as_value_errors(folder: Path | None = None) -> Iterator[None]:
+    """Turns what is said of rows and config into a `ValueError`, as users of scikit-learn expect it.
+
+    It names neither the files in `folder`, to which rows were written, nor remedies for a config file.
+    """
+    try:
+        yield
+    except (ConfigError, DataError) as fault:
+        says = str(fault)
+        if folder is not None:
+            for name in ("X.npy", "X.parquet"):
+                says = says.replace(str(folder / name), "X")
+        cause, _, remedy = says.partition("; ")
+        if "data." in remedy:
+            remedy = "correct it, or leave the column out"
+            if cause.startswith("no column is left"):
+                remedy = "give columns that are neither constant nor, as texts, all different"
+        raise ValueError(f"{cause}; {remedy}" if remedy else cause) from None
+
+
+def _is_frame(x: Any) -> bool:
     if not hasattr(x, "dtypes") or not hasattr(x, "columns"):
         return False
     import pandas as pd
 
-    if not isinstance(x, pd.DataFrame) or x.shape[1] == 0:
-        return False
-    numeric = all(pd.api.types.is_numeric_dtype(type_) for type_ in x.dtypes)
-    return not numeric or bool(x.isna().to_numpy().any())
+    return isinstance(x, pd.DataFrame) and x.shape[1] > 0
+
+
+def _is_table(x: Any) -> bool:
+    return _is_frame(x) and (not _is_numeric(x) or bool(x.isna().to_numpy().any()))
+
+
+def _is_numeric(frame: Any) -> bool:
+    import pandas as pd
+
+    return all(pd.api.types.is_numeric_dtype(type_) for type_ in frame.dtypes)
 
 
 def _cells(frame: Any) -> Any:
-    """The frame with texts in each column that has neither numbers nor times."""
+    """The frame with texts in each column that has neither numbers, nor yes and no, nor times."""
     import pandas as pd
 
     made = {}
     for name, column in frame.items():
+        if column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) == "boolean":
+            # What a column of yes and no becomes where cells are missing.
+            column = column.astype("boolean")
         if pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_datetime64_any_dtype(column.dtype):
             made[name] = column
             continue
@@ -113,13 +163,14 @@ def _cells(frame: Any) -> Any:
 
 
 def _labelled(y: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    if y.dtype.kind == "O":
+    if y.dtype.kind in "OUS":
         import pandas as pd
 
-        none = [pd.isna(label) or label == "" or label == -1 for label in y]
-    elif y.dtype.kind in "US":
-        none = [not label for label in y]
+        there = np.array([not pd.isna(label) and label not in ("", b"") for label in y], bool)
+        marked = np.array([str(label) in _NONE for label in y], bool)
     else:
         assert_all_finite(y, input_name="y")
-        none = (y == -1) & (set(np.unique(y)) != {-1, 1})
-    return ~np.asarray(none, bool)
+        there, marked = np.ones(len(y), bool), y == -1
+    found = np.unique(y[there].astype(str) if y.dtype.kind == "O" else y[there])
+    two = {str(label) for label in found} in _TWO
+    return there if two else there & ~marked
