@@ -24,7 +24,9 @@ from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, StandardSca
 
 import stackae
 from stackae import export as export_room
+from stackae.config import Config
 from stackae.export.scaling import NormalQuantile, scaler_module
+from stackae.report.card import card, front_matter
 
 ROWS = 500
 TAIL = (
@@ -67,9 +69,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
 
 
 def exported(cli: Cli, folder: Path, name: str, to: str, out: Path) -> Path:
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist()  # type: ignore[index]  # noqa: NPY002
     done = cli(["export", f"runs/{name}", "--to", to, "-o", out], folder)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1]  # type: ignore[index]  # noqa: NPY002
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "")
     assert [path.name for path in out.parent.iterdir()] == [out.name]
+    return out
+
+
+def shared(cli: Cli, folder: Path, name: str, to: str) -> Path:
+    """A file that is not to be changed, exported by the first test that asks for it."""
+    out = folder / "exported" / to / name / f"{name}{'.onnx' if to == 'onnx' else '.pt2'}"
+    if not out.exists():
+        out.parent.mkdir(parents=True)
+        exported(cli, folder, name, to, out)
     return out
 
 
@@ -86,6 +100,16 @@ def fit_for(session: onnxruntime.InferenceSession, frame: pd.DataFrame) -> dict[
     }
 
 
+def tensors(name: str, rows: Any) -> list[torch.Tensor]:
+    """Rows as the program of a run takes them."""
+    if name != "shop":
+        return [torch.from_numpy(rows.astype(np.float32))]
+    places = {"Bern": 0, "Köln": 1, "Rom, Lazio": 2, "Ulm": 3}
+    codes = rows["city"].map(places).fillna(4).astype(int)
+    numbers = rows[["age", "income", "fee"]].to_numpy().copy()
+    return [torch.from_numpy(numbers), torch.from_numpy(codes.to_numpy().copy()[:, None])]
+
+
 def metadata(session: onnxruntime.InferenceSession) -> dict[str, str]:
     found: dict[str, str] = session.get_modelmeta().custom_metadata_map
     return found
@@ -94,9 +118,9 @@ def metadata(session: onnxruntime.InferenceSession) -> dict[str, str]:
 # ---- ONNX
 
 
-def test_a_table_in_onnx_takes_raw_numbers_and_texts(folder: Path, cli: Cli, tmp_path: Path) -> None:
+def test_a_table_in_onnx_takes_raw_numbers_and_texts(folder: Path, cli: Cli) -> None:
     model = stackae.load(folder / "runs" / "shop")
-    runs = session(exported(cli, folder, "shop", "onnx", tmp_path / "shop.onnx"))
+    runs = session(shared(cli, folder, "shop", "onnx"))
     rows = shop(3000, 1).drop(columns="bought")
     rows.loc[0, "city"] = "Mars"
     rows.loc[1:4, "fee"] = [1e9, -1e9, 0.25, np.nan]
@@ -109,6 +133,9 @@ def test_a_table_in_onnx_takes_raw_numbers_and_texts(folder: Path, cli: Cli, tmp
     assert (logits.argmax(1) == expected.argmax(1)).all()
     np.testing.assert_allclose(np.log(chances), logits - np.log(np.exp(logits).sum(1))[:, None], atol=1e-5)
     np.testing.assert_allclose(code, model.encode(rows), atol=1e-5)
+    for few in (0, 1, 7):
+        some = runs.run(["logits"], fit_for(runs, rows[:few]))[0]
+        np.testing.assert_allclose(some, logits[:few], atol=1e-5)
     assert len(set(expected.argmax(1))) == 2
     told = metadata(runs)
     assert json.loads(told["classes"]) == list(model.classes)
@@ -116,10 +143,10 @@ def test_a_table_in_onnx_takes_raw_numbers_and_texts(folder: Path, cli: Cli, tmp
     assert told["stackae"] == stackae.__version__
 
 
-def test_every_kind_of_layer_in_onnx_gives_the_same_logits(folder: Path, cli: Cli, tmp_path: Path) -> None:
+def test_every_kind_of_layer_in_onnx_gives_the_same_logits(folder: Path, cli: Cli) -> None:
     model = stackae.load(folder / "runs" / "deep")
     assert model.classifier is not None
-    path = exported(cli, folder, "deep", "onnx", tmp_path / "deep.onnx")
+    path = shared(cli, folder, "deep", "onnx")
     runs, x = session(path), load_digits().images.astype(np.float32)
 
     logits, code = runs.run(["logits", "code"], {"rows": x})
@@ -129,14 +156,16 @@ def test_every_kind_of_layer_in_onnx_gives_the_same_logits(folder: Path, cli: Cl
     np.testing.assert_allclose(logits, expected, atol=1e-5)
     assert (logits.argmax(1) == expected.argmax(1)).all()
     np.testing.assert_allclose(code, model.encode(x), atol=1e-5)
-    np.testing.assert_allclose(runs.run(["logits"], {"rows": x[:1]})[0], logits[:1], atol=1e-5)
+    for few in (0, 1, 7):
+        np.testing.assert_allclose(runs.run(["logits"], {"rows": x[:few]})[0], logits[:few], atol=1e-5)
     # Whoever gets the file need not know where it was made.
     assert b"/stackae/" not in path.read_bytes()
 
 
 def test_a_run_without_a_classifier_exports_its_encoder(folder: Path, cli: Cli, tmp_path: Path) -> None:
     runs = session(exported(cli, folder, "bare", "onnx", tmp_path / "bare.onnx"))
-    x = load_digits().images.astype(np.float32)
+    # In double precision, as each feature is scaled: what is small beside its mean would be lost before.
+    x = load_digits().images.astype(np.float64)
     assert [output.name for output in runs.get_outputs()] == ["code"]
     assert "classes" not in metadata(runs)
     expected = stackae.load(folder / "runs" / "bare").encode(x)
@@ -172,22 +201,18 @@ def test_normal_quantiles_are_exact_in_the_middle_and_in_the_tails() -> None:
 
 
 @pytest.mark.parametrize("name", ["shop", "deep"])
-def test_a_program_of_torch_gives_the_same_logits(name: str, folder: Path, cli: Cli, tmp_path: Path) -> None:
+def test_a_program_of_torch_gives_the_same_logits(name: str, folder: Path, cli: Cli) -> None:
     model = stackae.load(folder / "runs" / name)
-    path = exported(cli, folder, name, "torch", tmp_path / f"{name}.pt2")
+    path = shared(cli, folder, name, "torch")
     program = torch.export.load(path).module()
     rows: Any = load_digits().images if name == "deep" else shop(300, 2)
-    if name == "deep":
-        given = [torch.from_numpy(rows.astype(np.float32))]
-    else:
-        places = {"Bern": 0, "Köln": 1, "Rom, Lazio": 2, "Ulm": 3}
-        codes = rows["city"].map(places).fillna(4).astype(int)
-        numbers = rows[["age", "income", "fee"]].to_numpy().copy()
-        given = [torch.from_numpy(numbers), torch.from_numpy(codes.to_numpy().copy()[:, None])]
-    logits, chances, code = program(*given)
+    logits, chances, code = program(*tensors(name, rows))
     np.testing.assert_allclose(chances.detach(), model.predict_proba(rows), atol=1e-6)
     np.testing.assert_allclose(logits.softmax(1).detach(), chances.detach(), atol=1e-6)
     np.testing.assert_allclose(code.detach(), model.encode(rows), atol=1e-5)
+    for few in (0, 1, 7):
+        some = program(*tensors(name, rows[:few]))[0].detach()
+        np.testing.assert_allclose(some, logits[:few].detach(), atol=1e-5)
     with zipfile.ZipFile(path) as parts:
         # Neither pickled tensors nor the paths of this machine.
         assert all(b"/stackae/" not in parts.read(part) for part in parts.namelist())
@@ -260,14 +285,65 @@ def test_the_card_says_what_was_learnt_and_found(folder: Path, cli: Cli, tmp_pat
     assert found["dataset"]["name"] == "shop.csv"
     own = (folder / "runs" / "shop" / "model" / "README.md").read_text(encoding="utf-8")
     assert own.startswith("# shop\n")
-    for card in (own, text):
-        assert f"| pretrained | {accuracy:.2%} |" in card
-        assert f"{results['data']['train']:,} training rows" in card
-        assert "| fee | numeric, to a normal distribution by ranks | 0 |" in card
-        assert "Classes: `no`, `yes`." in card
-        assert str(folder) not in card
+    for written in (own, text):
+        assert f"| pretrained | {accuracy:.2%} |" in written
+        assert f"{results['data']['train']:,} training rows" in written
+        assert "| `fee` | numeric, to a normal distribution by ranks | 0 |" in written
+        assert "Classes: `no`, `yes`." in written
+        assert str(folder) not in written
     assert "stackae.load('runs/shop')" in own
     assert "stackae.load('made')" in text
+
+
+def test_names_in_a_card_mean_nothing_in_markdown_and_yaml() -> None:
+    from huggingface_hub import ModelCard
+
+    classes = ["a`|``\nb", "`c", "<b>*d*</b>"]
+    config = Config.model_validate(
+        {"data": {"source": "in/😀: 'q' \"#.csv", "test": "in/new.csv"}, "layers": [{"width": 2}]}
+    )
+    figures = {"test": {"accuracy": 0.5, "macro_f1": 0.25, "nll": 1.0, "ece": 0.0}}
+    results = {
+        "seed": 3,
+        "data": {"train": 5, "labelled": 4, "val": 3, "test": 2, "features": 9},
+        "classifier": figures,
+        "scratch": None,
+        "verdict": None,
+        "reconstruction": {"test": {"mse": 0.5}},
+        "environment": {"stackae": "0", "torch": "2"},
+    }
+    columns = [
+        {"name": "x|`y`\nz", "type": "numeric", "missing": 1, "dropped": None},
+        {"name": "_e_", "type": "categorical", "missing": 0, "dropped": "constant"},
+    ]
+    model = {
+        "layers": [{"width": 2, "kind": "plain", "unit": "dense"}],
+        "classes": classes,
+        "preprocessing": {"type": "table", "columns": columns},
+    }
+    text = front_matter(config, results) + card(config, results, model, "x")
+
+    found = ModelCard(text).data.eval_results
+    source = "😀: 'q' \"#.csv"
+    assert [(one.dataset_name, one.metric_value) for one in found] == [(source, 0.5), (source, 0.25)]
+    assert "Trained with stackae 0, torch 2; seed 3." in text
+    assert "3 for validation, 2 of `new.csv` for the test. 9 features." in text
+    assert f"`{source}`: 5 training rows, of which 4 have a label;" in text
+    assert "Classes: ```a`|`` b```, `` `c ``, `<b>*d*</b>`." in text
+    assert "| ``x\\|`y` z`` | numeric | 1 |" in text
+    assert "| `_e_` | not used: constant | 0 |" in text
+
+
+def test_a_folder_is_not_exported_twice_and_holds_nothing_of_an_export_that_was_killed(
+    folder: Path, cli: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / "made.part").mkdir()
+    (tmp_path / "made.part" / "left.txt").write_text("of before")
+    out = exported(cli, folder, "shop", "hf", tmp_path / "made")
+    assert "left.txt" not in {path.name for path in out.iterdir()}
+    done = cli(["export", out, "--to", "hf", "-o", tmp_path / "again"], folder)
+    assert done.returncode == 2
+    assert done.stderr == f"{out}: was exported already; copy it, or name the folder of its run\n"
 
 
 class Hub(BaseHTTPRequestHandler):

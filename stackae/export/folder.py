@@ -31,6 +31,8 @@ def write_folder(run: Path, out: Path) -> None:
         raise DataError(f"{out}: is there already; name a new folder, or remove it")
     if not out.parent.is_dir() or not os.access(out.parent, os.W_OK | os.X_OK):
         raise DataError(f"{out}: there is no folder '{out.parent}' to write to; make it, or name another")
+    if (run / TOGETHER).is_file():
+        raise ArtifactError(f"{run}: was exported already; copy it, or name the folder of its run")
     load(run)
     model = run / "model"
     described, results = _read(model / "config.json"), _read(run / "results.json")
@@ -47,8 +49,10 @@ def write_folder(run: Path, out: Path) -> None:
         tensors |= {f"{part}.{name}": tensor for name, tensor in found.items()}
     described["classifier"] = any(name.startswith("classifier.") for name in tensors)
     made = out.with_name(f"{out.name}.part")
+    # What an export that was killed has left there.
+    shutil.rmtree(made, ignore_errors=True)
     try:
-        made.mkdir(exist_ok=True)
+        made.mkdir()
         save_file(tensors, made / TOGETHER, metadata={"format": "pt"})
         (made / "config.json").write_text(json.dumps(described, indent=1) + "\n")
         if (model / FITTED).exists():

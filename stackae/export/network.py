@@ -30,8 +30,9 @@ class Input:
 class Network(nn.Module):
     """A model and its preprocessing in one, in evaluation mode.
 
-    Takes what `inputs` lists, each (rows, *shape): arrays in the units of the source; of a table the numeric
-    columns, NaN where a number is missing, and the categorical ones as `TableFront` takes them. Returns what
+    Takes what `inputs` lists, each (rows, *shape): arrays in the units of the source, in double precision if
+    each feature is scaled on its own; of a table the numeric columns, NaN where a number is missing, and the
+    categorical ones as `TableFront` takes them. Returns what
     `outputs` names: `logits` and `probabilities` (rows, classes) if there is a classifier, and `code`, the
     pretrained features after the last layer.
     """
@@ -55,6 +56,8 @@ class Network(nn.Module):
             ]
         elif isinstance(given, FittedScaling):
             self.front = EachScaled(given)
+            # As stackae scales them: what is small beside a feature's mean would be lost before.
+            self.inputs = [Input("rows", torch.float64, given.shape)]
         else:
             assert isinstance(given, Scaling)
             self.front = Divided(given)

@@ -74,14 +74,14 @@ class Divided(nn.Module):
 
 
 class EachScaled(nn.Module):
-    """Arrays of which each feature is scaled on its own."""
+    """Arrays in double precision, of which each feature is scaled on its own."""
 
     def __init__(self, preprocessing: FittedScaling) -> None:
         super().__init__()
         self.scaler = scaler_module(preprocessing.scaler)
 
     def forward(self, rows: Tensor) -> Tensor:
-        scaled: Tensor = self.scaler(rows.flatten(1).double())
+        scaled: Tensor = self.scaler(rows.flatten(1))
         return scaled.float().view_as(rows)
 
 

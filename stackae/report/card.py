@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,13 @@ def _text(config: Config, results: Mapping[str, Any], model: Mapping[str, Any], 
     widths = ", ".join(f"{layer['width']} ({layer['kind']}, {layer['unit']})" for layer in model["layers"])
     what = "A classifier" if classifier else "A feature extractor"
     yield f"{what}: a stack of autoencoders, pretrained layer by layer with stackae. Widths: {widths}."
-    yield from ("", "## Data", "")
+    made = ", ".join(f"{name} {results['environment'][name]}" for name in ("stackae", "torch"))
+    yield from ("", f"Trained with {made}; seed {results['seed']}.", "", "## Data", "")
+    given = "" if config.data.test is None else f" of {_code(_names(config.data.test))}"
     yield (
-        f"`{_source(config)}`: {data['train']:,} training rows, of which {data['labelled']:,} have a label; "
-        f"{data['val']:,} for validation, {data['test']:,} for the test. {data['features']:,} features."
+        f"{_code(_source(config))}: {data['train']:,} training rows, of which {data['labelled']:,} have a "
+        f"label; {data['val']:,} for validation, {data['test']:,}{given} for the test. "
+        f"{data['features']:,} features."
     )
     if model["classes"]:
         yield from ("", f"Classes: {_listed(model['classes'])}.")
@@ -98,29 +102,42 @@ def _preprocessing(config: Config, given: Mapping[str, Any]) -> Iterator[str]:
         yield from ("", "| column | type | missing cells |", "|---|---|---|")
         for column in given["columns"]:
             name = column["name"]
+            # Within a table, a bar ends a cell even in code.
+            shown = _code(name).replace("|", "\\|")
             type_ = f"not used: {column['dropped']}" if column["dropped"] else column["type"]
             own = config.data.types.get(name)
             extra = f", {_SCALED[own]}" if own in _SCALED and not column["dropped"] else ""
-            yield f"| {_cell(name)} | {type_}{extra} | {column['missing']:,} |"
+            yield f"| {shown} | {type_}{extra} | {column['missing']:,} |"
 
 
 def _rows(model: Mapping[str, Any]) -> str:
     if model["preprocessing"]["type"] == "table":
         return "`rows` is a DataFrame with the columns above that are used, found by name."
+    given = model["preprocessing"]
+    grey = given["type"] == "scaling" and given["scale"] == 255
+    units = "with values from 0 to 255" if grey else "in the units of the data"
+    order = ", channels first" if grey and len(model["shape"]) == 3 else ""
     shape = ", ".join(map(str, model["shape"]))
-    return f"`rows` is an array of shape (rows, {shape}), in the units of the data."
+    return f"`rows` is an array of shape (rows, {shape}), {units}{order}."
 
 
 def _source(config: Config) -> str:
-    """The names of the data without the folders that they were in."""
-    given = config.data.source
+    return _names(config.data.source)
+
+
+def _names(given: str | Sequence[str]) -> str:
+    """The names of files without the folders that they were in."""
     return ", ".join(Path(one).name or one for one in ((given,) if isinstance(given, str) else given))
 
 
 def _listed(names: list[str]) -> str:
-    shown = ", ".join(f"`{name}`" for name in names[:_SHOWN])
+    shown = ", ".join(_code(name) for name in names[:_SHOWN])
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN:,} more"
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+def _code(text: str) -> str:
+    """A text in one line as code, in which Markdown and HTML mean nothing; it may hold backticks itself."""
+    line = " ".join(text.split()) or " "
+    fence = "`" * (1 + max((len(ticks) for ticks in re.findall("`+", line)), default=0))
+    space = " " if line[0] == "`" or line[-1] == "`" else ""
+    return f"{fence}{space}{line}{space}{fence}"
