@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import re
+import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -16,7 +19,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 import torch
-from conftest import Cli, RunCli
+from conftest import REPOSITORY, Cli, RunCli
 from safetensors import safe_open
 from scipy.stats import norm
 from sklearn.datasets import load_digits
@@ -473,3 +476,34 @@ def test_a_missing_package_is_named_with_what_installs_it(
     assert done.returncode == 2
     assert done.stderr.endswith(f"is missing; run: pip install 'stackae[{extra}]'\n")
     assert not (folder / "x").exists()
+
+
+# ---- the page
+
+
+def test_the_page_on_exported_models_works(folder: Path, cli: Cli, tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs" / "export.md").read_text()
+    runs = {"runs/shop": "shop", "runs/digits": "deep"}
+    (commands,) = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    for words in map(str.split, commands.splitlines()):
+        match words:
+            case ["stackae", "export", run, "--to", "hf", "-o", out]:
+                (tmp_path / "made").mkdir()
+                exported(cli, folder, runs[run], "hf", tmp_path / "made" / out)
+                (tmp_path / "made" / out).rename(tmp_path / out)
+            case ["stackae", "export", run, "--to", to, "-o", out]:
+                shutil.copyfile(shared(cli, folder, runs[run], to), tmp_path / out)
+            case _:
+                pytest.fail(f"a command that this test does not know: {words}")
+    names: dict[str, Any] = {}
+    with contextlib.chdir(tmp_path):
+        for found in re.finditer(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+            line = page.count("\n", 0, found.start()) + 1
+            exec(compile("\n" * line + found[1], "docs/export.md", "exec"), names)
+
+    expected = names["model"].predict_proba(names["frame"])
+    np.testing.assert_allclose(names["probabilities"], expected, atol=1e-6)
+    np.testing.assert_allclose(names["likely"], expected, atol=1e-6)
+    digits = stackae.load(folder / "runs" / "deep")
+    np.testing.assert_allclose(names["chances"], digits.predict_proba(names["images"]), atol=1e-5)
+    assert {name.partition(".")[0] for name in names["weights"]} == {"encoder", "decoder", "classifier"}
