@@ -336,6 +336,7 @@ def test_the_page_on_python_works(tmp_path: Path) -> None:
 
     y = load_digits().target
     assert names["classifier"](names["x"]).shape == (len(y), 10)
+    assert names["regression"].trainer.callback_metrics["loss"] < 1
     assert names["reconstruction"].shape == names["x"].shape
     np.testing.assert_array_equal(names["again"], names["model"].reconstruct(names["rows"]))
     assert names["search"].best_score_ > 0.3
