@@ -209,7 +209,7 @@ def test_numbers_that_are_missing_only_after_the_fit_are_taken_for_the_median(
         ),
         (
             {"age": 1.0, "job": "a", "city": "b", "since": "c"},
-            "no column is left to learn from; give columns that are neither constant nor, as texts, all "
+            "X: no column is left to learn from; give columns that are neither constant nor, as texts, all "
             "different",
         ),
     ],

@@ -117,10 +117,11 @@ def as_value_errors(folder: Path | None = None) -> Iterator[None]:
             for name in ("X.npy", "X.parquet"):
                 says = says.replace(str(folder / name), "X")
         cause, _, remedy = says.partition("; ")
-        if "data." in remedy:
+        if "no column is left" in says:
+            cause = "X: no column is left to learn from"
+            remedy = "give columns that are neither constant nor, as texts, all different"
+        elif "data." in remedy:
             remedy = "correct it, or leave the column out"
-            if cause.startswith("no column is left"):
-                remedy = "give columns that are neither constant nor, as texts, all different"
         raise ValueError(f"{cause}; {remedy}" if remedy else cause) from None
 
 
