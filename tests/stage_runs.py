@@ -39,6 +39,7 @@ def described(folder: Path, **changes: Any) -> Config:
             "finetune": {"epochs": 3, "batch_size": 25, "lr": 0.05},
             "compare": {"probe": False},
             "trainer": {"accelerator": "cpu", "precision": "32-true"},
+            "report": False,
         }
         | changes
     )

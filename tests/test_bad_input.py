@@ -198,7 +198,7 @@ def test_a_process_of_its_own_ends_alike(case: str, tmp_path: Path, cli: Cli, ru
 
 def test_a_run_after_a_corrected_mistake_goes_well(tmp_path: Path, cli: Cli) -> None:
     config(CONFIG)(tmp_path)
-    words = ["run", "x.yaml", "--quiet", "data.source=rows.npz", "data.split.val=9"]
+    words = ["run", "x.yaml", "--quiet", "data.source=rows.npz", "data.split.val=9", "report=false"]
     npz(x=with_nan())(tmp_path)
     assert cli(words, tmp_path).returncode == 2
 

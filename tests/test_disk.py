@@ -31,6 +31,7 @@ layers: [{width: 12, activation: sigmoid}]
 pretrain: {epochs: 1}
 finetune: null
 compare: {probe: false}
+report: false
 tracking: {wandb: disabled}
 """
 # Carries out the lines it is given; runs in its own process, so that torch is imported but once.
@@ -243,12 +244,13 @@ def test_all_that_is_written_follows_the_umask(tmp_path: Path, cli: Cli) -> None
     (tmp_path / "tiny.yaml").write_text(TINY)
     before = os.umask(0o027)
     try:
-        done = cli(["run", "tiny.yaml"], tmp_path)
+        done = cli(["run", "tiny.yaml", "report=true"], tmp_path)
     finally:
         os.umask(before)
     assert done.returncode == 0, done.stderr
     written = [path for folder in (".stackae", "runs") for path in (tmp_path / folder).rglob("*")]
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in written}
+    assert tmp_path / "runs/tiny/report.html" in modes
     assert len(modes) > 15
     assert {
         path: oct(mode) for path, mode in modes.items() if mode != (0o750 if path.is_dir() else 0o640)

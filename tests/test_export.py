@@ -35,6 +35,7 @@ ROWS = 500
 TAIL = (
     "pretrain: {epochs: 1}\nfinetune: {epochs: 4, dropout: 0.0}\n"
     "compare: {scratch: false, probe: false}\ntracking: {wandb: disabled}\ntrainer: {precision: 32-true}\n"
+    "report: false\n"
 )
 CONFIGS = {
     "shop": "data: {source: shop.csv, target: bought, types: {fee: quantile, income: minmax}, drop: [note]}\n"

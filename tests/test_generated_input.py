@@ -36,9 +36,11 @@ DENSE: dict[str, Any] = {
     "finetune": {"epochs": 1, "schedule": "one_cycle", "dropout": 0.1},
     "compare": {"scratch": False, "probe": False},
     "trainer": {"accelerator": "cpu", "strategy": "auto", "devices": 1, "precision": "32-true"},
+    "report": False,
     "tracking": {"wandb": "disabled"},
 }
 MIXED: dict[str, Any] = DENSE | {
+    "report": True,
     "layers": [
         {"kind": "plain", "unit": "conv", "width": 2, "kernel": 3, "stride": 1, "padding": 1, "pool": 2},
         {"kind": "rbm", "width": 3, "gibbs_steps": 1, "persistent": True},

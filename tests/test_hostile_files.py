@@ -32,6 +32,7 @@ pretrain: {epochs: 1}
 finetune: {epochs: 1}
 compare: {scratch: false}
 trainer: {accelerator: cpu, precision: 32-true}
+report: false
 tracking: {wandb: disabled}
 """
 ROWS = np.random.default_rng(0).random((60, 5), dtype=np.float32)
@@ -472,11 +473,11 @@ def test_what_a_run_writes_follows_the_umask(tmp_path: Path, cli: Cli) -> None:
     write_inputs(tmp_path)
     before = os.umask(0o027)
     try:
-        assert cli(["run", "x.yaml", "--quiet"], tmp_path).returncode == 0
+        assert cli(["run", "x.yaml", "--quiet", "report=true"], tmp_path).returncode == 0
     finally:
         os.umask(before)
     paths = [path for top in ("runs", ".stackae") for path in [tmp_path / top, *(tmp_path / top).rglob("*")]]
     modes = {path.relative_to(tmp_path): path.stat().st_mode & 0o777 for path in paths if path.is_file()}
-    assert Path("runs/x/model/encoder.safetensors") in modes
+    assert {Path("runs/x/model/encoder.safetensors"), Path("runs/x/report.html")} <= modes.keys()
     assert {path: oct(mode) for path, mode in modes.items() if mode != 0o640 and path.suffix != ".lock"} == {}
     assert {path.stat().st_mode & 0o777 for path in paths if path.is_dir()} == {0o750}

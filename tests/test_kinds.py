@@ -19,7 +19,10 @@ from stackae.shallow.corruptions import Masking, Mix, Swap
 from stackae.shallow.mixed import Block, Mixed
 from stackae.shallow.objectives import Reconstruction
 
-SHORT = ["pretrain.epochs=8", "finetune.epochs=1", "tracking.wandb=disabled", "data.labels={per_class: 5}"]
+SHORT = [
+    *("pretrain.epochs=8", "finetune.epochs=1", "data.labels={per_class: 5}"),
+    *("report=false", "tracking.wandb=disabled"),
+]
 KINDS: dict[str, str] = {
     "plain": "{kind: plain, width: %d}",
     "denoising": "{kind: denoising, width: %d, corruption: {type: swap}}",
@@ -65,7 +68,7 @@ def test_conv_and_dense_and_gaussian_layers_mix_and_unroll_and_sample(tmp_path: 
         "{kind: variational, width: 4}",
     ]
     path = write(tmp_path, layers, "unroll: {epochs: 3, batch_size: 20}\n")
-    results = carry_out(tmp_path, path, "pretrain.epochs=1")
+    results = carry_out(tmp_path, path, "pretrain.epochs=1", "report=true")
     by_name = {stage["stage"]: stage for stage in results.stages}
     assert list(by_name) == [
         "pretrain-1",

@@ -23,6 +23,7 @@ from stackae.config_file import dump_config, load_config
 
 README = REPOSITORY / "README.md"
 FEW_EPOCHS = ["pretrain.epochs=2", "finetune.epochs=2", "tracking.wandb=disabled"]
+FEW_UNROLLED = ["unroll.epochs=2"]  # where the config unrolls
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ def commands(block: Block) -> Iterator[list[str]]:
 
 def save_quick(path: Path, name: str, folder: Path) -> None:
     """Saves a config so that it trains for few epochs."""
-    (folder / name).write_text(dump_config(load_config(path, FEW_EPOCHS)))
+    few = FEW_EPOCHS + (FEW_UNROLLED if load_config(path).unroll.epochs else [])
+    (folder / name).write_text(dump_config(load_config(path, few)))
 
 
 def check_yaml(text: str, folder: Path) -> None:

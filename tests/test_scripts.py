@@ -34,7 +34,14 @@ def test_the_benchmark_of_memory_prints_a_row_and_leaves_nothing(tmp_path: Path)
 
 def test_an_experiment_writes_its_section_and_its_picture(tmp_path: Path) -> None:
     folders = ("--docs", tmp_path / "docs", "--store", tmp_path / "store", "--runs", tmp_path / "runs")
-    carry_out("scripts/reproduce.py", "toy_bits", "tracking.wandb=disabled", "unroll.epochs=2", *folders)
+    carry_out(
+        "scripts/reproduce.py",
+        "toy_bits",
+        "tracking.wandb=disabled",
+        "unroll.epochs=2",
+        "report=false",
+        *folders,
+    )
     text = (tmp_path / "docs" / "experiments.md").read_text()
     assert "<!-- toy_bits -->" in text
     assert (tmp_path / "docs" / "pictures" / "toy_bits.png").stat().st_size > 1000

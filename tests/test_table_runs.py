@@ -64,6 +64,7 @@ def described(folder: Path, **data: Any) -> Config:
             "pretrain": {"epochs": 2, "batch_size": 50},
             "finetune": {"epochs": 2},
             "trainer": {"accelerator": "cpu", "precision": "32-true"},
+            "report": False,
         }
     )
 
