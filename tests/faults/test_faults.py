@@ -15,6 +15,10 @@ from .place import EVERY_BATCH, SELDOM, Place
 from .torment import torment
 from .victim import Point
 
+# To draw a report takes longer than all else that these runs do.
+UNREPORTED = ["report=false"]
+OFTEN, RARELY = [*EVERY_BATCH, *UNREPORTED], [*SELDOM, *UNREPORTED]
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the victims are watched through /proc")
 
 # Each is one run, killed at these points in turn; the count begins anew with each life.
@@ -51,7 +55,7 @@ DEATHS = [
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A run that was left alone, but for being watched."""
     place = Place(tmp_path_factory.mktemp("alone"))
-    ended = forked_life(place, place.words(EVERY_BATCH), place.orders("life"))
+    ended = forked_life(place, place.words(OFTEN), place.orders("life"))
     assert ended.code == 0, ended.said
     return place
 
@@ -63,10 +67,12 @@ def trained(*logs: Sequence[dict[str, Any]]) -> Counter[str]:
 
 @pytest.mark.parametrize("deaths", DEATHS, ids=lambda deaths: ", ".join(map(str, deaths)))
 def test_a_killed_run_ends_with_the_same_bits(alone: Place, tmp_path: Path, deaths: list[Point]) -> None:
-    place = Place(tmp_path)
-    kills = torment(place, deaths, EVERY_BATCH, alone.fingerprint(), forked_life, every_batch=True)
+    place, reported = Place(tmp_path), deaths is DEATHS[-1]
+    settings = EVERY_BATCH if reported else OFTEN
+    kills = torment(place, deaths, settings, alone.fingerprint(), forked_life, every_batch=True)
     assert not [f"{kill.where}: {fault}" for kill in kills for fault in kill.faults]
     assert [kill.where for kill in kills] == [str(point) for point in deaths]
+    assert (place.out / "report.html").exists() == reported
     lives = [place.events(f"life-{number}") for number in range(1, len(deaths) + 1)]
     again = trained(*lives, place.events("last")) - trained(alone.events("life"))
     assert again.total() <= len(deaths), f"batches that were trained on again: {dict(again)}"
@@ -74,7 +80,7 @@ def test_a_killed_run_ends_with_the_same_bits(alone: Place, tmp_path: Path, deat
 
 def test_a_run_that_saves_seldom_ends_with_the_same_bits(alone: Place, tmp_path: Path) -> None:
     deaths = [Point(7, "pretrain-2", "batch"), Point(1, "unroll", "half chunk features-train.npy")]
-    kills = torment(Place(tmp_path), deaths, SELDOM, alone.fingerprint(), forked_life, every_batch=False)
+    kills = torment(Place(tmp_path), deaths, RARELY, alone.fingerprint(), forked_life, every_batch=False)
     assert not [f"{kill.where}: {fault}" for kill in kills for fault in kill.faults]
     assert [kill.where for kill in kills] == [str(point) for point in deaths]
 
@@ -83,8 +89,7 @@ def test_two_runs_on_one_store_train_each_stage_once(alone: Place, tmp_path: Pat
     place = Place(tmp_path)
     outs = [place.folder / "first", place.folder / "second"]
     ends = [
-        begin_forked_life(place, place.words(EVERY_BATCH, out), place.orders(out.name, out=out))
-        for out in outs
+        begin_forked_life(place, place.words(OFTEN, out), place.orders(out.name, out=out)) for out in outs
     ]
     for ended in [end() for end in ends]:
         assert ended.code == 0, ended.said
@@ -99,15 +104,15 @@ def test_two_runs_on_one_store_train_each_stage_once(alone: Place, tmp_path: Pat
 def test_a_clock_that_runs_backwards_changes_nothing(alone: Place, tmp_path: Path) -> None:
     place = Place(tmp_path)
     point = Point(6, "pretrain-2", "batch over")
-    died = forked_life(place, place.words(EVERY_BATCH), place.orders("life", point, clock="backwards"))
+    died = forked_life(place, place.words(OFTEN), place.orders("life", point, clock="backwards"))
     assert died.code == -9, died.said
-    ended = forked_life(place, place.words(EVERY_BATCH), place.orders("last", clock="backwards"))
+    ended = forked_life(place, place.words(OFTEN), place.orders("last", clock="backwards"))
     assert ended.code == 0, ended.said
     assert place.fingerprint() == alone.fingerprint()
     assert trained(place.events("life"), place.events("last")) == trained(alone.events("life"))
 
 
-@pytest.mark.parametrize("settings", [EVERY_BATCH, SELDOM], ids=["saved after every batch", "saved seldom"])
+@pytest.mark.parametrize("settings", [OFTEN, RARELY], ids=["saved after every batch", "saved seldom"])
 def test_a_store_that_is_deleted_costs_no_more_than_a_second_start(
     alone: Place, tmp_path: Path, settings: list[str]
 ) -> None:
