@@ -315,21 +315,3 @@ def test_a_loss_that_is_no_number_ends_with_1_and_is_not_kept(tmp_path: Path, cl
     assert "learning rate" in done.stderr
     assert [path.parent.name[:4] for path in tmp_path.rglob("manifest.json")] == ["data"]
     assert not (tmp_path / "runs").exists()
-
-
-# ---- tracking
-
-
-def test_each_stage_is_a_wandb_run_of_its_own(finished: Path, tmp_path: Path, run_cli: RunCli) -> None:
-    (tmp_path / "tiny.yaml").write_text(TINY)
-
-    done = run_cli(["run", "tiny.yaml", "tracking.wandb=offline"], tmp_path)
-
-    assert done.returncode == 0, done.stderr
-    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == STAGES
-    runs = list((tmp_path / "runs" / "tiny" / "wandb").glob("offline-run-*/*.wandb"))
-    jobs = ["data", *STAGES, "run"]
-    named = [[job for job in jobs if f"tiny-{job}".encode() in run.read_bytes()] for run in runs]
-    # The run as a whole is one more.
-    assert sorted(named) == sorted([job] for job in jobs)
-    assert weights(tmp_path) == weights(finished)

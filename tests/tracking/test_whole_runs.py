@@ -27,6 +27,7 @@ finetune: {epochs: 2}
 report: false
 tracking: {wandb: offline, tags: [first, second], notes: on two cores}
 """
+STAGES = ["pretrain-1", "finetune", "scratch", "probe"]
 
 
 @pytest.fixture
@@ -42,6 +43,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, run_cli: RunCli) -> Path:
     (folder / "tiny.yaml").write_text(TINY.replace("report: false\n", ""))
     done = run_cli(["run", "tiny.yaml"], folder)
     assert done.returncode == 0, done.stderr
+    (folder / "stderr").write_text(done.stderr)
     return folder
 
 
@@ -67,6 +69,25 @@ def test_the_run_as_a_whole_is_a_row_of_figures_and_its_report(
     pages = list((finished / "runs/tiny/wandb").rglob("*.html"))
     assert [page.read_text() for page in pages] == [(finished / "runs/tiny/report.html").read_text()]
     assert merged([{"update": whole["run"][0]["config"]["update"]}])["layers"][0]["width"] == 12
+
+
+def test_tracking_says_nothing_and_changes_no_weight(finished: Path, tmp_path: Path, cli: Cli) -> None:
+    lines = (finished / "stderr").read_text().splitlines()
+    assert [line.partition(":")[0] for line in lines] == STAGES
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    words = ["run", "tiny.yaml", "tracking.wandb=disabled", "compare.probe=false"]
+    assert cli(words, tmp_path).returncode == 0
+    tracked, untracked = (folder / "runs/tiny/model" for folder in (finished, tmp_path))
+    names = ["encoder", "decoder", "classifier"]
+    for name in (f"{name}.safetensors" for name in names):
+        assert (tracked / name).read_bytes() == (untracked / name).read_bytes()
+
+
+def test_each_stage_and_the_run_as_a_whole_has_a_file_of_its_own(finished: Path) -> None:
+    jobs = ["data", *STAGES, "run"]
+    files = [file.read_bytes() for file in offline_runs(finished / "runs/tiny")]
+    named = [[job for job in jobs if f"tiny-{job}".encode() in file] for file in files]
+    assert sorted(named) == sorted([job] for job in jobs)
 
 
 def test_all_of_a_runs_rows_carry_its_tags_notes_and_group(runs: dict[str, dict[str, list[Any]]]) -> None:
