@@ -13,6 +13,8 @@ cd "$root" || exit
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 export NO_COLOR=1
 unset WANDB_MODE FORCE_COLOR CLICOLOR_FORCE PY_COLORS MYPY_FORCE_COLOR
+# Else every worker and every run in a process of its own would compile the project and the tests anew.
+unset PYTHONDONTWRITEBYTECODE
 
 failed=()
 check() { # name, command…

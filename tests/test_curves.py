@@ -14,6 +14,7 @@ data: {source: digits}
 layers: [{width: 12}]
 pretrain: {epochs: 1}
 finetune: {epochs: 2}
+report: false
 tracking: {wandb: disabled}
 """
 

@@ -169,7 +169,8 @@ def test_a_run_that_needs_too_much_memory_names_a_batch_that_fits_and_runs_with_
     np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).random((40_000, 8), dtype=np.float32))
     (tmp_path / "large.yaml").write_text(
         "data: {source: x.npz}\nlayers: [{width: 512}]\npretrain: {epochs: 1, batch_size: 40000}\n"
-        "tracking: {wandb: disabled}\nfinetune: null\ntrainer: {precision: 32-true, accelerator: cpu}\n"
+        "finetune: null\ntrainer: {precision: 32-true, accelerator: cpu}\n"
+        "report: false\ntracking: {wandb: disabled}\n"
     )
     # The codes of a batch of all rows take 56 MiB, and a step needs several times as much.
     program = LIMITED.format(more=250 * 2**20)

@@ -22,6 +22,7 @@ layers: [{width: 12}, {width: 5}]
 pretrain: {epochs: 2}
 finetune: {epochs: 20, patience: null, dropout: 0.0}
 compare: {scratch: false, probe: false}
+report: false
 tracking: {wandb: disabled}
 """
 IMAGES = """\
@@ -31,6 +32,7 @@ layers: [{width: 8}]
 pretrain: {epochs: 1}
 finetune: null
 compare: {probe: false}
+report: false
 tracking: {wandb: disabled}
 """
 
