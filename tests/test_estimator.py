@@ -281,6 +281,16 @@ def test_too_few_rows_to_spare_all_validate(blobs: tuple[np.ndarray, np.ndarray]
     assert {name: fitted.results_.data[name] for name in ("train", "val")} == {"train": 4, "val": 4}
 
 
+def test_a_fit_draws_no_report_that_nobody_would_find(
+    blobs: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr("stackae.pipeline.write_report", lambda *given: drawn.append(given))
+    transformer(epochs=1).fit(blobs[0])
+
+    assert not drawn
+
+
 def test_validation_rows_are_drawn_from_each_class() -> None:
     x, y = make_blobs(n_samples=[60, 30, 10], n_features=4, random_state=0)
     data = classifier().fit(x, y).results_.data

@@ -248,6 +248,10 @@ def test_a_model_without_classes_is_loaded_without_a_word(tmp_path: Path) -> Non
     assert load(run).classifier is None
 
 
+def test_completion_offers_what_is_imported_only_when_it_is_used() -> None:
+    assert set(stackae.__all__) <= set(dir(stackae))
+
+
 def test_a_run_leaves_the_callers_generators_as_they_were(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
