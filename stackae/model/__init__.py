@@ -1,0 +1,7 @@
+"""A finished model in a folder: saved by a run, loaded and used without the rest."""
+
+from stackae.model.files import TOGETHER, fill, load, save
+from stackae.model.model import Model
+from stackae.model.usual import novelty
+
+__all__ = ["TOGETHER", "Model", "fill", "load", "novelty", "save"]

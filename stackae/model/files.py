@@ -1,0 +1,223 @@
+"""A finished model in a folder: saved by a run, loaded without the rest, and trusted in nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialised
+from torch import nn
+
+from stackae.config import LayerConfig
+from stackae.config.section import PositiveFloat, PositiveInt, Section
+from stackae.config_file.faults import show
+from stackae.data.fitted import FITTED
+from stackae.data.preprocessing import Preprocessing, load_preprocessing
+from stackae.errors import ArtifactError
+from stackae.kinds import AnyUnit, Shape, build_loss, build_unit, code_shape, output_activation
+from stackae.model.model import Model, in_a_line
+from stackae.plan import PlannedLayer
+from stackae.shallow.mixed import Block
+from stackae.stack import Classifier, Decoder, Encoder
+
+FORMAT = 1
+TOGETHER = "model.safetensors"
+"""The one file of weights in a folder that was exported; a run has one file for each part."""
+# A description with a hundred thousand named classes stays below; what is larger is none.
+MOST_BYTES = 16 << 20
+
+
+class Novelty(Section):
+    """Which reconstruction errors are usual."""
+
+    error: float
+
+
+class Description(Section):
+    """What `config.json` says of a model beside its weights; no paths, and names from fixed lists alone."""
+
+    format: int
+    shape: tuple[PositiveInt, ...] = Field(min_length=1)
+    preprocessing: dict[str, Any] | None = None
+    scale: PositiveFloat = 1.0
+    """Of models that were saved before there was a choice of preprocessing."""
+    classes: tuple[str, ...]
+    novelty: Novelty | None = None
+    classifier: bool | None = None
+    """Whether there is one; of a run, its file says so."""
+    layers: tuple[LayerConfig, ...] = Field(min_length=1)
+    """With the loss that each was trained with, never `auto`."""
+
+
+def save(
+    folder: Path,
+    layers: Sequence[PlannedLayer],
+    encoder: Encoder,
+    decoder: Decoder,
+    classifier: Classifier | None,
+    *,
+    preprocessing: Preprocessing,
+    classes: tuple[str, ...],
+    novelty: float,
+) -> None:
+    """Writes weights as safetensors, and preprocessing and architecture as `config.json`, into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts: dict[str, nn.Module | None] = {"encoder": encoder, "decoder": decoder, "classifier": classifier}
+    for name, module in parts.items():
+        path = folder / f"{name}.safetensors"
+        if module is None:
+            path.unlink(missing_ok=True)
+        else:
+            tensors = {key: value.detach().clone() for key, value in module.state_dict().items()}
+            path.write_bytes(serialised(tensors))
+    (folder / FITTED).unlink(missing_ok=True)
+    described = {
+        "format": FORMAT,
+        "shape": list(layers[0].shape),
+        "preprocessing": preprocessing.save(folder),
+        "classes": list(classes),
+        "novelty": {"error": novelty},
+        "layers": [
+            layer.config.model_dump(mode="json", by_alias=True) | {"loss": layer.loss} for layer in layers
+        ],
+    }
+    (folder / "config.json").write_text(json.dumps(described, indent=1) + "\n")
+
+
+def load(run: str | Path) -> Model:
+    """Loads the model of a run's folder, of the `model` in it, or of a folder that was exported.
+
+    ArtifactError where there is none, or it is damaged or not to be trusted: a model from elsewhere can
+    neither run code nor take more memory than its files are large.
+    """
+    folder = Path(run)
+    if not any((folder / name).is_file() for name in (TOGETHER, "encoder.safetensors")):
+        folder /= "model"
+    description = _describe(run, folder / "config.json")
+    plain = {"type": "scaling", "shape": description.shape, "scale": description.scale, "range": [0.0, 1.0]}
+    preprocessing = load_preprocessing(folder, description.preprocessing or plain)
+    if tuple(preprocessing.shape) != description.shape:
+        raise ArtifactError(f"{folder / 'config.json'}: damaged; run the config again")
+    blocks = preprocessing.blocks
+    tuned = description.classifier
+    if tuned is None:
+        tuned = (folder / "classifier.safetensors").exists()
+    try:
+        # Nothing is allocated before the weights' file proves to be as large as the description says.
+        with torch.device("meta"):
+            encoder, decoder, code = _networks(description, blocks)
+            classifier = None
+            if tuned:
+                # Fine-tuning changed the encoder, so the classifier has one of its own.
+                own, _, _ = _networks(description, blocks)
+                classifier = Classifier(own, code, len(description.classes), dropout=0.0, input_dropout=0.0)
+    except (ValueError, RuntimeError, OverflowError, TypeError) as fault:
+        # What does not fit together, and what is beyond all numbers of torch.
+        raise ArtifactError(
+            f"{folder / 'config.json'}: damaged ({in_a_line(fault)}); run the config again"
+        ) from None
+    _fill(encoder, folder, "encoder")
+    _fill(decoder, folder, "decoder")
+    if classifier is not None:
+        _fill(classifier, folder, "classifier")
+    return Model(
+        encoder,
+        decoder,
+        classifier,
+        preprocessing=preprocessing,
+        classes=description.classes,
+        code=code,
+        generative=description.layers[-1].kind == "variational",
+        loss=build_loss(description.layers[0].loss, blocks),
+        novelty=None if description.novelty is None else description.novelty.error,
+    )
+
+
+def _fill(module: nn.Module, folder: Path, part: str) -> None:
+    together = folder / TOGETHER
+    if together.is_file():
+        fill(module, together, within=f"{part}.")
+    else:
+        fill(module, folder / f"{part}.safetensors")
+
+
+def fill(module: nn.Module, path: Path, *, within: str = "") -> None:
+    """Gives a module, which may be on the meta device, the weights in a safetensors file.
+
+    `within` is what the names of its tensors begin with in a file that holds others too.
+
+    ArtifactError where the file is missing or damaged, or holds other tensors than the module has, of other
+    shapes, or values that are no finite numbers.
+    """
+    wanted = {name: list(tensor.shape) for name, tensor in module.state_dict().items()}
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = [name for name in file.keys() if name.startswith(within)]  # noqa: SIM118
+            held = {name.removeprefix(within): file.get_slice(name) for name in names}
+            found = {name: one.get_shape() for name, one in held.items() if one.get_dtype() == "F32"}
+            if found != wanted or len(held) != len(wanted):
+                raise ArtifactError(
+                    f"{path}: damaged: it has not the weights that belong here; run the config again"
+                )
+            # Cloned, since a tensor in a mapped file lies at any address, and sums come out otherwise there.
+            tensors = {name: file.get_tensor(within + name).clone() for name in wanted}
+    except (OSError, SafetensorError) as fault:
+        raise ArtifactError(
+            f"{path}: damaged or missing ({in_a_line(fault)}); run the config again"
+        ) from None
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise ArtifactError(f"{path}: damaged: '{name}' holds NaN or infinity; run the config again")
+    module.load_state_dict(tensors, assign=True)
+
+
+def _describe(run: str | Path, path: Path) -> Description:
+    try:
+        if not path.is_file():
+            raise ArtifactError(f"{run}: no model in this folder; name the folder of a finished run")
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES + 1)
+        described = json.loads(text) if len(text) <= MOST_BYTES else None
+    except OSError as fault:
+        raise ArtifactError(
+            f"{path}: cannot be read ({fault.strerror}); name the folder of a finished run"
+        ) from None
+    except (ValueError, RecursionError):
+        described = None
+    if not isinstance(described, dict):
+        raise ArtifactError(f"{path}: damaged; run the config again")
+    if described.get("format") != FORMAT:
+        raise ArtifactError(
+            f"{path.parent}: format {described.get('format')!r:.9}, this version reads {FORMAT}; run it again"
+        )
+    try:
+        description = Description.model_validate(described)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        says = " ".join(first["msg"].split())[:200]
+        raise ArtifactError(f"{path}: {show(first['loc'])}: {says}; run the config again") from None
+    for number, layer in enumerate(description.layers):
+        if layer.loss == "auto":
+            raise ArtifactError(f"{path}: layers[{number}].loss: missing; run the config again")
+    return description
+
+
+def _networks(description: Description, blocks: tuple[Block, ...] | None) -> tuple[Encoder, Decoder, Shape]:
+    """The stack, and the shape of the last layer's code; ValueError where layers do not fit each other."""
+    units: list[AnyUnit] = []
+    outputs: list[nn.Module] = []
+    below, shape = None, description.shape
+    for layer in description.layers:
+        code = code_shape(layer, shape, first=below is None)
+        units.append(build_unit(layer, shape, first=below is None))
+        # Index tensors, which no file of weights has, and which are as large as the preprocessing's.
+        with torch.device("cpu"):
+            made = output_activation(layer.loss, below, blocks if below is None else None)
+        outputs.append(nn.Sequential(units[-1].decoder, made))
+        shape, below = code, layer
+    return Encoder([unit.encoder for unit in units]), Decoder(outputs), shape
