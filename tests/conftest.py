@@ -25,6 +25,19 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# The files that take longest, so that no worker is left alone with one at the end.
+FIRST = [
+    *("test_wandb", "test_stopping", "test_configs", "test_export", "test_estimator", "test_whole_runs"),
+    *("test_scripts", "test_kinds", "test_faults", "test_generated_input", "test_memory", "test_tuning"),
+    *("test_hostile_files", "test_page", "test_housekeeping", "test_disk", "test_init", "test_readme"),
+    *("test_cli", "test_resume", "test_table_runs", "test_bad_input", "test_use"),
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the slow files first; a file's tests stay in their order."""
+    places = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(FIRST)))
 
 
 class RunCli(Protocol):

@@ -130,7 +130,10 @@ def as_yaml(config: Any) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("generated")
+    """A folder that `fresh` fills; ../.. of it has nothing that other tests make."""
+    made = tmp_path_factory.mktemp("generated") / "in" / "here"
+    made.mkdir(parents=True)
+    return made
 
 
 def fresh(folder: Path) -> None:

@@ -23,7 +23,8 @@ from test_cli import TINY, lasting, results, reused, weights
 from stackae import interrupts, launch
 from stackae.errors import StorageError
 
-LONG = ["run", "tiny.yaml", "layers.1.epochs=20"]
+SHORT = ["run", "tiny.yaml"]
+LONG = [*SHORT, "layers.1.epochs=20"]
 
 # Programs that are the command line, but for one function, which leaves a file `reached`.
 IN_A_FIT = """
@@ -63,6 +64,14 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
     folder = tmp_path_factory.mktemp("uninterrupted")
     (folder / "tiny.yaml").write_text(TINY)
     assert cli(LONG, folder).returncode == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def uninterrupted_short(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    (folder / "tiny.yaml").write_text(TINY)
+    assert cli(SHORT, folder).returncode == 0
     return folder
 
 
@@ -152,15 +161,15 @@ def test_a_signal_in_a_fit_ends_it_at_a_checkpoint_and_the_printed_command_goes_
 
 @pytest.mark.parametrize(("doing", "number"), [(SLEEPS, signal.SIGINT), (COMPUTES, signal.SIGTERM)])
 def test_a_signal_while_features_are_written_ends_it_too(
-    doing: str, number: int, uninterrupted: Path, tmp_path: Path, cli: Cli
+    doing: str, number: int, uninterrupted_short: Path, tmp_path: Path, cli: Cli
 ) -> None:
     program = BUSY.format(module="stackae.data.features", function="encode", doing=doing)
-    code, (_, last) = stop(program, [*LONG, "trainer.autosave=0"], tmp_path, number)
+    code, (_, last) = stop(program, [*SHORT, "trainer.autosave=0"], tmp_path, number)
 
     assert code == 128 + number
     assert "; kept: data, and pretrain-1 up to the end of epoch 2. To go on: stackae run tiny.yaml " in last
     assert go_on(last, tmp_path, cli)[:2] == ["data: reused", "pretrain-1: goes on from the end of epoch 2"]
-    assert weights(tmp_path) == weights(uninterrupted)
+    assert weights(tmp_path) == weights(uninterrupted_short)
 
 
 def test_where_nothing_is_kept_that_is_said(tmp_path: Path) -> None:
