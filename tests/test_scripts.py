@@ -45,3 +45,16 @@ def test_an_experiment_writes_its_section_and_its_picture(tmp_path: Path) -> Non
     text = (tmp_path / "docs" / "experiments.md").read_text()
     assert "<!-- toy_bits -->" in text
     assert (tmp_path / "docs" / "pictures" / "toy_bits.png").stat().st_size > 1000
+
+
+def test_an_example_compares_with_others_on_the_same_rows(tmp_path: Path, data_root: Path) -> None:
+    folders = ("--docs", tmp_path / "docs", "--store", tmp_path / "store", "--runs", tmp_path / "runs")
+    small = (
+        "layers.*.width=8 pretrain.epochs=1 finetune.epochs=1 data.image_size=[4,4] tracking.wandb=disabled"
+    )
+    carry_out(
+        "scripts/examples.py", "cifar10_sample", "--seeds", "1", *small.split(), "report=false", *folders
+    )
+    text = (tmp_path / "docs" / "cifar10_sample.md").read_text()
+    rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")]
+    assert {"stackae, pretrained", "the same network from scratch", "random forest, 300 trees"} < set(rows)

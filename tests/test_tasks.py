@@ -269,7 +269,7 @@ def finetune_task(
     unit = DenseUnit((6,), 4, ACTIVATIONS["sigmoid"], tied=False)
     classifier = Classifier(Encoder([unit.encoder]), (4,), 3, dropout=dropout, input_dropout=dropout)
     nn.init.normal_(classifier.head.weight)
-    settings = FinetuneConfig.model_validate({"lr": 0.5, "schedule": "constant"} | words)
+    settings = FinetuneConfig.model_validate({"lr": 0.5, "schedule": "constant", "epochs": 50} | words)
     rate = 0.5 * settings.encoder_lr_scale
     return FinetuneTask(classifier, settings, encoder_lr=rate, seed=seed, steps=10, weights=weights)
 

@@ -77,8 +77,8 @@ def _normal(lab: Lab) -> Path:
 
 
 def _detectors(normal: np.ndarray, seed: int) -> dict[str, Detector]:
-    forest = IsolationForest(300, random_state=seed).fit(normal)
-    axes = PCA(0.95, random_state=seed).fit(normal)
+    forest = IsolationForest(n_estimators=300, random_state=seed).fit(normal)
+    axes = PCA(n_components=0.95, random_state=seed).fit(normal)
 
     def residual(x: np.ndarray) -> np.ndarray:
         rest: np.ndarray = np.square(x - axes.inverse_transform(axes.transform(x))).sum(1)
