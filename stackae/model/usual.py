@@ -24,9 +24,7 @@ def row_errors(encoder: Encoder, decoder: Decoder, loss: Loss, x: Tensor) -> Ten
         output = layer(output)
     # Without its output activation: a loss takes what comes before.
     assert isinstance(first, nn.Sequential)
-    each: Tensor = torch.vmap(lambda row, target: loss(row[None], target[None]))(first[0](output), x)
-    # The result of a vmap keeps alive all that it was made of.
-    return each.clone()
+    return loss.each(first[0](output), x)
 
 
 @torch.no_grad()

@@ -22,6 +22,10 @@ class Loss(Protocol):
     @property
     def high(self) -> float: ...
     def __call__(self, output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor: ...
+    def each(self, output: Tensor, target: Tensor) -> Tensor:
+        """The loss of every row by itself, (rows,)."""
+        ...
+
     def inverse(self, mean: Tensor) -> Tensor:
         """The decoder's output that stands for a reconstruction, kept finite."""
         ...
@@ -42,6 +46,9 @@ class Bernoulli:
         total = F.binary_cross_entropy_with_logits(output, target, weight, reduction="sum")
         return total / len(target)
 
+    def each(self, output: Tensor, target: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(output, target, reduction="none").flatten(1).sum(1)
+
     def inverse(self, mean: Tensor) -> Tensor:
         return torch.logit(mean, eps=0.01)
 
@@ -60,6 +67,9 @@ class SquaredError:
         if weight is None:
             return F.mse_loss(output, target, reduction="sum") / len(target)
         return (weight * (output - target).square()).sum() / len(target)
+
+    def each(self, output: Tensor, target: Tensor) -> Tensor:
+        return (output - target).square().flatten(1).sum(1)
 
     def inverse(self, mean: Tensor) -> Tensor:
         return mean

@@ -65,6 +65,16 @@ class Mixed(nn.Module):
             total = total - (share * logits.log_softmax(1)).sum()
         return total / len(target)
 
+    def each(self, output: Tensor, target: Tensor) -> Tensor:
+        """The loss of every row by itself, (rows,)."""
+        numbers, answers, groups = self.layout.gather(output, pad=_NEVER)
+        true_numbers, true_answers, shares = self.layout.gather(target, pad=0.0)
+        total = (numbers - true_numbers).square().sum(0)
+        total = total + F.binary_cross_entropy_with_logits(answers, true_answers, reduction="none").sum(0)
+        for logits, share in zip(groups, shares, strict=True):
+            total = total - (share * logits.log_softmax(1)).sum((0, 1))
+        return total
+
     def inverse(self, mean: Tensor) -> Tensor:
         """The decoder's output that stands for a reconstruction (…, features), kept finite."""
         return self.layout.map(

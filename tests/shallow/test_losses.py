@@ -81,6 +81,17 @@ def test_weights_weigh_each_value(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOSSES)
+def test_each_row_has_its_own_loss(name: str) -> None:
+    each = (
+        -(TARGET * log_expit(OUTPUT) + (1 - TARGET) * log_expit(-OUTPUT))
+        if name == "bernoulli"
+        else (OUTPUT - TARGET) ** 2
+    )
+    found = LOSSES[name].each(torch.from_numpy(OUTPUT), torch.from_numpy(TARGET))
+    np.testing.assert_allclose(found, each.reshape(7, -1).sum(1))
+
+
+@pytest.mark.parametrize("name", LOSSES)
 def test_the_inverse_is_the_output_that_stands_for_a_mean(name: str) -> None:
     loss, mean = LOSSES[name], torch.linspace(0.01, 0.99, 50, dtype=torch.float64)
     torch.testing.assert_close(loss.activation()(loss.inverse(mean)), mean)

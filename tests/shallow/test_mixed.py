@@ -67,6 +67,11 @@ def test_each_feature_is_scored_by_what_it_means() -> None:
     assert loss.item() == pytest.approx(per_feature(BLOCKS, OUTPUT, TARGET).sum(1).mean())
 
 
+def test_each_row_has_its_own_loss() -> None:
+    found = Mixed(BLOCKS).each(torch.from_numpy(OUTPUT), torch.from_numpy(TARGET))
+    np.testing.assert_allclose(found, per_feature(BLOCKS, OUTPUT, TARGET).sum(1))
+
+
 def test_soft_targets_are_scored_by_their_cross_entropy() -> None:
     soft = Mixed(BLOCKS).activation()(torch.from_numpy(RNG.normal(size=OUTPUT.shape)))
     loss = Mixed(BLOCKS)(torch.from_numpy(OUTPUT), soft)
