@@ -37,8 +37,8 @@ def number_labels(
     """The class of each row, the class of each test row, and the classes' names by number.
 
     Classes are the labels of `y`, sorted. `names` gives labels other names, `*` all those without one; labels
-    of one name are one class. Raises `DataError` where there is no label, one class only, about as many as
-    rows, or a test label that is none of them.
+    of one name are one class. Raises `DataError` where there is no label, one class only, quantities instead
+    of classes, or a test label that is none of them.
     """
     values, codes = distinct(y)
     test_values, test_codes = distinct(y_test) if y_test is not None else ([], None)
@@ -56,7 +56,9 @@ def number_labels(
             f"or {called.without}"
         )
     labelled = int((codes >= 0).sum())
-    if len(classes) > max(_FEW, labelled // 2):
+    if len(classes) > _FEW and (
+        len(classes) == labelled or (len(classes) > labelled // 2 and _are_quantities(classes))
+    ):
         raise DataError(
             f"{called.file}: {called.y} has {len(classes):,} different values in {labelled:,} labelled "
             f"rows, as quantities have; classes are needed, or {called.without}"
@@ -113,6 +115,14 @@ def _check_names(names: Mapping[str, str], labels: set[str]) -> None:
 
 def _look_up(numbers: list[int], codes: Labels) -> Labels:
     return np.array([*numbers, -1], np.int64)[codes]
+
+
+def _are_quantities(labels: list[Any]) -> bool:
+    """Whether labels are numbers that do not count something: with fractions, or with wide gaps."""
+    if not all(map(_is_number, labels)):
+        return False
+    values = [float(label) for label in labels]
+    return any(value % 1 for value in values) or max(values) - min(values) > 2 * len(values)
 
 
 def _is_number(label: Any) -> bool:

@@ -399,7 +399,15 @@ def test_the_test_part_is_none_of_the_source(
     assert said.startswith("data.test: 'own.csv' is in data.source too")
 
 
-@pytest.mark.parametrize("labels", [np.arange(50), np.arange(50).astype(str), np.arange(50) % 26])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.arange(50),
+        np.arange(50).astype(str),
+        (np.arange(50) % 40 / 8).astype(str),
+        np.arange(50) % 40 * 1000,
+    ],
+)
 def test_a_quantity_is_no_class(labels: np.ndarray, tmp_path: Path) -> None:
     said = refused(npz(tmp_path, x=np.zeros((50, 2)), y=labels))
     assert f"y has {len(set(labels))} different values in 50 labelled rows, as quantities have" in said
@@ -407,6 +415,9 @@ def test_a_quantity_is_no_class(labels: np.ndarray, tmp_path: Path) -> None:
 
 def test_many_classes_of_few_rows_are_classes(tmp_path: Path) -> None:
     assert len(read(tmp_path, x=np.zeros((50, 2)), y=np.arange(50) % 25).classes) == 25
+    assert len(read(tmp_path, x=np.zeros((50, 2)), y=np.arange(50) % 26).classes) == 26
+    letters = np.array([*"ABCDEFGHIJKLMNOPQRSTUVWXYZ", *"ABCDEFGHIJKLM", *[""] * 61])
+    assert len(read(tmp_path, x=np.zeros((100, 2)), y=letters).classes) == 26
     assert len(read(tmp_path, x=np.zeros((20, 2)), y=np.arange(20)).classes) == 20
 
 
