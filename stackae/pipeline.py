@@ -14,9 +14,9 @@ import torch
 from stackae import interrupts, stages
 from stackae.config import Config
 from stackae.config_file import dump_config
+from stackae.data.columns import with_names
 from stackae.data.source import Source
 from stackae.data.sources import read_source
-from stackae.data.table_preprocessing import TablePreprocessing
 from stackae.job import Done, Job
 from stackae.model import save
 from stackae.plan import Plan, Planned, make_plan
@@ -157,7 +157,9 @@ class Crew:
 def write_run(out: Path, plan: Plan, entries: dict[str, Entry], results: Results) -> None:
     """Writes the run's folder: the resolved config, the model with its card, and last the results."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "config.yaml").write_text(dump_config(_lasting(plan)))
+    # What a run needs to read other rows must not lie in a file elsewhere.
+    lasting = plan.config.model_copy(update={"data": with_names(plan.config.data)})
+    (out / "config.yaml").write_text(dump_config(lasting))
     layers = [entries[layer.stage.name] for layer in plan.layers]
     encoder, decoder = stacked(plan, load_units(plan, layers, entries.get("unroll")))
     classifier = load_classifier(plan, entries["finetune"]) if plan.finetune else None
@@ -177,12 +179,3 @@ def write_run(out: Path, plan: Plan, entries: dict[str, Entry], results: Results
     (out / "model" / "README.md").write_text(text, encoding="utf-8")
     write_evidence(out, plan, entries)
     results.write(out / "results.json")
-
-
-def _lasting(plan: Plan) -> Config:
-    """The config as a run keeps it: what it needs to read other rows does not lie in a file elsewhere."""
-    if not isinstance(plan.preprocessing, TablePreprocessing):
-        return plan.config
-    from stackae.data.tables import with_names
-
-    return plan.config.model_copy(update={"data": with_names(plan.config.data)})

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from stackae.config import DataConfig
+from stackae.data.paths import as_paths
 from stackae.errors import DataError
 
 MOST_CATEGORIES = 1000
@@ -34,6 +35,26 @@ class Column:
     """Range of a numeric column; None where it has no value, and of a categorical one."""
     dropped: str | None
     """Why the column is not used: `constant`, `all missing`, `identifier` or `asked`; None: it is used."""
+
+
+def given_names(config: DataConfig) -> list[str]:
+    """The names that a config gives: in a list, or in a file's lines, in front of a comma if more follows."""
+    if not isinstance(config.columns, str):
+        return list(config.columns or ())
+    from stackae.data.lines import Lines
+
+    try:
+        text = b"".join(Lines(as_paths(config.columns)[0], None)).decode()
+    except DataError as error:
+        raise DataError(f"data.columns: {error}") from None
+    return [line.split(",")[0].strip() for line in text.splitlines() if line.strip()]
+
+
+def with_names(config: DataConfig) -> DataConfig:
+    """The config with the columns' names themselves where it names a file that has them."""
+    if not isinstance(config.columns, str):
+        return config
+    return config.model_copy(update={"columns": tuple(given_names(config))})
 
 
 def common_names(files: Sequence[tuple[Path, Sequence[str]]]) -> tuple[str, ...]:

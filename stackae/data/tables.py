@@ -15,13 +15,19 @@ import pyarrow as pa
 
 from stackae.config import DataConfig
 from stackae.data.cells import numbers, objects, texts
-from stackae.data.columns import Column, Type, check_alike, check_roles, check_settings, common_names
+from stackae.data.columns import (
+    Column,
+    Type,
+    check_alike,
+    check_roles,
+    check_settings,
+    common_names,
+    given_names,
+)
 from stackae.data.delimited import Delimited
 from stackae.data.inference import Finding
-from stackae.data.lines import Lines
 from stackae.data.marks import Mark, Role
 from stackae.data.parquet import Parquet
-from stackae.data.paths import as_paths
 from stackae.data.rows import chunk_rows
 from stackae.errors import DataError
 
@@ -178,13 +184,6 @@ def read_table(
     )
 
 
-def with_names(config: DataConfig) -> DataConfig:
-    """The config with the columns' names themselves where it names a file that has them."""
-    if not isinstance(config.columns, str):
-        return config
-    return config.model_copy(update={"columns": tuple(_given_names(config.columns))})
-
-
 def _column(name: str, finding: Finding | None) -> Column:
     return finding.column() if finding else Column(name, "categorical", 0, 0, None, None, "asked")
 
@@ -195,24 +194,12 @@ def _open(path: Path, config: DataConfig, optional: Collection[str]) -> File:
         if config.columns is not None:
             raise DataError(f"{path}: its columns have names in it; remove data.columns")
         return Parquet(path)
-    names = _given_names(config.columns)
+    names = given_names(config)
     choices = [names]
     if optional:
         for absent in ({config.target}, {*optional}, {*optional, *config.drop}):
             choices.append([name for name in names if name not in absent])
     return Delimited(path, choices if names else (), config.separator, config.comment, config.decimal)
-
-
-def _given_names(columns: Sequence[str] | str | None) -> list[str]:
-    """Names in a list, or in a file that has one in each line, in front of a comma if there is more in it."""
-    if not isinstance(columns, str):
-        return list(columns or ())
-    try:
-        text = b"".join(Lines(as_paths(columns)[0], None)).decode()
-    except DataError as error:
-        raise DataError(f"data.columns: {error}") from None
-    lines = text.splitlines()
-    return [line.split(",")[0].strip() for line in lines if line.strip()]
 
 
 def _digest(files: Sequence[File], digests: Sequence[str], config: DataConfig) -> str:
