@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,11 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
 
-from experiments.lab import Lab
+from experiments.lab import Lab, Run
 from experiments.section import table
 from stackae.config_file import load_config
 from stackae.data.given import read_rows
+from stackae.data.paths import as_paths
 
 TESTS = ("KDDTest+.txt.gz", "KDDTest-21.txt.gz")
 SEEDS = 3
@@ -34,22 +34,16 @@ Detector = Callable[[np.ndarray], np.ndarray]
 def intrusions(lab: Lab) -> Sequence[str]:
     """How well models that have seen normal connections alone tell attacks from them, on both test sets."""
     areas: dict[str, list[list[float]]] = {}
+    (folder,) = as_paths("$STACKAE_DATA/nsl_kdd")
+    normal = _normal(folder / "KDDTrain+.txt.gz", lab.runs / "nsl_kdd-normal.csv")
     for seed in range(SEEDS):
-        normal, run = _normal(lab), f"nsl_kdd-normal-{seed}"
-        model = lab.carry_out("nsl_kdd", f"data.source={normal}", *UNLABELLED, f"seed={seed}", name=run).model
-        config = load_config(lab.runs / run / "config.yaml").data
-        labelled = config.model_copy(update={"target": "attack", "drop": ("difficulty",)})
-
-        def rows(path: Path, labelled=labelled, model=model) -> tuple[Any, np.ndarray]:
-            given = read_rows(str(path), labelled, model.preprocessing)
-            assert given.labels is not None
-            return given.rows.take(np.arange(len(given.rows))), given.labels != "normal"
-
-        detectors = _detectors(model.preprocessing(rows(normal)[0]), seed)
+        name = f"nsl_kdd-normal-{seed}"
+        run = lab.carry_out("nsl_kdd", f"data.source={normal}", *UNLABELLED, f"seed={seed}", name=name)
+        detectors = _detectors(run.model.preprocessing(_rows(run, normal)[0]), seed)
         for at, test in enumerate(TESTS):
-            raw, attack = rows(_folder() / test)
-            scores = {"reconstruction error of stackae": model.errors(raw)}
-            scores |= {name: detect(model.preprocessing(raw)) for name, detect in detectors.items()}
+            raw, attack = _rows(run, folder / test)
+            scores = {"reconstruction error of stackae": run.model.errors(raw)}
+            scores |= {name: detect(run.model.preprocessing(raw)) for name, detect in detectors.items()}
             for name, score in scores.items():
                 areas.setdefault(name, [[] for _ in TESTS])[at].append(float(roc_auc_score(attack, score)))
     rows = [
@@ -63,17 +57,21 @@ def intrusions(lab: Lab) -> Sequence[str]:
     return [head, table(["detector", *(test.partition(".")[0] for test in TESTS)], rows)]
 
 
-def _folder() -> Path:
-    return Path(os.path.expandvars("$STACKAE_DATA/nsl_kdd"))
-
-
-def _normal(lab: Lab) -> Path:
-    """The file of the training rows that are no attacks."""
-    path = lab.runs / "nsl_kdd-normal.csv"
-    lab.runs.mkdir(parents=True, exist_ok=True)
-    with gzip.open(_folder() / "KDDTrain+.txt.gz", "rt") as file:
+def _normal(train: Path, path: Path) -> Path:
+    """Writes the training rows that are no attacks to `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with gzip.open(train, "rt") as file:
         path.write_text("".join(line for line in file if ",normal," in line))
     return path
+
+
+def _rows(run: Run, path: Path) -> tuple[Any, np.ndarray]:
+    """The rows of a file, read as the run reads its own, and which of them are attacks."""
+    config = load_config(run.folder / "config.yaml").data
+    labelled = config.model_copy(update={"target": "attack", "drop": ("difficulty",)})
+    given = read_rows(str(path), labelled, run.model.preprocessing)
+    assert given.labels is not None
+    return given.rows.take(np.arange(len(given.rows))), given.labels != "normal"
 
 
 def _detectors(normal: np.ndarray, seed: int) -> dict[str, Detector]:
