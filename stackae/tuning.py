@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -69,9 +68,13 @@ def tune(
     folder.mkdir(parents=True, exist_ok=True)
     progress = make_progress(quiet=quiet)
 
-    TrialPruned = _optuna().TrialPruned
+    library = _optuna()
 
     def objective(trial: optuna.Trial) -> float:
+        # By the trial's number, so that a search can be repeated, and no two processes propose the same.
+        trial.study.sampler = library.samplers.TPESampler(
+            seed=derive(settings.seed, "tune", trial.number) % 2**32, constant_liar=True
+        )
         words = [f"{key}={_suggest(trial, key, wanted)}" for key, wanted in searched.items()]
         one = load_config(config, [*overrides, *words])
         plain = one.compare.model_copy(update={"scratch": False, "probe": False})
@@ -81,15 +84,20 @@ def tune(
             results = carry_out(one, folder / f"trial-{trial.number}", store, Pruning(progress, trial))
         except TrainingError as fault:
             progress.warn(f"trial {trial.number}: {fault}")
-            raise TrialPruned from None
+            raise library.TrialPruned from None
         assert results.classifier is not None
         return 1.0 - float(results.classifier["val"]["accuracy"])
 
-    study = _search(folder / "study.db", objective, trials, settings.seed)
+    study = _search(folder / "study.db", objective, trials)
+    _write_trials(study, list(searched), folder / "trials.csv")
+    if all(trial.state.name != "COMPLETE" for trial in study.trials):
+        raise TrainingError(
+            f"{space}: none of {len(study.trials)} trials came to its end, see {folder / 'trials.csv'}; "
+            "search other values, with another --out"
+        )
     best = folder / "best.yaml"
     words = [f"{key}={json.dumps(value)}" for key, value in study.best_params.items()]
     write_atomically(best, dump_config(load_config(config, [*overrides, *words])))
-    _write_trials(study, list(searched), folder / "trials.csv")
     if not quiet:
         show_table(["trial", "", "validation error", *searched], [_row(trial) for trial in study.trials])
         show_lines(f"Best: {' '.join(words)} ({100 * study.best_value:.2f} % validation error), in {best}.")
@@ -150,7 +158,7 @@ def _optuna() -> ModuleType:
     return optuna
 
 
-def _search(path: Path, objective: Callable[[optuna.Trial], float], trials: int, seed: int) -> optuna.Study:
+def _search(path: Path, objective: Callable[[optuna.Trial], float], trials: int) -> optuna.Study:
     library = _optuna()
     from optuna.study import MaxTrialsCallback
     from optuna.trial import TrialState
@@ -171,10 +179,6 @@ def _search(path: Path, objective: Callable[[optuna.Trial], float], trials: int,
             load_if_exists=True,
             direction="minimize",
             pruner=library.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=5),
-        )
-        # Another process, or a second start, must not propose the same again.
-        study.sampler = library.samplers.TPESampler(
-            seed=derive(seed, "tune", len(study.trials), os.getpid()) % 2**32, constant_liar=True
         )
         if len(study.get_trials(deepcopy=False, states=ended)) < trials:
             study.optimize(objective, callbacks=[MaxTrialsCallback(trials, states=ended)])

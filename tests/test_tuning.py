@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, Cli
+from conftest import Cli
+from faults.forked import carry_out
 
 from stackae.config_file import load_config
 
@@ -90,6 +88,27 @@ def test_a_trial_whose_training_breaks_is_given_up_and_the_search_goes_on(folder
     assert load_config(folder / "runs/tiny-tune/best.yaml").pretrain.lr == 0.001
 
 
+def test_a_search_all_of_whose_trials_break_is_one_line(folder: Path, cli: Cli) -> None:
+    (folder / "space.yaml").write_text("pretrain.lr: [1.0e+30, 1.0e+29]\n")
+    done = cli(["tune", "tiny.yaml", "--space", "space.yaml", "--trials", "2", "--quiet"], folder)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1] == (
+        "space.yaml: none of 2 trials came to its end, see runs/tiny-tune/trials.csv; "
+        "search other values, with another --out"
+    )
+    assert [row["state"] for row in trials(folder)] == ["pruned", "pruned"]
+
+
+def test_a_search_proposes_the_same_again(folder: Path, cli: Cli) -> None:
+    words = ["tune", "tiny.yaml", "--space", "space.yaml", "--trials", "3", "--quiet"]
+    assert cli(words, folder).returncode == 0
+    found = trials(folder)
+    assert cli([*words, "--out", "again"], folder).returncode == 0
+    with (folder / "again/trials.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == found
+
+
 @pytest.mark.parametrize(
     ("space", "says"),
     [
@@ -128,14 +147,7 @@ def test_a_killed_search_goes_on_with_what_it_had(folder: Path, cli: Cli) -> Non
         "from stackae.cli import main; main()\n"
     )
     words = ["tune", "tiny.yaml", "--space", "space.yaml", "--trials", "4"]
-    killed = subprocess.run(
-        [sys.executable, "-c", dies, *words],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        timeout=120,
-    )
-    assert killed.returncode == -signal.SIGKILL
+    assert carry_out(words, folder, program=dies).returncode == -signal.SIGKILL
     done = cli(words, folder)
     assert done.returncode == 0, done.stderr
     ended = [row for row in trials(folder) if row["state"] in ("complete", "pruned")]
