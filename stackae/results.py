@@ -7,7 +7,9 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -110,12 +112,13 @@ def write_evidence(folder: Path, plan: Plan, entries: Mapping[str, Entry]) -> No
             writer.writerows(zip(*columns.values(), strict=True))
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
     """The versions that a manifest and the results name."""
     from importlib.metadata import version
 
     named = {name: version(name) for name in ("stackae", "torch", "pytorch-lightning", "numpy")}
-    return named | {"python": platform.python_version()}
+    return MappingProxyType(named | {"python": platform.python_version()})
 
 
 def _stage(outcome: Outcome) -> dict[str, Any]:
@@ -139,7 +142,7 @@ def _environment(plan: Plan) -> dict[str, str]:
     import torch
 
     device = torch.cuda.get_device_name() if plan.hardware.accelerator == "gpu" else platform.machine()
-    return versions() | {
+    return dict(versions()) | {
         "device": f"{plan.hardware.accelerator} ({device})",
         "precision": plan.hardware.precision,
         "threads": str(torch.get_num_threads()),

@@ -85,6 +85,11 @@ def draw(
     with mpl.rc_context(STYLE):
         canvas = Canvas(figsize=size, layout="constrained")
         paint(canvas)
+        # Left to savefig, all would be drawn and placed twice.
+        engine = canvas.get_layout_engine()
+        assert engine is not None
+        engine.execute(canvas)
+        canvas.set_layout_engine(None)
         stream = io.StringIO()
         canvas.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = stream.getvalue()
