@@ -43,7 +43,7 @@ def memory(
         with tempfile.TemporaryDirectory(dir=folder) as made:
             _write(Path(made), count, np.dtype(dtype))
             # In a process of its own, which no run before has left memory in.
-            with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            with ProcessPoolExecutor(1, get_context("forkserver")) as pool:
                 peak, stage, seconds = pool.submit(_carry_out, Path(made)).result()
             source, store = (_size(Path(made) / name) for name in ("x.npy", "store"))
         print(

@@ -28,7 +28,7 @@ def traits(config: Config) -> set[object]:
         ("finetune", config.finetune is not None),
         ("scratch", config.compare.scratch),
         ("probe", config.compare.probe),
-        *(("kind", layer.kind) for layer in config.layers),
+        ("kind", first.kind in ("variational", "rbm")),
     }
 
 

@@ -19,7 +19,8 @@ import onnxruntime
 import pandas as pd
 import pytest
 import torch
-from conftest import REPOSITORY, Cli, RunCli
+from conftest import REPOSITORY, Cli
+from faults.forked import carry_out
 from safetensors import safe_open
 from scipy.stats import norm
 from sklearn.datasets import load_digits
@@ -402,7 +403,7 @@ def hub() -> Iterator[Any]:
     server.server_close()
 
 
-def pushed(run_cli: RunCli, hub: Any, folder: Path, out: Path) -> Any:
+def pushed(hub: Any, folder: Path, out: Path) -> Any:
     env = {
         "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
         "HF_TOKEN": "hf_stub",
@@ -410,14 +411,12 @@ def pushed(run_cli: RunCli, hub: Any, folder: Path, out: Path) -> Any:
         "NO_PROXY": "127.0.0.1",
     }
     words = ["export", "runs/shop", "--to", "hf", "-o", out, "--push", "me/shop"]
-    return run_cli(words, folder, env)
+    return carry_out(words, folder, env)
 
 
-def test_a_folder_is_uploaded_to_a_private_repository(
-    folder: Path, run_cli: RunCli, hub: Any, tmp_path: Path
-) -> None:
+def test_a_folder_is_uploaded_to_a_private_repository(folder: Path, hub: Any, tmp_path: Path) -> None:
     out = tmp_path / "made"
-    done = pushed(run_cli, hub, folder, out)
+    done = pushed(hub, folder, out)
     assert done.returncode == 0, done.stderr
     path, token, body = hub.asked[0]
     assert (path, token) == ("/api/repos/create", "Bearer hf_stub")
@@ -430,11 +429,9 @@ def test_a_folder_is_uploaded_to_a_private_repository(
     assert sent == {path.name: path.read_bytes() for path in out.iterdir()}
 
 
-def test_a_refused_upload_is_one_line_and_the_folder_stays(
-    folder: Path, run_cli: RunCli, hub: Any, tmp_path: Path
-) -> None:
+def test_a_refused_upload_is_one_line_and_the_folder_stays(folder: Path, hub: Any, tmp_path: Path) -> None:
     hub.refusal = (403, {"error": "Forbidden"})
-    done = pushed(run_cli, hub, folder, tmp_path / "made")
+    done = pushed(hub, folder, tmp_path / "made")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("--push me/shop: the account may not write there; the folder")

@@ -22,16 +22,20 @@ from stackae.data.features import encode, squared_error
 from stackae.errors import TrainingError
 from stackae.memory import by_chunks, ran_out
 
-# Where the process may take so much more than what it takes after its imports, in bytes.
+# Carries out the lines it is given, where a process may take so much more than after its imports, in bytes.
 LIMITED = """
-import resource
+import os, resource, shlex, sys
 import pytorch_lightning, sklearn.linear_model, torch
 from stackae.cli import main
 
 pages = int(open("/proc/self/statm").read().split()[0])
-limit = pages * resource.getpagesize() + {more}
-resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-main()
+limit = pages * resource.getpagesize() + int(sys.argv[1])
+for line in iter(sys.stdin.readline, ""):
+    if not os.fork():
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        sys.argv = shlex.split(line)
+        main()
+    print("code", os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
 """
 
 
@@ -173,28 +177,39 @@ def test_a_run_that_needs_too_much_memory_names_a_batch_that_fits_and_runs_with_
         "report: false\ntracking: {wandb: disabled}\n"
     )
     # The codes of a batch of all rows take 56 MiB, and a step needs several times as much.
-    program = LIMITED.format(more=250 * 2**20)
+    with subprocess.Popen(
+        [sys.executable, "-c", LIMITED, str(150 * 2**20)],
+        cwd=tmp_path,
+        # What is freed is given back at once, so that the same words always need the same memory.
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "MALLOC_MMAP_THRESHOLD_": str(2**20)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        sent, printed = process.stdin, process.stdout
+        assert sent is not None
+        assert printed is not None
 
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", program, "run", "large.yaml", *words],
-            cwd=tmp_path,
-            # What is freed is given back at once, so that the same words always need the same memory.
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "MALLOC_MMAP_THRESHOLD_": str(2**20)},
-            capture_output=True,
-            text=True,
-            timeout=120,
+        def run(words: str) -> tuple[int, list[str]]:
+            print(f"stackae run large.yaml {words}", file=sent, flush=True)
+            lines = []
+            while not (line := printed.readline()).startswith("code "):
+                assert line, lines
+                lines.append(line.rstrip())
+            return int(line.split()[1]), lines
+
+        code, lines = run("")
+        assert code == 1, lines
+        found = re.fullmatch(
+            r"pretrain-1: memory ran out on batches of ([\d,]+) rows; "
+            r"[\d,]+ fit: set layers.0.batch_size=(\d+)",
+            lines[-1],
         )
-
-    failed = run()
-    assert failed.returncode == 1, failed.stderr
-    found = re.fullmatch(
-        r"pretrain-1: memory ran out on batches of ([\d,]+) rows; [\d,]+ fit: set layers.0.batch_size=(\d+)",
-        failed.stderr.splitlines()[-1],
-    )
-    assert found, failed.stderr
-    assert found[1] == "28,800"  # all training rows
-    fits = int(found[2])
-    assert 100 < fits < 28_800
-    done = run(f"layers.0.batch_size={fits}")
-    assert done.returncode == 0, done.stderr
+        assert found, lines
+        assert found[1] == "28,800"  # all training rows
+        fits = int(found[2])
+        assert 100 < fits < 28_800
+        code, lines = run(f"layers.0.batch_size={fits}")
+        assert code == 0, lines
+        sent.close()

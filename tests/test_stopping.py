@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shlex
@@ -10,13 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 import pytest
 from conftest import REPOSITORY, Cli
+from faults.forked import Forked, forked
 from scripted import SLURM
 from test_cli import TINY, lasting, results, reused, weights
 
@@ -75,32 +75,10 @@ def uninterrupted_short(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> P
     return folder
 
 
-@contextlib.contextmanager
-def started(
-    program: list[str], args: list[str], folder: Path, env: Mapping[str, str] | None = None
-) -> Iterator[subprocess.Popen[str]]:
-    """A run in a process of its own, which does not outlive the test."""
-    (folder / "tiny.yaml").write_text(TINY)
-    with subprocess.Popen(
-        [sys.executable, *program, *args],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **(env or {})},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def wait_for(pattern: str, folder: Path, process: subprocess.Popen[str]) -> None:
+def wait_for(pattern: str, folder: Path, process: Forked) -> None:
     """Returns as soon as the run has written a file of this pattern."""
     while not list(folder.glob(pattern)):
-        assert process.poll() is None, process.communicate()[1]
+        assert not process.ended(), process.printed()
         time.sleep(0.005)
 
 
@@ -108,13 +86,14 @@ def stop(
     program: str, args: list[str], folder: Path, number: int, env: Mapping[str, str] | None = None
 ) -> tuple[int, list[str]]:
     """Sends a run a signal when it has reached its point: its exit code, and the lines it printed."""
-    with started(["-c", program], args, folder, env) as process:
+    (folder / "tiny.yaml").write_text(TINY)
+    with forked(args, folder, env, program) as process:
         wait_for("reached", folder, process)
-        process.send_signal(number)
-        out, err = process.communicate(timeout=20)
+        os.kill(process.pid, number)
+        code = process.wait(20)
+        out, err = process.printed()
     assert out == ""
-    assert process.returncode is not None
-    return process.returncode, err.splitlines()
+    return code, err.splitlines()
 
 
 def go_on(last: str, folder: Path, cli: Cli) -> list[str]:
@@ -190,12 +169,12 @@ def test_other_commands_have_nothing_to_go_on_with(tmp_path: Path) -> None:
 
 def test_a_killed_run_goes_on_to_the_same_bits(uninterrupted: Path, tmp_path: Path, cli: Cli) -> None:
     words = [*LONG, "trainer.autosave=0"]
-    with started(["-c", IN_A_FIT], words, tmp_path) as process:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    with forked(words, tmp_path, program=IN_A_FIT) as process:
         wait_for(".stackae/pretrain-2-*/checkpoint.ckpt", tmp_path, process)
         process.kill()
-        process.communicate(timeout=60)
+        assert process.wait() == -signal.SIGKILL
 
-    assert process.returncode == -signal.SIGKILL
     assert not list(tmp_path.glob(".stackae/pretrain-2-*/manifest.json"))
     done = cli(LONG, tmp_path)
     assert done.returncode == 0, done.stderr
@@ -262,9 +241,15 @@ def test_a_mistake_of_our_own_keeps_its_traceback(
 
 
 def test_whoever_reads_no_further_is_told_nothing(tmp_path: Path) -> None:
-    with started(["-m", "stackae"], ["schema"], tmp_path) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "stackae", "schema"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        assert process.stderr.read() == ""
+        assert process.stderr.read() == b""
         assert process.wait(timeout=60) == 1

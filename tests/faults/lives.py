@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,12 +15,11 @@ from pathlib import Path
 from typing import Protocol
 
 from . import victim
+from .forked import PATIENCE, Forked
 from .place import Place
 from .victim import Orders
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PATIENCE = 240.0
-LIBRARIES = ["pytorch_lightning", "sklearn.linear_model", "scipy.stats", "typer", "pydantic", "ruamel.yaml"]
 
 
 @dataclass(frozen=True)
@@ -82,19 +80,13 @@ def forked_life(
 
 def begin_forked_life(place: Place, words: Sequence[str], orders: Orders) -> Callable[[], Ended]:
     """Starts a forked life; what is returned waits for its end."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(LIBRARIES)
     said = Path(orders.log).with_suffix(".txt")
-    process = context.Process(target=victim.live_in, args=(place.folder, said, orders, list(words)))
     started = time.time()
-    process.start()
+    process = Forked(victim.live_in, place.folder, orders, list(words), output=(said, said))
 
     def end() -> Ended:
-        process.join(PATIENCE)
-        if process.exitcode is None:
-            process.kill()
-            raise TimeoutError(f"{' '.join(words)}: still running after {PATIENCE:g} s")
-        return Ended(process.exitcode, said.read_text(), started, time.time() - started)
+        code = process.wait()
+        return Ended(code, said.read_text(), started, time.time() - started)
 
     return end
 

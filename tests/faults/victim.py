@@ -229,11 +229,8 @@ def live(orders: Orders, words: Sequence[str]) -> None:
     main()
 
 
-def live_in(folder: Path, said: Path, orders: Orders, words: Sequence[str]) -> None:
-    """As `live`, in `folder`, for a process that was forked: what it prints goes to the file `said`."""
-    handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    for stream in (1, 2):
-        os.dup2(handle, stream)
+def live_in(folder: Path, orders: Orders, words: Sequence[str]) -> None:
+    """As `live`, in `folder`, for a process that was forked."""
     os.chdir(folder)
     live(orders, words)
 

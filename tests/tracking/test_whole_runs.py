@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, Cli, RunCli
+from conftest import REPOSITORY, Cli
+from faults.forked import carry_out
 from ruamel.yaml import YAML
 from test_wandb import merged, offline_runs, read_back, tracker
 from wandb_server import Server, serving
 
 from stackae.config_file import load_config
+from stackae.tracking import waiting
 from stackae.tracking.headline import headline
 
 pytestmark = pytest.mark.usefixtures("own_wandb")
@@ -37,11 +39,11 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, run_cli: RunCli) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which a tiny config was carried out, logged offline; not to be changed."""
     folder = tmp_path_factory.mktemp("tracked")
     (folder / "tiny.yaml").write_text(TINY.replace("report: false\n", ""))
-    done = run_cli(["run", "tiny.yaml"], folder)
+    done = carry_out(["run", "tiny.yaml"], folder)
     assert done.returncode == 0, done.stderr
     (folder / "stderr").write_text(done.stderr)
     return folder
@@ -167,6 +169,8 @@ def test_a_server_lost_before_the_end_costs_a_warning_and_no_run(
 ) -> None:
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    monkeypatch.setattr(waiting, "DOUBT_SECONDS", 1.0)
+    monkeypatch.setattr(waiting, "PROBE_SECONDS", 0.5)
     warnings: list[str] = []
     tracked = tracker("online", tmp_path, warnings)
     with tracked.stage("pretrain-1", {}, []) as log:
