@@ -7,7 +7,7 @@ import pickle
 import re
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import REPOSITORY
+from faults.forked import context
 from sklearn.datasets import load_digits, make_blobs
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -331,7 +332,9 @@ def test_fits_in_threads_do_not_disturb_each_other(blobs: tuple[np.ndarray, np.n
 
 
 def test_pipelines_and_processes_take_it(blobs: tuple[np.ndarray, np.ndarray]) -> None:
-    scores = cross_val_score(make_pipeline(StandardScaler(), classifier()), *blobs, cv=2, n_jobs=2)
+    piped = make_pipeline(StandardScaler(), classifier())
+    with ProcessPoolExecutor(1, context()) as pool:
+        scores = pool.submit(cross_val_score, piped, *blobs, cv=2).result()
 
     assert scores.min() > 0.9
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import REPOSITORY
+from faults.forked import carry_out
 from scripted import STEPS, Scripted, fit
 from torch import Tensor, nn
 
@@ -22,20 +20,19 @@ from stackae.data.features import encode, squared_error
 from stackae.errors import TrainingError
 from stackae.memory import by_chunks, ran_out
 
-# Carries out the lines it is given, where a process may take so much more than after its imports, in bytes.
+# The command line where a process may take 150 MiB more than after its imports. What it frees, it gives back
+# at once, so that the same words always need the same memory.
 LIMITED = """
-import os, resource, shlex, sys
-import pytorch_lightning, sklearn.linear_model, torch
+import ctypes, resource
+import torch
 from stackae.cli import main
 
+M_MMAP_THRESHOLD = -3
+assert ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**20)
 pages = int(open("/proc/self/statm").read().split()[0])
-limit = pages * resource.getpagesize() + int(sys.argv[1])
-for line in iter(sys.stdin.readline, ""):
-    if not os.fork():
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        sys.argv = shlex.split(line)
-        main()
-    print("code", os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+limit = pages * resource.getpagesize() + 150 * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+main()
 """
 
 
@@ -169,6 +166,7 @@ def test_other_errors_of_a_fit_pass(tmp_path: Path) -> None:
     assert not (tmp_path / training.CHECKPOINT).exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="limits a process's memory")
 def test_a_run_that_needs_too_much_memory_names_a_batch_that_fits_and_runs_with_it(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).random((40_000, 8), dtype=np.float32))
     (tmp_path / "large.yaml").write_text(
@@ -177,39 +175,17 @@ def test_a_run_that_needs_too_much_memory_names_a_batch_that_fits_and_runs_with_
         "report: false\ntracking: {wandb: disabled}\n"
     )
     # The codes of a batch of all rows take 56 MiB, and a step needs several times as much.
-    with subprocess.Popen(
-        [sys.executable, "-c", LIMITED, str(150 * 2**20)],
-        cwd=tmp_path,
-        # What is freed is given back at once, so that the same words always need the same memory.
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "MALLOC_MMAP_THRESHOLD_": str(2**20)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        sent, printed = process.stdin, process.stdout
-        assert sent is not None
-        assert printed is not None
-
-        def run(words: str) -> tuple[int, list[str]]:
-            print(f"stackae run large.yaml {words}", file=sent, flush=True)
-            lines = []
-            while not (line := printed.readline()).startswith("code "):
-                assert line, lines
-                lines.append(line.rstrip())
-            return int(line.split()[1]), lines
-
-        code, lines = run("")
-        assert code == 1, lines
-        found = re.fullmatch(
-            r"pretrain-1: memory ran out on batches of ([\d,]+) rows; "
-            r"[\d,]+ fit: set layers.0.batch_size=(\d+)",
-            lines[-1],
-        )
-        assert found, lines
-        assert found[1] == "28,800"  # all training rows
-        fits = int(found[2])
-        assert 100 < fits < 28_800
-        code, lines = run(f"layers.0.batch_size={fits}")
-        assert code == 0, lines
-        sent.close()
+    words = ["run", "large.yaml"]
+    failed = carry_out(words, tmp_path, program=LIMITED)
+    assert failed.returncode == 1, failed.stderr
+    found = re.fullmatch(
+        r"pretrain-1: memory ran out on batches of ([\d,]+) rows; "
+        r"[\d,]+ fit: set layers.0.batch_size=(\d+)",
+        failed.stderr.splitlines()[-1],
+    )
+    assert found, failed.stderr
+    assert found[1] == "28,800"  # all training rows
+    fits = int(found[2])
+    assert 100 < fits < 28_800
+    done = carry_out([*words, f"layers.0.batch_size={fits}"], tmp_path, program=LIMITED)
+    assert done.returncode == 0, done.stderr

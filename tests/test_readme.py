@@ -80,10 +80,12 @@ def carry_out(words: list[str], folder: Path, cli: Cli) -> None:
 def test_every_block_works(tmp_path: Path, cli: Cli) -> None:
     names: dict[str, Any] = {}
     (tmp_path / "configs").mkdir()
+    text = README.read_text()
     for config in (REPOSITORY / "configs").glob("[!s]*.yaml"):
-        save_quick(config, f"configs/{config.name}", tmp_path)
+        if f"configs/{config.name}" in text:
+            save_quick(config, f"configs/{config.name}", tmp_path)
 
-    for block in blocks(README.read_text()):
+    for block in blocks(text):
         try:
             if block.language == "yaml":
                 check_yaml(block.text, tmp_path)

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,19 @@ LIBRARIES = ["pytorch_lightning", "sklearn.linear_model", "scipy.stats", "typer"
 COMMAND_LINE = "from stackae.cli import main; main()"
 
 
+def context() -> ForkServerContext:
+    """What starts such processes."""
+    made = multiprocessing.get_context("forkserver")
+    made.set_forkserver_preload(LIBRARIES)
+    return made
+
+
 class Forked:
     """A process that was forked to call something, with what it prints in files."""
 
     def __init__(self, call: Callable[..., object], *given: Any, output: tuple[Path, Path]) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(LIBRARIES)
         self.output = output
-        self._process = context.Process(target=_live, args=(call, given, output))
+        self._process = context().Process(target=_live, args=(call, given, output))
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
