@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,18 +33,22 @@ class Categories:
         """The place in `feature` of what is not in the index."""
         return len(self.index) + 1
 
+    @cached_property
+    def _places(self) -> dict[Any, int]:
+        return {None: len(self.index), **{category: place for place, category in enumerate(self.index)}}
+
     def find(self, column: pd.Series) -> np.ndarray:
         """The place in `feature` of each row's category."""
         import pandas as pd
 
-        # Objects throughout: pandas would otherwise convert texts to its own type and back for every chunk.
-        cells = pd.Index(column.to_numpy(object), dtype=object)
-        found: np.ndarray = self.index.get_indexer(cells)
+        cells = column.to_numpy(object)
+        # A dict, as pandas spends more on each chunk than on the cells in it.
+        found = np.fromiter(map(self._places.get, cells, repeat(-1)), np.intp, len(cells))
         others = np.flatnonzero(found < 0)
         if len(others):
             codes, distinct = pd.factorize(cells[others])
             texts = [_text(cell) for cell in distinct]
-            places = self.index.get_indexer(pd.Index(texts, dtype=object))
+            places = np.array([self._places.get(text, -1) for text in texts], np.intp)
             # A column of whole numbers is written with points as soon as one of its cells is empty.
             unknown = np.flatnonzero(places < 0)
             if len(unknown):
