@@ -141,7 +141,11 @@ def _lines(found: Guess, source: Source, fitted: Preprocessing) -> Iterator[str]
         )
         if name == "source" and "target" not in found.settings and source.columns is not None:
             yield f"  # target: {_yaml(found.likely_target or 'COLUMN')}  # {_target_hint(found)}"
-    unused = {column.name: column.dropped for column in source.columns or () if column.dropped}
+    unused = {
+        column.name: column.dropped
+        for column in source.columns or ()
+        if column.dropped and not column.asked  # those are in `drop` above
+    }
     if unused:
         shown = "; ".join(f"{name}: {why}" for name, why in list(unused.items())[:10])
         yield f"  # not used: {shown}" + ("; …" if len(unused) > 10 else "")
@@ -211,7 +215,7 @@ def _columns(source: Source, fitted: Preprocessing) -> Table:
             column.name,
             column.type,
             f"{column.missing:,}" if column.missing else "",
-            distinct if column.dropped != "asked" else "",
+            "" if column.asked else distinct,
             "" if column.low is None else f"{column.low:.7g} to {column.high:.7g}",
             ", ".join(_short(cell) for cell in given),
             _use(column, features.get(at, [])),
@@ -222,7 +226,7 @@ def _columns(source: Source, fitted: Preprocessing) -> Table:
 def _use(column: Column, features: list[str]) -> str:
     """What a run would do with a column that becomes these features."""
     if column.dropped:
-        return f"not used: {column.dropped}"
+        return f"not used: {'data.drop' if column.asked else column.dropped}"
     if column.type == "numeric":
         filled = ", missing ones filled with the median and marked" if len(features) > 1 else ""
         return f"scaled to mean 0 and variance 1{filled}"

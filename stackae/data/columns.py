@@ -36,6 +36,11 @@ class Column:
     dropped: str | None
     """Why the column is not used: `constant`, `all missing`, `identifier` or `asked`; None: it is used."""
 
+    @property
+    def asked(self) -> bool:
+        """Whether it is not used because `data.drop` names it."""
+        return self.dropped == "asked"
+
 
 def given_names(config: DataConfig) -> list[str]:
     """The names that a config gives: in a list, or in a file's lines, in front of a comma if more follows."""
