@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stackae.errors import DataError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -38,12 +40,19 @@ class Categories:
         return {None: len(self.index), **{category: place for place, category in enumerate(self.index)}}
 
     def find(self, column: pd.Series) -> np.ndarray:
-        """The place in `feature` of each row's category."""
+        """The place in `feature` of each row's category; DataError at a cell that can be none."""
         import pandas as pd
 
         cells = column.to_numpy(object)
-        # A dict, as pandas spends more on each chunk than on the cells in it.
-        found = np.fromiter(map(self._places.get, cells, repeat(-1)), np.intp, len(cells))
+        try:
+            # A dict, as pandas spends more on each chunk than on the cells in it.
+            found = np.fromiter(map(self._places.get, cells, repeat(-1)), np.intp, len(cells))
+        except TypeError:
+            row = next(at for at, cell in enumerate(cells) if not _can_be_looked_up(cell))
+            raise DataError(
+                f"column '{self.column}', row {row + 1:,} of those given: "
+                f"a {type(cells[row]).__name__} is no category; give a text or a number"
+            ) from None
         others = np.flatnonzero(found < 0)
         if len(others):
             codes, distinct = pd.factorize(cells[others])
@@ -77,6 +86,14 @@ def read_encoder(encoder: Any, columns: Sequence[str]) -> list[Categories]:
         names += [f"{column} rare"] if pooled else []
         made.append(Categories(column, names, index, np.array([*feature, last])))
     return made
+
+
+def _can_be_looked_up(cell: object) -> bool:
+    try:
+        hash(cell)
+    except TypeError:
+        return False
+    return True
 
 
 def _without_point(text: str) -> str:

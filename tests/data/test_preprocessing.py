@@ -281,6 +281,10 @@ def test_unseen_categories_and_numbers_far_outside_are_told() -> None:
             f"column 'score', row {ROWS} of those given: inf",
         ),
         (FRAME.assign(score=[1e300, *FRAME["score"][1:]]), "column 'score', row 1 of those given: 1e+300"),
+        (
+            FRAME.assign(job=pd.Series([*FRAME["job"][:-1], ["cook"]], dtype=object)),
+            f"column 'job', row {ROWS} of those given: a list is no category",
+        ),
     ],
 )
 def test_what_cannot_be_computed_with_is_one_line_that_says_where(rows: pd.DataFrame, said: str) -> None:
