@@ -7,10 +7,8 @@ import contextlib
 import json
 import re
 import shutil
-import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ import pytest
 import torch
 from conftest import REPOSITORY, Cli
 from faults.forked import carry_out
+from hub_server import serving
 from safetensors import safe_open
 from scipy.stats import norm
 from sklearn.datasets import load_digits
@@ -351,56 +350,10 @@ def test_a_folder_is_not_exported_twice_and_holds_nothing_of_an_export_that_was_
     assert done.stderr == f"{out}: was exported already; copy it, or name the folder of its run\n"
 
 
-class Hub(BaseHTTPRequestHandler):
-    """As much of the Hub as an upload needs; keeps what it is given."""
-
-    def do_POST(self) -> None:
-        length = self.headers["Content-Length"]
-        body = self.rfile.read(int(length)) if length else self._chunks()
-        hub: Any = self.server
-        hub.asked.append((self.path, self.headers["Authorization"], body))
-        status, answer = hub.refusal or (200, self._answer(body))
-        content = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def _chunks(self) -> bytes:
-        body = b""
-        while size := int(self.rfile.readline(), 16):
-            body += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-        return body
-
-    def _answer(self, body: bytes) -> dict[str, Any]:
-        here = "http://{}:{}".format(*self.server.server_address[:2])
-        if "preupload" in self.path:
-            files = [
-                {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
-                for file in json.loads(body)["files"]
-            ]
-            return {"files": files}
-        if "/commit/" in self.path:
-            url = f"{here}/me/shop/commit/{'0' * 40}"
-            return {"commitUrl": url, "commitOid": "0" * 40, "success": True}
-        return {"url": f"{here}/me/shop", "errors": [], "warnings": []}
-
-    def log_message(self, *_: object) -> None: ...
-
-
 @pytest.fixture
 def hub() -> Iterator[Any]:
-    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    server.asked, server.refusal = [], None
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving() as server:
+        yield server
 
 
 def pushed(hub: Any, folder: Path, out: Path) -> Any:

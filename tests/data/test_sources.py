@@ -119,26 +119,6 @@ def test_npz_without_labels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("y", "index", "classes"),
-    [
-        ([5, -1, 3, 5, 10, -1], [1, -1, 0, 1, 2, -1], ("3", "5", "10")),
-        ([5.0, np.nan, 3.0, 5.0, 10.0, -1.0], [1, -1, 0, 1, 2, -1], ("3", "5", "10")),
-        (["b", "", "a", "b", "Z", ""], [2, -1, 1, 2, 0, -1], ("Z", "a", "b")),
-        ([True, False, True, True, False, False], [1, 0, 1, 1, 0, 0], ("0", "1")),
-    ],
-)
-def test_npz_labels_become_indices_of_sorted_classes(
-    tmp_path: Path, y: list[Any], index: list[int], classes: tuple[str, ...]
-) -> None:
-    source = read(tmp_path, x=X, y=np.array(y), x_test=X, y_test=np.array(y[::-1]))
-    assert source.y is not None
-    assert source.y_test is not None
-    assert source.y.tolist() == index
-    assert source.y_test.tolist() == index[::-1]
-    assert source.classes == classes
-
-
-@pytest.mark.parametrize(
     ("stored", "like", "scale"),
     [
         ("uint8", "uint8", 255),
@@ -283,6 +263,18 @@ def test_settings_that_do_not_fit_the_source(
     assert says in refused(source, **words)
 
 
+def test_a_table_of_nothing_but_labels_is_refused_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,y\nu,p\nv,q\nw,p\n")
+    said = refused(str(tmp_path / "t.csv"), target="y")
+    assert "t.csv: no column is left to learn from ('id' is dropped: identifier)" in said
+
+
+def test_labels_that_are_no_file_are_said_to_be_none(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", X)
+    said = refused(str(tmp_path / "x.npy"), target="label")
+    assert said.startswith("data.target: there is no file 'label'; for .npy files it is the path")
+
+
 # ---- beside the source
 
 
@@ -300,6 +292,17 @@ def test_other_files_give_the_test_part_and_extra_rows(tmp_path: Path) -> None:
     alike = [read_source(DataConfig(source=together, unlabelled=files["unlabelled"])), source]
     assert alike[0].fingerprint == alike[1].fingerprint
     assert read_source(DataConfig(source=together)).fingerprint != source.fingerprint
+
+
+@pytest.mark.parametrize("test", ["own.csv", "./own.csv", ["more.csv", "own.csv"]])
+def test_the_test_part_is_none_of_the_source(
+    test: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("own.csv", "more.csv"):
+        Path(name).write_text("a,b,y\n1,2,p\n3,5,q\n4,4,p\n")
+    said = refused("own.csv", target="y", test=test)
+    assert said.startswith("data.test: 'own.csv' is in data.source too")
 
 
 # ---- scaling
@@ -325,26 +328,6 @@ def test_a_scaling_is_fitted_to_the_training_rows_alone(tmp_path: Path) -> None:
     plain = read_source(DataConfig(source=path))
     assert source.fingerprint != plain.fingerprint
     assert read_source(DataConfig(source=path, scaling="none")).fingerprint == plain.fingerprint
-
-
-# ---- classes
-
-
-def test_labels_get_other_names(tmp_path: Path) -> None:
-    path = npz(tmp_path, x=X, y=np.array(["usual", "bad", "cold", "", "bad", "usual"]))
-    source = read_source(DataConfig(source=path, classes={"usual": "z", "*": "rest"}))
-    assert source.classes == ("rest", "z")
-    assert source.labels.tolist() == [1, 0, 0, -1, 0, 1]
-    assert "no row has the label 'usal'; did you mean 'usual'?" in refused(path, classes={"usal": "z"})
-    assert "y has one class only (rest)" in refused(path, classes={"*": "rest"})
-
-
-def test_classes_of_a_built_in_source_get_other_names() -> None:
-    source = read_source(DataConfig(classes={"0": "none", "*": "some"}))
-    plain = read_source(DataConfig())
-    assert source.classes == ("none", "some")
-    assert (source.labels == (plain.labels > 0)).all()
-    assert source.fingerprint != plain.fingerprint
 
 
 # ---- fingerprint
@@ -386,48 +369,3 @@ def test_reading_an_npz_file_loads_nothing_heavy(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
-
-
-@pytest.mark.parametrize("test", ["own.csv", "./own.csv", ["more.csv", "own.csv"]])
-def test_the_test_part_is_none_of_the_source(
-    test: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("own.csv", "more.csv"):
-        Path(name).write_text("a,b,y\n1,2,p\n3,5,q\n4,4,p\n")
-    said = refused("own.csv", target="y", test=test)
-    assert said.startswith("data.test: 'own.csv' is in data.source too")
-
-
-@pytest.mark.parametrize(
-    "labels",
-    [
-        np.arange(50),
-        np.arange(50).astype(str),
-        (np.arange(50) % 40 / 8).astype(str),
-        np.arange(50) % 40 * 1000,
-    ],
-)
-def test_a_quantity_is_no_class(labels: np.ndarray, tmp_path: Path) -> None:
-    said = refused(npz(tmp_path, x=np.zeros((50, 2)), y=labels))
-    assert f"y has {len(set(labels))} different values in 50 labelled rows, as quantities have" in said
-
-
-def test_many_classes_of_few_rows_are_classes(tmp_path: Path) -> None:
-    assert len(read(tmp_path, x=np.zeros((50, 2)), y=np.arange(50) % 25).classes) == 25
-    assert len(read(tmp_path, x=np.zeros((50, 2)), y=np.arange(50) % 26).classes) == 26
-    letters = np.array([*"ABCDEFGHIJKLMNOPQRSTUVWXYZ", *"ABCDEFGHIJKLM", *[""] * 61])
-    assert len(read(tmp_path, x=np.zeros((100, 2)), y=letters).classes) == 26
-    assert len(read(tmp_path, x=np.zeros((20, 2)), y=np.arange(20)).classes) == 20
-
-
-def test_a_table_of_nothing_but_labels_is_refused_by_its_name(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("id,y\nu,p\nv,q\nw,p\n")
-    said = refused(str(tmp_path / "t.csv"), target="y")
-    assert "t.csv: no column is left to learn from ('id' is dropped: identifier)" in said
-
-
-def test_labels_that_are_no_file_are_said_to_be_none(tmp_path: Path) -> None:
-    np.save(tmp_path / "x.npy", X)
-    said = refused(str(tmp_path / "x.npy"), target="label")
-    assert said.startswith("data.target: there is no file 'label'; for .npy files it is the path")

@@ -1,11 +1,8 @@
-"""Tables: cells against Python's csv module, types, what is refused, and that blocks make no difference."""
+"""Tables: Parquet, labels, groups and times beside the features, what is refused, and the digest."""
 
 from __future__ import annotations
 
-import bz2
-import csv
 import datetime as dt
-import gzip
 import io
 import itertools
 from collections.abc import Callable
@@ -17,11 +14,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from stackae.config import DataConfig
-from stackae.data import delimited, lines, parquet
+from stackae.data import delimited, parquet
 from stackae.data.columns import Column
 from stackae.data.tables import Table, read_table
 from stackae.errors import DataError
@@ -78,192 +73,6 @@ def parquet_of(table: pa.Table) -> bytes:
 def numbered(rows: int, cell: Callable[[int], str] = str) -> str:
     """A table with a column of numbers, and one of letters."""
     return "n,c\n" + "".join(f"{cell(row)},{'ab'[row % 2]}\n" for row in range(rows))
-
-
-# ---- what is in the cells
-
-
-def test_a_table_is_read_as_it_is_written(tmp_path: Path) -> None:
-    table = read(tmp_path, PEOPLE, target="y")
-    assert cells(table) == {
-        "age": [31, None, 47, 52, 31],
-        "job": ["clerk", "smith", "cook", None, "cook"],
-        "pay": [1.5, 2000, -0.5, 7, 0],
-    }
-    frame = whole(table)
-    assert frame["age"].dtype == np.float64
-    assert frame["job"].dtype == object
-    assert table.columns == (
-        Column("age", "numeric", 1, 3, 31, 52, None),
-        Column("job", "categorical", 1, 3, None, None, None),
-        Column("pay", "numeric", 0, 5, -0.5, 2000, None),
-    )
-    assert table.target is not None
-    assert table.target.tolist() == ["no", "yes", "no", None, "yes"]
-    assert table.group is None
-    assert table.order is None
-
-
-WORDS = st.text(st.sampled_from("ab,;'\" \n\té€"), max_size=6).map(lambda text: f"x{text}".strip())
-CELLS = st.one_of(st.just(""), WORDS, st.integers(-9, 9).map(str))
-
-
-@given(st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=40), st.sampled_from(",;\t|"))
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_cells_are_read_as_pythons_csv_module_reads_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[tuple[str, ...]], separator: str
-) -> None:
-    # Blocks that end within rows, within quotes and within letters.
-    monkeypatch.setattr(lines, "_READ", 7)
-    monkeypatch.setattr(delimited, "_BLOCK", 200)
-    text = io.StringIO(newline="")
-    csv.writer(text, delimiter=separator).writerows([("a", "b", "c"), *rows])
-    path = write(tmp_path, text.getvalue())
-    expected = list(csv.reader(io.StringIO(text.getvalue(), newline=""), delimiter=separator))[1:]
-    config = DataConfig(separator=separator, missing=(), types=dict.fromkeys("abc", "categorical"))
-    read = whole(read_table([path], config)).to_numpy()
-    assert read.tolist() == [[cell.strip() or None for cell in row] for row in expected]
-
-
-@pytest.mark.parametrize(("size", "step"), [(1 << 8, 50), (1 << 12, 1 << 10)])
-def test_neither_types_nor_cells_depend_on_where_blocks_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, step: int
-) -> None:
-    rng = np.random.default_rng(0)
-    # Numbers first, and the one cell that is none in the last block.
-    lot = [f"{row},{row / 7!r},{'pqr'[row % 3]},{'zz' if row == 899 else row % 5}" for row in range(900)]
-    content = "\n".join(["id,x,c,late", *lot])
-    large = read(tmp_path, content, types={"late": "categorical"})
-    monkeypatch.setattr(delimited, "_BLOCK", size)
-    monkeypatch.setattr(lines, "_READ", step)
-    small = read(tmp_path, content, types={"late": "categorical"})
-    assert small.columns == large.columns
-    assert small.digest == large.digest
-    assert whole(small).equals(whole(large))
-    assert whole(small)["x"].tolist() == [row / 7 for row in range(900)]
-    rows = np.sort(rng.choice(900, 100, replace=False))
-    assert small.rows.take(rows).equals(whole(large).iloc[rows].reset_index(drop=True))
-    assert "data row 900, column 'late'" in refused(tmp_path, content)
-
-
-def test_lines_within_quotes_may_go_on_in_the_next_block(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = [f"{row:0{1 + row % 9}}" for row in range(200)]
-    content = "n,c\n" + "".join(f'{row},"a\n\nb,\n{row}"\n' for row in rows)
-    for size in range(50, 58):
-        monkeypatch.setattr(delimited, "_BLOCK", size)
-        table = read(tmp_path, content, types={"n": "numeric", "c": "categorical"})
-        assert cells(table)["c"] == [f"a\n\nb,\n{row}" for row in rows]
-
-
-def test_digits_after_the_point_are_all_kept(tmp_path: Path) -> None:
-    numbers = np.random.default_rng(0).normal(size=200) * 10.0 ** np.arange(-100, 100)
-    text = "a,b\n" + "".join(f"{number!r},{row}\n" for row, number in enumerate(numbers.tolist()))
-    assert whole(read(tmp_path, text))["a"].tolist() == numbers.tolist()
-
-
-@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
-def test_the_separator_is_found(tmp_path: Path, separator: str) -> None:
-    table = read(tmp_path, PEOPLE.replace(",", separator), target="y")
-    assert cells(table) == cells(read(tmp_path, PEOPLE, target="y"))
-
-
-def test_a_separator_within_cells_is_not_taken_for_that_between_them(tmp_path: Path) -> None:
-    content = 'n;words, one, or more\n1;"a,b,c"\n2;d,e\n3;d,e\n'
-    assert cells(read(tmp_path, content)) == {"n": [1, 2, 3], "words, one, or more": ["a,b,c", "d,e", "d,e"]}
-
-
-def test_tsv_has_tabs_whatever_is_in_its_cells(tmp_path: Path) -> None:
-    content = "n\ta, b, c\n1\tx, y, z\n2\tx, y, z\n3\tx, x, x\n"
-    assert list(cells(read(tmp_path, content, name="t.tsv"))) == ["n", "a, b, c"]
-
-
-def test_decimal_commas_become_points(tmp_path: Path) -> None:
-    content = "n;t;day;c\n1,5;1.234,25;01.02.2024;x, y\n-,5;1.234.567;02.02.2024;a,1\n2e3;7;02.02.2024;a,1\n"
-    table = read(tmp_path, content, decimal=",")
-    assert cells(table) == {
-        "n": [1.5, -0.5, 2000],
-        "t": [1234.25, 1234567, 7],
-        "day": ["01.02.2024", "02.02.2024", "02.02.2024"],
-        "c": ["x, y", "a,1", "a,1"],
-    }
-    assert table.digest != read(tmp_path, content, types={"n": "categorical", "t": "categorical"}).digest
-
-
-@pytest.mark.parametrize(
-    ("cell", "remedy"), [("1,5", "set data.decimal: ','"), ("1,234.5", "take the commas between thousands")]
-)
-def test_numbers_with_commas_are_refused_with_their_remedy(tmp_path: Path, cell: str, remedy: str) -> None:
-    content = f"n;c\n1.5;a\n{cell};b\n{cell};b\n"
-    assert remedy in refused(tmp_path, content)
-    assert remedy in refused(tmp_path, content, types={"n": "numeric"})
-
-
-def test_quotes_behind_a_blank_are_quotes(tmp_path: Path) -> None:
-    content = 'n, "w, v", k\n1, "a, b", "x ""y"""\n2, "a, ""b""", ""\n3, c,  d\n4, c, d\n'
-    assert cells(read(tmp_path, content)) == {
-        "n": [1, 2, 3, 4],
-        "w, v": ["a, b", 'a, "b"', "c", "c"],
-        "k": ['x "y"', None, "d", "d"],
-    }
-
-
-def test_line_ends_and_a_mark_at_the_start_do_not_matter(tmp_path: Path) -> None:
-    expected = cells(read(tmp_path, PEOPLE, target="y"))
-    for content in (
-        PEOPLE.replace("\n", "\r\n"),
-        PEOPLE.replace("\n", "\r"),
-        PEOPLE.rstrip(),
-        PEOPLE.replace("\n", "\n\n") + "\n\n",
-        PEOPLE.encode("utf-8-sig"),
-    ):
-        assert cells(read(tmp_path, content, target="y")) == expected
-
-
-def test_lines_that_start_with_the_comment_are_skipped(tmp_path: Path) -> None:
-    content = "#by, hand, 1, 2\n" + PEOPLE.replace("47,", "# 12,a,1,no\n#\n47,")
-    assert cells(read(tmp_path, content, target="y", comment="#")) == cells(
-        read(tmp_path, PEOPLE, target="y")
-    )
-
-
-def test_names_are_given_where_there_is_no_header(tmp_path: Path) -> None:
-    body = PEOPLE.partition("\n")[2]
-    names = write(tmp_path, "age,continuous\njob,symbolic\n\n pay \ny\n", "names.txt")
-    for columns in (["age", "job", "pay", "y"], str(names)):
-        table = read(tmp_path, body, target="y", columns=columns)
-        assert cells(table) == cells(read(tmp_path, PEOPLE, target="y"))
-
-
-def test_columns_without_a_name_are_called_by_their_place(tmp_path: Path) -> None:
-    assert list(cells(read(tmp_path, ",n\n0,1\n1,2\n"))) == ["column 1", "n"]
-
-
-PACK: dict[str, Callable[[bytes], bytes]] = {
-    ".gz": gzip.compress,
-    ".bz2": bz2.compress,
-    ".zst": lambda content: pa.compress(content, codec="zstd", asbytes=True),
-}
-
-
-@pytest.mark.parametrize("ending", PACK)
-def test_a_packed_table_is_the_same_table(tmp_path: Path, ending: str) -> None:
-    plain = read(tmp_path, PEOPLE, target="y")
-    packed = read(tmp_path, PACK[ending](PEOPLE.encode()), name=f"t.csv{ending}", target="y")
-    assert whole(packed).equals(whole(plain))
-    assert packed.digest == plain.digest
-
-
-def test_several_files_are_one_table_whatever_the_order_of_their_columns(tmp_path: Path) -> None:
-    first = write(tmp_path, "a,b,y\n1,x,no\n2,z,no\n", "1.csv")
-    second = write(tmp_path, "y;b;a\nyes;x;3\n", "2.csv")
-    table = read_table([first, second], DataConfig(target="y"))
-    assert len(table.rows) == 3
-    assert cells(table) == {"a": [1, 2, 3], "b": ["x", "z", "x"]}
-    assert table.target is not None
-    assert table.target.tolist() == ["no", "no", "yes"]
-    assert table.rows.take(np.array([1, 2]))["a"].tolist() == [2, 3]
 
 
 # ---- Parquet
@@ -389,132 +198,6 @@ def test_the_order_may_be_numbers_or_parquet_times(tmp_path: Path) -> None:
     assert order.tolist() == [1, 2]
 
 
-# ---- what columns are
-
-
-def test_columns_that_say_nothing_are_not_used(tmp_path: Path) -> None:
-    rows = [f"{row},k,,{row % 2 or ''},person {row},{row % 3}" for row in range(1500)]
-    table = read(tmp_path, "\n".join(["n,same,none,half,who,left", *rows]), drop=["left"])
-    assert {column.name: column.dropped for column in table.columns} == {
-        "n": None,
-        "same": "constant",
-        "none": "all missing",
-        "half": None,  # whether it is missing says something
-        "who": "identifier",
-        "left": "asked",
-    }
-    assert list(cells(table)) == ["n", "half"]
-    assert column(table, "who").distinct == 1001
-
-
-def test_a_quote_within_a_name_is_no_open_one(tmp_path: Path) -> None:
-    assert list(cells(read(tmp_path, 'size ("),n\n1,2\n3,4\n'))) == ['size (")', "n"]
-
-
-def test_texts_that_all_differ_are_an_identifier_also_in_few_rows(tmp_path: Path) -> None:
-    table = read(tmp_path, "n,who,job\n1,ann,cook\n2,bob,cook\n3,eve,smith\n")
-    assert column(table, "who").dropped == "identifier"
-    assert column(table, "job").dropped is None
-
-
-def test_types_say_otherwise(tmp_path: Path) -> None:
-    rows = [f"{row % 4},k,person {row}" for row in range(1500)]
-    types = {"code": "categorical", "same": "categorical", "who": "categorical"}
-    table = read(tmp_path, "\n".join(["code,same,who", *rows]), types=types)
-    assert [column.name for column in table.columns] == list(types)
-    assert {(column.type, column.dropped) for column in table.columns} == {("categorical", None)}
-    assert cells(table)["code"][:5] == ["0", "1", "2", "3", "0"]
-    scaled = read(tmp_path, "\n".join(["code,same,who", *rows]), types={"code": "quantile"})
-    assert column(scaled, "code").type == "numeric"
-
-
-def test_a_few_texts_among_numbers_are_refused_and_many_make_categories(tmp_path: Path) -> None:
-    few = numbered(20, lambda row: "x9" if row == 13 else str(row))
-    assert "t.csv: data row 14, column 'n': 'x9' is no finite number" in refused(tmp_path, few)
-    assert "data.missing" in refused(tmp_path, few)
-    assert cells(read(tmp_path, few, missing=["x9"]))["n"][13] is None
-    assert cells(read(tmp_path, few, types={"n": "categorical"}))["n"][12:14] == ["12", "x9"]
-    many = numbered(20, lambda row: f"x{row % 4}" if row % 5 == 0 else "7")
-    assert column(read(tmp_path, many), "n").type == "categorical"
-
-
-@pytest.mark.parametrize("sign", ["?", "-", "."])
-def test_a_sign_among_numbers_is_refused_however_often_it_is_there(tmp_path: Path, sign: str) -> None:
-    content = numbered(20, lambda row: sign if row % 2 else str(row))
-    assert f"data row 2, column 'n': '{sign}'" in refused(tmp_path, content)
-    assert cells(read(tmp_path, content, missing=[sign]))["n"][:3] == [0, None, 2]
-
-
-@pytest.mark.parametrize("cell", ["1e999", "inf", "-Infinity", "1,234", "3,5"])
-def test_cells_that_are_nearly_numbers_are_refused_however_many(tmp_path: Path, cell: str) -> None:
-    content = "n;c\n" + "".join(f"{row if row % 2 else cell};{'ab'[row % 2]}\n" for row in range(20))
-    message = refused(tmp_path, content)
-    assert f"data row 1, column 'n': '{cell}' is no finite number" in message
-
-
-def test_addresses_and_versions_are_categories(tmp_path: Path) -> None:
-    content = "ip,n\n" + "".join(f"192.168.0.{row % 5},{row}\n" for row in range(20))
-    assert column(read(tmp_path, content), "ip").type == "categorical"
-
-
-# ---- tables like the one before
-
-
-LIKE = (
-    Column("n", "numeric", 0, 9, 0, 8, None),
-    Column("c", "categorical", 0, 2, None, None, None),
-    Column("same", "numeric", 0, 1, 3, 3, "constant"),
-)
-
-
-def test_a_table_like_another_has_its_columns_and_types(tmp_path: Path) -> None:
-    content = "y,c,n\nno,1,5\nyes,2,6\n"
-    table = read(tmp_path, content, target="y", like=LIKE)
-    assert table.columns == LIKE
-    assert cells(table) == {"n": [5, 6], "c": ["1", "2"]}
-    assert table.target is not None
-    assert table.target.tolist() == ["no", "yes"]
-
-
-def test_target_group_and_order_may_be_absent_where_they_are_not_needed(tmp_path: Path) -> None:
-    words = {"target": "y", "group": "g", "like": LIKE, "need_target": False}
-    assert read(tmp_path, "n,c\n1,a\n", **words).target is None
-    some = read(tmp_path, "n,c,y,g\n1,a,no,\n", **words)
-    assert some.target is not None
-    assert some.target.tolist() == ["no"]
-    assert "no column 'y'" in refused(tmp_path, "n,c\n1,a\n", **{**words, "need_target": True})
-
-
-def test_rows_without_header_may_lack_the_label_where_it_is_not_needed(tmp_path: Path) -> None:
-    words = {"columns": ["c", "y", "n", "left"], "drop": ["left"], "target": "y", "need_target": False}
-    for content in ("a,no,1,0\nb,no,2,0\n", "a,1,0\nb,2,0\n", "a,1\nb,2\n"):
-        assert cells(read(tmp_path, content, like=LIKE, **words)) == {"n": [1, 2], "c": ["a", "b"]}
-    assert "2 cells" in refused(tmp_path, "a,1\n", like=LIKE, **{**words, "need_target": True})
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        ("n,y\n1,no\n", "has no 'c', unlike the rows to learn from"),
-        ("n,C,y\n1,a,no\n", "has no 'c', unlike the rows to learn from; rename 'C'"),
-        ("y\nno\n", "has no 'n', 'c',"),
-        ("n,c,y,z\n1,a,no,4\n", "has 'z', unlike the rows to learn from; remove what is too much, or"),
-        (
-            "n,c,y\n1,a,no\nx,a,no\n",
-            "data row 2, column 'n': 'x' is no finite number, but the column is numeric",
-        ),
-        ("n,c\n1,a\n", "data.target: "),
-    ],
-)
-def test_a_table_unlike_the_other_is_refused(tmp_path: Path, content: str, says: str) -> None:
-    assert says in refused(tmp_path, content, target="y", like=LIKE)
-
-
-def test_columns_of_test_rows_alone_may_be_dropped(tmp_path: Path) -> None:
-    assert len(read(tmp_path, "n,c,y,extra\n1,a,no,4\n", target="y", like=LIKE, drop=["extra"]).rows) == 1
-    assert len(read(tmp_path, "n,c,y\n1,a,no\n2,a,no\n", target="y", drop=["extra"]).rows) == 2
-
-
 # ---- what is refused
 
 
@@ -575,14 +258,6 @@ def test_bad_tables_are_refused(
     tmp_path: Path, content: str | bytes, words: dict[str, Any], says: str
 ) -> None:
     assert says in refused(tmp_path, content, **words)
-
-
-@pytest.mark.parametrize("ending", PACK)
-def test_damaged_packed_tables_are_refused(tmp_path: Path, ending: str) -> None:
-    name = f"t.csv{ending}"
-    packed = PACK[ending](numbered(5000, lambda row: str(row * row % 9973)).encode())
-    for content in (b"n,c\n1,2\n", packed[: len(packed) // 2]):
-        assert f"{name}: the file cannot be read" in refused(tmp_path, content, name=name)
 
 
 @pytest.mark.parametrize("damage", ["cut", "overwritten", "other"])

@@ -50,6 +50,7 @@ class Forked:
 
     def kill(self) -> None:
         """Ends it and the processes that it started, W&B's own among them."""
+        self._process.kill()  # before it leads a group, it is in none that could be ended
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 

@@ -1,0 +1,72 @@
+"""Labels: which classes they are, what these are called, and what is no class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_sources import X, npz, read, refused
+
+from stackae.config import DataConfig
+from stackae.data.sources import read_source
+
+
+@pytest.mark.parametrize(
+    ("y", "index", "classes"),
+    [
+        ([5, -1, 3, 5, 10, -1], [1, -1, 0, 1, 2, -1], ("3", "5", "10")),
+        ([5.0, np.nan, 3.0, 5.0, 10.0, -1.0], [1, -1, 0, 1, 2, -1], ("3", "5", "10")),
+        (["b", "", "a", "b", "Z", ""], [2, -1, 1, 2, 0, -1], ("Z", "a", "b")),
+        ([True, False, True, True, False, False], [1, 0, 1, 1, 0, 0], ("0", "1")),
+    ],
+)
+def test_npz_labels_become_indices_of_sorted_classes(
+    tmp_path: Path, y: list[Any], index: list[int], classes: tuple[str, ...]
+) -> None:
+    source = read(tmp_path, x=X, y=np.array(y), x_test=X, y_test=np.array(y[::-1]))
+    assert source.y is not None
+    assert source.y_test is not None
+    assert source.y.tolist() == index
+    assert source.y_test.tolist() == index[::-1]
+    assert source.classes == classes
+
+
+def test_labels_get_other_names(tmp_path: Path) -> None:
+    path = npz(tmp_path, x=X, y=np.array(["usual", "bad", "cold", "", "bad", "usual"]))
+    source = read_source(DataConfig(source=path, classes={"usual": "z", "*": "rest"}))
+    assert source.classes == ("rest", "z")
+    assert source.labels.tolist() == [1, 0, 0, -1, 0, 1]
+    assert "no row has the label 'usal'; did you mean 'usual'?" in refused(path, classes={"usal": "z"})
+    assert "y has one class only (rest)" in refused(path, classes={"*": "rest"})
+
+
+def test_classes_of_a_built_in_source_get_other_names() -> None:
+    source = read_source(DataConfig(classes={"0": "none", "*": "some"}))
+    plain = read_source(DataConfig())
+    assert source.classes == ("none", "some")
+    assert (source.labels == (plain.labels > 0)).all()
+    assert source.fingerprint != plain.fingerprint
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.arange(50),
+        np.arange(50).astype(str),
+        (np.arange(50) % 40 / 8).astype(str),
+        np.arange(50) % 40 * 1000,
+    ],
+)
+def test_a_quantity_is_no_class(labels: np.ndarray, tmp_path: Path) -> None:
+    said = refused(npz(tmp_path, x=np.zeros((50, 2)), y=labels))
+    assert f"y has {len(set(labels))} different values in 50 labelled rows, as quantities have" in said
+
+
+def test_many_classes_of_few_rows_are_classes(tmp_path: Path) -> None:
+    assert len(read(tmp_path, x=np.zeros((50, 2)), y=np.arange(50) % 25).classes) == 25
+    assert len(read(tmp_path, x=np.zeros((50, 2)), y=np.arange(50) % 26).classes) == 26
+    letters = np.array([*"ABCDEFGHIJKLMNOPQRSTUVWXYZ", *"ABCDEFGHIJKLM", *[""] * 61])
+    assert len(read(tmp_path, x=np.zeros((100, 2)), y=letters).classes) == 26
+    assert len(read(tmp_path, x=np.zeros((20, 2)), y=np.arange(20)).classes) == 20
