@@ -29,9 +29,12 @@ LONG = [*SHORT, "layers.1.epochs=20"]
 # Programs that are the command line, but for one function, which leaves a file `reached`.
 IN_A_FIT = """
 import pathlib, time
+from stackae import interrupts
 from stackae.cli import main
 from stackae.tasks import PretrainTask
 
+# A safe point is waited for, however busy the machine is.
+interrupts.PATIENCE, interrupts.LIMIT = 30, 40
 step = PretrainTask.training_step
 
 def training_step(self, batch, index):
@@ -90,7 +93,7 @@ def stop(
     with forked(args, folder, env, program) as process:
         wait_for("reached", folder, process)
         os.kill(process.pid, number)
-        code = process.wait(20)
+        code = process.wait(60)
         out, err = process.printed()
     assert out == ""
     return code, err.splitlines()
