@@ -1,7 +1,6 @@
 """The configuration of one run: the whole YAML and nothing but the YAML."""
 
 from stackae.config.data import DataConfig, PerClass, SplitConfig
-from stackae.config.fitting import FinetuneConfig, FitConfig, PretrainConfig, UnrollConfig
 from stackae.config.layers import ActivationName, LayerConfig, LossName
 from stackae.config.objective import (
     ContractivePenaltyConfig,
@@ -17,6 +16,7 @@ from stackae.config.objective import (
     SwapConfig,
 )
 from stackae.config.run import CompareConfig, Config, TrackingConfig, TrainerConfig
+from stackae.config.training import FinetuneConfig, FitConfig, PretrainConfig, UnrollConfig
 
 __all__ = [
     "ActivationName",

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from stackae.config.fitting import OptimizerName, PretrainConfig, ScheduleName
 from stackae.config.objective import CorruptionConfig, EmphasisConfig, PenaltyConfig
 from stackae.config.section import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Section, Switch
+from stackae.config.training import OptimizerName, PretrainConfig, ScheduleName
 
 ActivationName = Literal["relu", "sigmoid", "tanh", "gelu", "selu", "leaky_relu", "linear", "top_k"]
 LossName = Literal["auto", "bernoulli", "squared_error", "mixed"]

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from stackae.config.data import DataConfig
-from stackae.config.fitting import FinetuneConfig, PretrainConfig, UnrollConfig
 from stackae.config.layers import LayerConfig
 from stackae.config.section import NonNegativeFloat, PositiveInt, Section, Switch
+from stackae.config.training import FinetuneConfig, PretrainConfig, UnrollConfig
 
 
 class CompareConfig(Section):
