@@ -14,7 +14,7 @@ import numpy as np
 
 from stackae.console import show_lines, show_table
 from stackae.errors import ArtifactError, ConfigError
-from stackae.report.overlay import overlay
+from stackae.report.comparison_figures import overlay
 from stackae.report.page import Report, Section, Table, to_html
 from stackae.report.verdict import paired
 from stackae.store import write_atomically

@@ -170,7 +170,7 @@ def show_plan(plan: Plan, store: Store) -> None:
 
     Sizes of stages to come are estimates. Warns where the disk has no room for what is still to be written.
     """
-    from stackae.stages.sizes import estimate, to_write
+    from stackae.stages.disk_use import estimate, to_write
     from stackae.store import free_at, readable, size_of
 
     parts = plan.split

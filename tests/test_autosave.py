@@ -18,9 +18,9 @@ from stackae.config import Config, FitConfig, TrainerConfig
 from stackae.data.batches import Batch
 from stackae.job import Job
 from stackae.progress import NoProgress
-from stackae.training import CHECKPOINT, autosave
-from stackae.training.autosave import Autosave
-from stackae.training.numbers import Numbers
+from stackae.training import CHECKPOINT, checkpoint
+from stackae.training.checkpoint import Autosave
+from stackae.training.divergence import Numbers
 
 
 def saved_place(folder: Path) -> dict[str, int]:
@@ -70,7 +70,7 @@ def test_saving_takes_no_more_than_a_twentieth_of_the_time(
 ) -> None:
     """On a clock on which a batch takes a second and a checkpoint `cost`."""
     now, saves = 0.0, list[float]()
-    monkeypatch.setattr(autosave.time, "monotonic", lambda: now)
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now)
 
     def save(path: Path) -> None:
         nonlocal now

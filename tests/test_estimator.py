@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from stackae import StackedAutoencoder, StackedAutoencoderClassifier
-from stackae.estimator.rows import number_labels
+from stackae.estimator.validation import number_labels
 
 QUICK: dict[str, Any] = {"layers": (8,), "epochs": 2, "lr": 0.01, "accelerator": "cpu"}
 TUNED: dict[str, Any] = {"finetune_epochs": 15, "finetune_lr": 0.05, "dropout": 0.0, "input_dropout": 0.0}

@@ -28,7 +28,7 @@ from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, StandardSca
 import stackae
 from stackae import export as export_room
 from stackae.config import Config
-from stackae.export.scaling import NormalQuantile, scaler_module
+from stackae.export.preprocessing import NormalQuantile, scaler_module
 from stackae.report.card import card, front_matter
 
 ROWS = 500

@@ -24,8 +24,8 @@ from stackae.shallow.losses import LOSSES
 from stackae.shallow.objectives import Reconstruction
 from stackae.shallow.units import DenseUnit
 from stackae.tasks import PretrainTask
-from stackae.training.fitting import LOOK_EVERY, Recorder
-from stackae.training.numbers import Numbers
+from stackae.training.divergence import Numbers
+from stackae.training.fit import LOOK_EVERY, Recorder
 
 
 class Breaking(Scripted):

@@ -12,8 +12,8 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from stackae.data.table_preprocessing import TablePreprocessing
-from stackae.estimator.fitting import fit_model
-from stackae.estimator.rows import as_value_errors, check_more, check_rows
+from stackae.estimator.fit import fit_model
+from stackae.estimator.validation import as_value_errors, check_more, check_rows
 
 
 class StackedAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]

@@ -11,8 +11,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from stackae.data.table_preprocessing import TablePreprocessing
-from stackae.estimator.fitting import fit_model
-from stackae.estimator.rows import as_value_errors, check_more, check_rows, number_labels
+from stackae.estimator.fit import fit_model
+from stackae.estimator.validation import as_value_errors, check_more, check_rows, number_labels
 
 
 class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from stackae import __version__
 from stackae.data.scaling import FittedScaling, Scaling
 from stackae.data.table_preprocessing import TablePreprocessing
-from stackae.export.scaling import Divided, EachScaled, TableFront
+from stackae.export.preprocessing import Divided, EachScaled, TableFront
 
 if TYPE_CHECKING:
     from stackae.model import Model

@@ -2,6 +2,6 @@
 
 from stackae.model.files import TOGETHER, fill, load, save
 from stackae.model.model import Model
-from stackae.model.usual import novelty
+from stackae.model.novelty import novelty
 
 __all__ = ["TOGETHER", "Model", "fill", "load", "novelty", "save"]

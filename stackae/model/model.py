@@ -15,7 +15,7 @@ from stackae.data.rows import Raw, Rows, chunk_rows
 from stackae.data.table_preprocessing import TablePreprocessing
 from stackae.errors import ArtifactError, DataError
 from stackae.kinds import Shape
-from stackae.model.usual import row_errors
+from stackae.model.novelty import row_errors
 from stackae.shallow.losses import Loss
 from stackae.stack import Classifier, Decoder, Encoder
 

@@ -25,8 +25,8 @@ def write_report(
 ) -> Path:
     """Writes a finished run's `report.html`, or `report.md` with figures beside it; returns its path."""
     from stackae.model import load
-    from stackae.report.facts import gather
     from stackae.report.page import build_report, to_html, to_markdown
+    from stackae.report.report_data import gather
 
     results = json.loads((run / "results.json").read_text())
     report = build_report(gather(plan, entries, load(run), results), shows=_digest(entries), tsne=tsne)

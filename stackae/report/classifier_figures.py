@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 from scipy.special import softmax
 
-from stackae.report.drawing import BLUE, INK, Figure, draw
-from stackae.report.facts import Facts
 from stackae.report.feature_figures import bare
+from stackae.report.plotting import BLUE, INK, Figure, draw
+from stackae.report.report_data import Facts
 
 MISTAKES = 12
 BINS = 10

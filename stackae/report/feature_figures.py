@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from stackae.pictures import filter_images, grid
-from stackae.report.drawing import BLUE, CLASS_COLOURS, GREEN, INK, ORANGE, Figure, draw
-from stackae.report.facts import Facts
+from stackae.report.plotting import BLUE, CLASS_COLOURS, GREEN, INK, ORANGE, Figure, draw
+from stackae.report.report_data import Facts
 
 LINES = 4
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
-from stackae.report.drawing import BLUE, GREEN, ORANGE, Figure, draw
+from stackae.report.plotting import BLUE, GREEN, ORANGE, Figure, draw
 
 LINES = {
     "pretrained": ("pretrained", GREEN),

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from stackae.report.classifier_figures import classifier_figures, mistakes
-from stackae.report.drawing import Figure
-from stackae.report.facts import Facts
 from stackae.report.feature_figures import feature_figures
+from stackae.report.plotting import Figure
+from stackae.report.report_data import Facts
 from stackae.report.training_figures import training_figures
 
 

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
 
-from stackae.report.drawing import BLUE, FAINT, GREEN, INK, ORANGE, Figure, draw
-from stackae.report.facts import Facts
+from stackae.report.plotting import BLUE, FAINT, GREEN, INK, ORANGE, Figure, draw
+from stackae.report.report_data import Facts
 
 KIND = {"pretrain": BLUE, "unroll": BLUE, "finetune": GREEN, "scratch": ORANGE}
 

@@ -32,7 +32,7 @@ from stackae.seeds import derive
 from stackae.shallow.losses import Loss
 from stackae.shallow.objectives import Reconstruction
 from stackae.stack import Decoder, Encoder
-from stackae.stages.watching import pictures_of
+from stackae.stages.snapshots import pictures_of
 from stackae.stages.weights import WEIGHTS, load_units, mirrored, save_weights, stacked
 from stackae.store import Entry
 

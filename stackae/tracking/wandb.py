@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from stackae.errors import ConfigError, TrackingError
-from stackae.tracking.headline import headline
-from stackae.tracking.waiting import SilentServerError, wait_for
+from stackae.tracking.server import SilentServerError, wait_for
+from stackae.tracking.summary import headline
 
 if TYPE_CHECKING:
     import wandb

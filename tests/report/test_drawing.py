@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from stackae.report.drawing import draw
+from stackae.report.plotting import draw
 
 
 def left_edge(label: str) -> float:

@@ -18,7 +18,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from stackae import interrupts
 from stackae.job import Job
 from stackae.store.disk import sync
-from stackae.training.numbers import Numbers
+from stackae.training.divergence import Numbers
 
 CHECKPOINT = "checkpoint.ckpt"
 # At most one part in so many of the time goes into saving.

@@ -19,7 +19,7 @@ from stackae.config_file.verdicts import verdicts_on
 from stackae.console import make_progress
 from stackae.data.sources import read_source
 from stackae.data.splits import hold_out
-from stackae.estimator.rows import Codes, as_value_errors, write_rows
+from stackae.estimator.validation import Codes, as_value_errors, write_rows
 from stackae.launch import check_folder
 from stackae.model import Model, load
 from stackae.pipeline import carry_out

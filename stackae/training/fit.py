@@ -25,9 +25,9 @@ from stackae.memory import ran_out
 from stackae.progress import StageProgress
 from stackae.tasks import Task
 from stackae.tracking.logger import StageLogger
-from stackae.training.autosave import Autosave, Durable, usable
 from stackae.training.batch_size import too_large
-from stackae.training.numbers import Numbers
+from stackae.training.checkpoint import Autosave, Durable, usable
+from stackae.training.divergence import Numbers
 
 # Draws pictures of what is being trained, by name, as bytes.
 Pictures = Callable[[], Mapping[str, np.ndarray]]

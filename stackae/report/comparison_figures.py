@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure as Canvas
 
-from stackae.report.drawing import CLASS_COLOURS, Figure, draw
+from stackae.report.plotting import CLASS_COLOURS, Figure, draw
 
 Histories = Mapping[str, Sequence[Mapping[str, float]]]
 # What is drawn of a stage, the first of these that it has.
