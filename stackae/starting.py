@@ -19,10 +19,10 @@ from stackae.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from stackae.data.columns import Column
     from stackae.data.guess import Guess
-    from stackae.data.preprocessing import Preprocessing
+    from stackae.data.preprocessing_file import Preprocessing
     from stackae.data.source import Source
+    from stackae.data.tables.columns import Column
 
 WIDTHS = (128, 500)
 """Least and greatest width of the first layer, which has twice as many units as a row has features."""

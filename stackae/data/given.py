@@ -15,7 +15,7 @@ from stackae.data.arrays import FiniteRows, read_npy, read_npz
 from stackae.data.images import ImageRows, read_images
 from stackae.data.labels import texts
 from stackae.data.paths import as_paths, form_of, quoted
-from stackae.data.preprocessing import Preprocessing
+from stackae.data.preprocessing_file import Preprocessing
 from stackae.data.rows import CHUNK, Joined, Rows
 from stackae.data.scaling import Scaling
 from stackae.data.table_preprocessing import TablePreprocessing
@@ -58,7 +58,7 @@ def _read(paths: str | Sequence[str], config: DataConfig, preprocessing: Preproc
         wanted, given = kinds if form == "table" else kinds[::-1]
         raise DataError(f"{quoted(paths)}: {given} where this run was trained on {wanted}; give it the like")
     if isinstance(preprocessing, TablePreprocessing):
-        from stackae.data.tables import read_table
+        from stackae.data.tables.table import read_table
 
         table = read_table(files, config, like=preprocessing.columns, need_target=False)
         labels = None if table.target is None else texts(table.target, config.classes)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from stackae.config import DataConfig
-from stackae.data.columns import common_names
 from stackae.data.paths import BUILT_IN, as_paths, form_of
+from stackae.data.tables.columns import common_names
 from stackae.errors import DataError
 
 LARGEST_SIDE = 64
@@ -66,8 +66,8 @@ def guess(data: str, target: str | None) -> Guess:
 
 
 def _table(path: Path, settings: dict[str, Any]) -> Guess:
-    from stackae.data.delimited import Delimited
-    from stackae.data.parquet import Parquet
+    from stackae.data.tables.csv_file import Delimited
+    from stackae.data.tables.parquet_file import Parquet
 
     why: dict[str, str] = {}
     target = settings.get("target")
@@ -112,8 +112,8 @@ def _table(path: Path, settings: dict[str, Any]) -> Guess:
 
 def _comment(path: Path) -> str | None:
     """The sign before a first line that is no row, as it has not as many cells as those below it."""
-    from stackae.data.delimited import Delimited
-    from stackae.data.lines import Lines
+    from stackae.data.tables.csv_file import Delimited
+    from stackae.data.tables.text_blocks import Lines
 
     first = next(iter(Lines(path, None)), b"").decode().lstrip().partition("\n")[0]
     if not first or first[0] not in _COMMENTS:
@@ -126,8 +126,8 @@ def _is_header(path: Path, file: Any, comment: str | None) -> bool:
     """Whether the first line, which `file` took for a header, is one: no row of numbers or of values."""
     import pyarrow.compute as pc
 
-    from stackae.data.cells import numbers
-    from stackae.data.delimited import Delimited
+    from stackae.data.tables.cells import numbers
+    from stackae.data.tables.csv_file import Delimited
 
     counts = [name for name in file.names if _NUMBER.fullmatch(name)]
     if counts:
@@ -159,7 +159,7 @@ def _has_decimal_commas(file: Any) -> bool:
     """Whether numbers in the first rows have a comma that can part no thousands, and none has a point."""
     import pyarrow.compute as pc
 
-    from stackae.data.cells import texts
+    from stackae.data.tables.cells import texts
 
     if len(set(file.names)) < len(file.names):
         return False
@@ -184,7 +184,7 @@ def _read_cells(file: Any, names: Sequence[str]) -> tuple[set[str], dict[str, st
     """
     import pyarrow.compute as pc
 
-    from stackae.data.cells import numbers, texts
+    from stackae.data.tables.cells import numbers, texts
 
     known = _known()
     valid: Counter[str] = Counter()

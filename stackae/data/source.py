@@ -17,8 +17,8 @@ from stackae.data.rows import Joined, Rows
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-    from stackae.data.columns import Column
-    from stackae.data.preprocessing import Preprocessing
+    from stackae.data.preprocessing_file import Preprocessing
+    from stackae.data.tables.columns import Column
 
 Ints = npt.NDArray[np.int64]
 Fit = Callable[[Ints], "Preprocessing"]

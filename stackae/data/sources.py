@@ -22,8 +22,8 @@ from stackae.errors import DataError
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-    from stackae.data.preprocessing import Preprocessing
-    from stackae.data.tables import Table
+    from stackae.data.preprocessing_file import Preprocessing
+    from stackae.data.tables.table import Table
 
 __all__ = ["Source", "read_source"]
 
@@ -222,7 +222,7 @@ def _images(config: DataConfig) -> Source:
 
 
 def _table(config: DataConfig) -> Source:
-    from stackae.data.tables import read_table
+    from stackae.data.tables.table import read_table
 
     own = read_table(as_paths(config.source), config)
     test = extra = None

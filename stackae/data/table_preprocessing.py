@@ -11,9 +11,9 @@ import numpy as np
 
 from stackae.config import DataConfig
 from stackae.data.categories import Categories, read_encoder
-from stackae.data.columns import Column
 from stackae.data.fitted import FITTED, save_fitted
 from stackae.data.scaling import extent, make_scaler
+from stackae.data.tables.columns import Column
 from stackae.errors import DataError
 from stackae.shallow.mixed import Block
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stackae.data.features import slices
-from stackae.data.preprocessing import Preprocessing
+from stackae.data.preprocessing_file import Preprocessing
 from stackae.data.rows import Raw, Rows, chunk_rows
 from stackae.data.table_preprocessing import TablePreprocessing
 from stackae.errors import ArtifactError, DataError

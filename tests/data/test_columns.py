@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from test_tables import cells, column, numbered, read, refused
 
-from stackae.data.columns import Column
+from stackae.data.tables.columns import Column
 
 # ---- what columns are
 

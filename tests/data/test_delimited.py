@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from test_tables import PEOPLE, cells, numbered, read, refused, whole, write
 
 from stackae.config import DataConfig
-from stackae.data import delimited, lines
-from stackae.data.columns import Column
-from stackae.data.tables import read_table
+from stackae.data.tables import csv_file, text_blocks
+from stackae.data.tables.columns import Column
+from stackae.data.tables.table import read_table
 
 
 def test_a_table_is_read_as_it_is_written(tmp_path: Path) -> None:
@@ -53,8 +53,8 @@ def test_any_cells_are_read_as_pythons_csv_module_reads_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[tuple[str, ...]], separator: str
 ) -> None:
     # Blocks that end within rows, within quotes and within letters.
-    monkeypatch.setattr(lines, "_READ", 7)
-    monkeypatch.setattr(delimited, "_BLOCK", 200)
+    monkeypatch.setattr(text_blocks, "_READ", 7)
+    monkeypatch.setattr(csv_file, "_BLOCK", 200)
     text = io.StringIO(newline="")
     csv.writer(text, delimiter=separator).writerows([("a", "b", "c"), *rows])
     path = write(tmp_path, text.getvalue())
@@ -73,8 +73,8 @@ def test_neither_types_nor_cells_depend_on_where_blocks_end(
     lot = [f"{row},{row / 7!r},{'pqr'[row % 3]},{'zz' if row == 899 else row % 5}" for row in range(900)]
     content = "\n".join(["id,x,c,late", *lot])
     large = read(tmp_path, content, types={"late": "categorical"})
-    monkeypatch.setattr(delimited, "_BLOCK", size)
-    monkeypatch.setattr(lines, "_READ", step)
+    monkeypatch.setattr(csv_file, "_BLOCK", size)
+    monkeypatch.setattr(text_blocks, "_READ", step)
     small = read(tmp_path, content, types={"late": "categorical"})
     assert small.columns == large.columns
     assert small.digest == large.digest
@@ -91,7 +91,7 @@ def test_lines_within_quotes_may_go_on_in_the_next_block(
     rows = [f"{row:0{1 + row % 9}}" for row in range(200)]
     content = "n,c\n" + "".join(f'{row},"a\n\nb,\n{row}"\n' for row in rows)
     for size in range(50, 58):
-        monkeypatch.setattr(delimited, "_BLOCK", size)
+        monkeypatch.setattr(csv_file, "_BLOCK", size)
         table = read(tmp_path, content, types={"n": "numeric", "c": "categorical"})
         assert cells(table)["c"] == [f"a\n\nb,\n{row}" for row in rows]
 

@@ -13,7 +13,7 @@ import pytest
 import skops.io
 from test_table_preprocessing import FRAME, SETTINGS, fitted, made
 
-from stackae.data.preprocessing import load_preprocessing
+from stackae.data.preprocessing_file import load_preprocessing
 from stackae.data.scaling import Scaling, fit_scaling
 from stackae.errors import ArtifactError
 

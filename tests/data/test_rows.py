@@ -10,7 +10,7 @@ import pytest
 
 from stackae.config import DataConfig
 from stackae.data.rows import CHUNK, ArrayRows, Joined, Rows
-from stackae.data.tables import read_table
+from stackae.data.tables.table import read_table
 
 X = np.arange(3 * CHUNK * 2, dtype=np.float32).reshape(-1, 2)[: 2 * CHUNK + 7]
 

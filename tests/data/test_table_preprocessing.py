@@ -10,8 +10,8 @@ import pytest
 from scipy.stats import kstest
 
 from stackae.config import DataConfig
-from stackae.data.columns import Column
 from stackae.data.table_preprocessing import TablePreprocessing, fit_table
+from stackae.data.tables.columns import Column
 from stackae.errors import DataError
 
 ROWS = 400

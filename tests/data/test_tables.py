@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from stackae.config import DataConfig
-from stackae.data import delimited, parquet
-from stackae.data.columns import Column
-from stackae.data.tables import Table, read_table
+from stackae.data.tables import csv_file, parquet_file
+from stackae.data.tables.columns import Column
+from stackae.data.tables.table import Table, read_table
 from stackae.errors import DataError
 
 PEOPLE = """\
@@ -129,7 +129,7 @@ def test_numbers_that_are_categories_are_texts_without_a_point(tmp_path: Path) -
 
 def test_a_parquet_table_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = pa.table({"n": list(range(100)), "c": [str(row % 7) + "x" for row in range(100)]})
-    monkeypatch.setattr(parquet, "_CELLS", 14)
+    monkeypatch.setattr(parquet_file, "_CELLS", 14)
     table = read(tmp_path, parquet_of(given), name="t.parquet")
     assert whole(table)["c"].tolist() == given["c"].to_pylist()
     assert max(len(chunk) for _, chunk in table.rows.chunks()) == 7
@@ -176,7 +176,7 @@ def test_groups_and_times_come_beside_the_features(tmp_path: Path) -> None:
 def test_a_row_without_group_or_time_is_named_in_whatever_block_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delimited, "_BLOCK", 64)
+    monkeypatch.setattr(csv_file, "_BLOCK", 64)
     for setting in ("group", "order"):
         content = "n,g\n" + "".join(f"{row},{'' if row == 77 else row % 9}\n" for row in range(100))
         assert "data row 78, column 'g': there is no value" in refused(tmp_path, content, **{setting: "g"})

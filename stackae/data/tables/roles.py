@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stackae.data.cells import labels, texts, times
-from stackae.data.inference import place
+from stackae.data.tables.cells import labels, texts, times
+from stackae.data.tables.type_inference import place
 from stackae.errors import DataError
 
 Role = Literal["target", "group", "order"]

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from stackae.data.lines import Lines, Stream
+from stackae.data.tables.text_blocks import Lines, Stream
 from stackae.errors import DataError
 
 if TYPE_CHECKING:

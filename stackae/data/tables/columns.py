@@ -46,7 +46,7 @@ def given_names(config: DataConfig) -> list[str]:
     """The names that a config gives: in a list, or in a file's lines, in front of a comma if more follows."""
     if not isinstance(config.columns, str):
         return list(config.columns or ())
-    from stackae.data.lines import Lines
+    from stackae.data.tables.text_blocks import Lines
 
     try:
         text = b"".join(Lines(as_paths(config.columns)[0], None)).decode()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stackae.data.cells import is_cell
+from stackae.data.tables.cells import is_cell
 from stackae.errors import DataError
 
 if TYPE_CHECKING:

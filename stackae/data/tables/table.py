@@ -14,8 +14,9 @@ import pandas as pd
 import pyarrow as pa
 
 from stackae.config import DataConfig
-from stackae.data.cells import numbers, objects, texts
-from stackae.data.columns import (
+from stackae.data.rows import chunk_rows
+from stackae.data.tables.cells import numbers, objects, texts
+from stackae.data.tables.columns import (
     Column,
     Type,
     check_alike,
@@ -24,11 +25,10 @@ from stackae.data.columns import (
     common_names,
     given_names,
 )
-from stackae.data.delimited import Delimited
-from stackae.data.inference import Finding
-from stackae.data.marks import Mark, Role
-from stackae.data.parquet import Parquet
-from stackae.data.rows import chunk_rows
+from stackae.data.tables.csv_file import Delimited
+from stackae.data.tables.parquet_file import Parquet
+from stackae.data.tables.roles import Mark, Role
+from stackae.data.tables.type_inference import Finding
 from stackae.errors import DataError
 
 Objects = npt.NDArray[np.object_]

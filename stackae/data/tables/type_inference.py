@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stackae.data.cells import is_text, nearly_numbers, numbers, parse, texts
-from stackae.data.columns import MOST_CATEGORIES, Column, Type
+from stackae.data.tables.cells import is_text, nearly_numbers, numbers, parse, texts
+from stackae.data.tables.columns import MOST_CATEGORIES, Column, Type
 from stackae.errors import DataError
 
 _MOSTLY = 0.9

@@ -1,0 +1,1 @@
+"""Files of numbers and pictures: read, checked and mapped."""

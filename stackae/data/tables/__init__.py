@@ -1,0 +1,1 @@
+"""Tables: files of cells, their columns, and what the cells mean."""
