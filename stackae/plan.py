@@ -11,7 +11,7 @@ from torch import nn
 
 from stackae.config import Config, LayerConfig, PretrainConfig
 from stackae.data.paths import quoted
-from stackae.data.preprocessing_file import Preprocessing
+from stackae.data.preprocessing.load import Preprocessing
 from stackae.data.source import Source
 from stackae.data.splits import Split, make_split
 from stackae.errors import ConfigError

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from stackae.data.guess import Guess
-    from stackae.data.preprocessing_file import Preprocessing
+    from stackae.data.preprocessing.load import Preprocessing
     from stackae.data.source import Source
     from stackae.data.tables.columns import Column
 

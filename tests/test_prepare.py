@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from stackae.data.preprocessing.scaling import Scaling
 from stackae.data.rows import CHUNK, ArrayRows, chunk_rows
-from stackae.data.scaling import Scaling
 from stackae.data.source import Source
 from stackae.data.splits import Split
 from stackae.stages.prepare import write_rows

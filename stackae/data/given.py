@@ -15,10 +15,10 @@ from stackae.data.arrays import FiniteRows, read_npy, read_npz
 from stackae.data.images import ImageRows, read_images
 from stackae.data.labels import texts
 from stackae.data.paths import as_paths, form_of, quoted
-from stackae.data.preprocessing_file import Preprocessing
+from stackae.data.preprocessing.load import Preprocessing
+from stackae.data.preprocessing.scaling import Scaling
+from stackae.data.preprocessing.table import TablePreprocessing
 from stackae.data.rows import CHUNK, Joined, Rows
-from stackae.data.scaling import Scaling
-from stackae.data.table_preprocessing import TablePreprocessing
 from stackae.errors import DataError
 
 _SETTING = re.compile(r"(?<=[ (])data\.(columns|drop|image_size|missing|separator|types)\b")

@@ -17,7 +17,7 @@ from stackae.data.rows import Joined, Rows
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-    from stackae.data.preprocessing_file import Preprocessing
+    from stackae.data.preprocessing.load import Preprocessing
     from stackae.data.tables.columns import Column
 
 Ints = npt.NDArray[np.int64]

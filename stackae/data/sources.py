@@ -14,15 +14,15 @@ from stackae.data.idx import IDX_SETS, read_idx_set
 from stackae.data.images import Images, read_images
 from stackae.data.labels import Called, Labels, number_labels
 from stackae.data.paths import BUILT_IN, as_paths, form_of
+from stackae.data.preprocessing.scaling import Scaling, fit_scaling
 from stackae.data.rows import ArrayRows, Joined
-from stackae.data.scaling import Scaling, fit_scaling
 from stackae.data.source import Fit, Ints, Part, Parts, Source, assemble, sample
 from stackae.errors import DataError
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-    from stackae.data.preprocessing_file import Preprocessing
+    from stackae.data.preprocessing.load import Preprocessing
     from stackae.data.tables.table import Table
 
 __all__ = ["Source", "read_source"]
@@ -261,7 +261,7 @@ def _table(config: DataConfig) -> Source:
         )
 
     def fit(train: Ints) -> Preprocessing:
-        from stackae.data.table_preprocessing import fit_table
+        from stackae.data.preprocessing.table import fit_table
 
         frame: Any = parts.all.take(sample(train, (max(used, 1),)))
         return fit_table(frame, own.columns, config)

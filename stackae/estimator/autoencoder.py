@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from stackae.data.table_preprocessing import TablePreprocessing
+from stackae.data.preprocessing.table import TablePreprocessing
 from stackae.estimator.fit import fit_model
 from stackae.estimator.validation import as_value_errors, check_more, check_rows
 

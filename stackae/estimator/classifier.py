@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from stackae.data.table_preprocessing import TablePreprocessing
+from stackae.data.preprocessing.table import TablePreprocessing
 from stackae.estimator.fit import fit_model
 from stackae.estimator.validation import as_value_errors, check_more, check_rows, number_labels
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stackae.config_file import load_config
-from stackae.data.fitted import FITTED
+from stackae.data.preprocessing.sklearn_file import FITTED
 from stackae.errors import ArtifactError, DataError
 from stackae.model import TOGETHER, load
 from stackae.report.card import card, front_matter

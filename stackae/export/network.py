@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from stackae import __version__
-from stackae.data.scaling import FittedScaling, Scaling
-from stackae.data.table_preprocessing import TablePreprocessing
+from stackae.data.preprocessing.scaling import FittedScaling, Scaling
+from stackae.data.preprocessing.table import TablePreprocessing
 from stackae.export.preprocessing import Divided, EachScaled, TableFront
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from stackae.data.categories import Categories
-from stackae.data.table_preprocessing import TablePreprocessing
+from stackae.data.preprocessing.categories import Categories
+from stackae.data.preprocessing.table import TablePreprocessing
 from stackae.errors import DataError
 from stackae.export.network import Network
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stackae.data.scaling import FittedScaling, Scaling
-from stackae.data.table_preprocessing import TablePreprocessing
+from stackae.data.preprocessing.scaling import FittedScaling, Scaling
+from stackae.data.preprocessing.table import TablePreprocessing
 
 # Wichura 1988, algorithm AS 241 (PPND16): numerators and denominators, the highest power first. Its third
 # part, for probabilities below 1.4e-11, is never reached.

@@ -16,8 +16,8 @@ from torch import nn
 from stackae.config import LayerConfig
 from stackae.config.section import PositiveFloat, PositiveInt, Section
 from stackae.config_file.faults import show
-from stackae.data.fitted import FITTED
-from stackae.data.preprocessing_file import Preprocessing, load_preprocessing
+from stackae.data.preprocessing.load import Preprocessing, load_preprocessing
+from stackae.data.preprocessing.sklearn_file import FITTED
 from stackae.errors import ArtifactError
 from stackae.kinds import AnyUnit, Shape, build_loss, build_unit, code_shape, output_activation
 from stackae.model.model import Model, in_a_line

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from stackae.data.features import slices
-from stackae.data.preprocessing_file import Preprocessing
+from stackae.data.preprocessing.load import Preprocessing
+from stackae.data.preprocessing.table import TablePreprocessing
 from stackae.data.rows import Raw, Rows, chunk_rows
-from stackae.data.table_preprocessing import TablePreprocessing
 from stackae.errors import ArtifactError, DataError
 from stackae.kinds import Shape
 from stackae.model.novelty import row_errors

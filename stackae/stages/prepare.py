@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from stackae.data.features import FEATURES, SPLITS, create
-from stackae.data.preprocessing_file import Preprocessing
+from stackae.data.preprocessing.load import Preprocessing
 from stackae.data.source import Source
 from stackae.data.splits import Split
 from stackae.job import Done, Job

@@ -13,8 +13,8 @@ import pytest
 import skops.io
 from test_table_preprocessing import FRAME, SETTINGS, fitted, made
 
-from stackae.data.preprocessing_file import load_preprocessing
-from stackae.data.scaling import Scaling, fit_scaling
+from stackae.data.preprocessing.load import load_preprocessing
+from stackae.data.preprocessing.scaling import Scaling, fit_scaling
 from stackae.errors import ArtifactError
 
 # ---- arrays

@@ -15,7 +15,7 @@ import pytest
 from conftest import REPOSITORY
 
 from stackae.config import DataConfig
-from stackae.data.preprocessing_file import Preprocessing
+from stackae.data.preprocessing.load import Preprocessing
 from stackae.data.sources import Source, read_source
 from stackae.errors import DataError
 

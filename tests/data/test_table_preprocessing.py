@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import kstest
 
 from stackae.config import DataConfig
-from stackae.data.table_preprocessing import TablePreprocessing, fit_table
+from stackae.data.preprocessing.table import TablePreprocessing, fit_table
 from stackae.data.tables.columns import Column
 from stackae.errors import DataError
 

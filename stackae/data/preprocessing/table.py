@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stackae.config import DataConfig
-from stackae.data.categories import Categories, read_encoder
-from stackae.data.fitted import FITTED, save_fitted
-from stackae.data.scaling import extent, make_scaler
+from stackae.data.preprocessing.categories import Categories, read_encoder
+from stackae.data.preprocessing.scaling import extent, make_scaler
+from stackae.data.preprocessing.sklearn_file import FITTED, save_fitted
 from stackae.data.tables.columns import Column
 from stackae.errors import DataError
 from stackae.shallow.mixed import Block

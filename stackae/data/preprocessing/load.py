@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from stackae.data.fitted import FITTED, load_fitted
-from stackae.data.scaling import FittedScaling, Scaling
-from stackae.data.table_preprocessing import TablePreprocessing
+from stackae.data.preprocessing.scaling import FittedScaling, Scaling
+from stackae.data.preprocessing.sklearn_file import FITTED, load_fitted
+from stackae.data.preprocessing.table import TablePreprocessing
 from stackae.data.tables.columns import Column
 from stackae.errors import ArtifactError
 from stackae.shallow.mixed import Block

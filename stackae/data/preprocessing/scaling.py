@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from stackae.data.fitted import FITTED, save_fitted
+from stackae.data.preprocessing.sklearn_file import FITTED, save_fitted
 
 _CHUNK = 16_384
 _QUANTILES = 1_000
