@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from stackae.config import Config, LayerConfig, PretrainConfig
-from stackae.data.paths import quoted
+from stackae.data.files.paths import quoted
 from stackae.data.preprocessing.load import Preprocessing
 from stackae.data.source import Source
 from stackae.data.splits import Split, make_split

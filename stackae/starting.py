@@ -62,7 +62,7 @@ def init(data: str, target: str | None, out: Path | None) -> None:
 
 def inspect(data: str, target: str | None) -> None:
     """Prints what is in the data: columns, images or arrays, classes, and what a run would make of them."""
-    from stackae.data.images import ImageRows
+    from stackae.data.files.images import ImageRows
 
     found, source, fitted = _read(data, target)
     console = make_console()
@@ -92,8 +92,8 @@ def inspect(data: str, target: str | None) -> None:
 
 
 def _read(data: str, target: str | None) -> tuple[Guess, Source, Preprocessing]:
+    from stackae.data.files.images import ImageRows
     from stackae.data.guess import guess
-    from stackae.data.images import ImageRows
     from stackae.data.sources import read_source
 
     found = guess(data, target)

@@ -464,7 +464,7 @@ def test_data_that_pack_well_are_read(folder: Path, cli: Cli, monkeypatch: pytes
     x = np.zeros((60, 20_000), dtype=np.float32)
     x[np.arange(60).repeat(20), np.random.default_rng(0).integers(0, 20_000, 1200)] = 1
     np.savez_compressed(folder / "rows.npz", x=x, y=CLASSES)
-    monkeypatch.setattr("stackae.data.claims.MOST_UNASKED", 1 << 20)
+    monkeypatch.setattr("stackae.data.files.archive_safety.MOST_UNASKED", 1 << 20)
     assert cli(["plan", "x.yaml"], folder).returncode == 0
 
 

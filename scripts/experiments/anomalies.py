@@ -15,8 +15,8 @@ from sklearn.metrics import roc_auc_score
 from experiments.lab import Lab, Run
 from experiments.section import table
 from stackae.config_file import load_config
+from stackae.data.files.paths import as_paths
 from stackae.data.given import read_rows
-from stackae.data.paths import as_paths
 
 TESTS = ("KDDTest+.txt.gz", "KDDTest-21.txt.gz")
 SEEDS = 3

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from stackae.config import DataConfig
-from stackae.data.arrays import FiniteRows, read_npy, read_npz
-from stackae.data.images import ImageRows, read_images
+from stackae.data.files.arrays import FiniteRows, read_npy, read_npz
+from stackae.data.files.images import ImageRows, read_images
+from stackae.data.files.paths import as_paths, form_of, quoted
 from stackae.data.labels import texts
-from stackae.data.paths import as_paths, form_of, quoted
 from stackae.data.preprocessing.load import Preprocessing
 from stackae.data.preprocessing.scaling import Scaling
 from stackae.data.preprocessing.table import TablePreprocessing

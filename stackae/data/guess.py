@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from stackae.config import DataConfig
-from stackae.data.paths import BUILT_IN, as_paths, form_of
+from stackae.data.files.paths import BUILT_IN, as_paths, form_of
 from stackae.data.tables.columns import common_names
 from stackae.errors import DataError
 
@@ -234,7 +234,7 @@ def _is_sign(text: str) -> bool:
 
 
 def _images(folder: Path, settings: dict[str, Any]) -> Guess:
-    from stackae.data.images import read_images
+    from stackae.data.files.images import read_images
 
     why: dict[str, str] = {}
     if any((folder / "train").glob("*/")):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stackae.config import DataConfig
-from stackae.data.arrays import Arrays, Named, hash_rows, read_npy, read_npz
-from stackae.data.idx import IDX_SETS, read_idx_set
-from stackae.data.images import Images, read_images
+from stackae.data.files.arrays import Arrays, Named, hash_rows, read_npy, read_npz
+from stackae.data.files.images import Images, read_images
+from stackae.data.files.mnist import IDX_SETS, read_idx_set
+from stackae.data.files.paths import BUILT_IN, as_paths, form_of
 from stackae.data.labels import Called, Labels, number_labels
-from stackae.data.paths import BUILT_IN, as_paths, form_of
 from stackae.data.preprocessing.scaling import Scaling, fit_scaling
 from stackae.data.rows import ArrayRows, Joined
 from stackae.data.source import Fit, Ints, Part, Parts, Source, assemble, sample

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stackae.data import idx
-from stackae.data.idx import IDX_SETS, read_idx, read_idx_set
+from stackae.data.files import mnist
+from stackae.data.files.mnist import IDX_SETS, read_idx, read_idx_set
 from stackae.errors import DataError
 
 IMAGES = np.arange(5 * 3 * 2, dtype=np.uint8).reshape(5, 3, 2)
@@ -187,7 +187,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     thread.start()
     sums = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
     served = replace(IDX_SETS["mnist"], mirror=f"http://127.0.0.1:{server.server_port}/", sha256=sums)
-    monkeypatch.setitem(idx.IDX_SETS, "mnist", served)
+    monkeypatch.setitem(mnist.IDX_SETS, "mnist", served)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     yield folder
     server.shutdown()
@@ -229,8 +229,10 @@ def test_a_failed_download_is_one_line_and_leaves_no_file(tmp_path: Path, mirror
 def test_a_mirror_that_does_not_answer_is_one_line(
     tmp_path: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served = replace(idx.IDX_SETS["mnist"], mirror="http://127.0.0.1:9/")  # the discard port: nothing listens
-    monkeypatch.setitem(idx.IDX_SETS, "mnist", served)
+    served = replace(
+        mnist.IDX_SETS["mnist"], mirror="http://127.0.0.1:9/"
+    )  # the discard port: nothing listens
+    monkeypatch.setitem(mnist.IDX_SETS, "mnist", served)
     with pytest.raises(DataError, match=r"could not be downloaded \(ConnectionError"):
         read_idx_set("mnist", str(tmp_path))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from stackae.config import DataConfig
-from stackae.data.paths import as_paths
+from stackae.data.files.paths import as_paths
 from stackae.errors import DataError
 
 MOST_CATEGORIES = 1000

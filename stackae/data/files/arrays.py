@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.format import open_memmap
 
-from stackae.data.claims import check_array, check_memory
+from stackae.data.files.archive_safety import check_array, check_memory
 from stackae.data.rows import ArrayRows
 from stackae.errors import DataError
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from stackae.data.idx import IDX_SETS
+from stackae.data.files.mnist import IDX_SETS
 from stackae.errors import DataError
 
 Form = Literal["arrays", "images", "table"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stackae.data.claims import check_memory, check_packing
+from stackae.data.files.archive_safety import check_memory, check_packing
 from stackae.errors import DataError
 
 TRAIN_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")

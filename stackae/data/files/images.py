@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from stackae.data.paths import IMAGES
+from stackae.data.files.paths import IMAGES
 from stackae.data.rows import chunk_rows
 from stackae.errors import DataError
 
