@@ -34,7 +34,7 @@ from stackae.config import LayerConfig, PretrainConfig, TrainerConfig
 from stackae.config_file import load_config
 from stackae.data.batches import Batches
 from stackae.data.features import create
-from stackae.data.given import read_rows
+from stackae.data.new_rows import read_rows
 from stackae.data.rows import CHUNK
 from stackae.hardware import Hardware, resolve
 from stackae.job import Job

@@ -75,7 +75,7 @@ def preview(config: str | Path, overrides: Sequence[str], *, store: str | Path) 
     """Shows what a run would do and what it would find done."""
     settings = load_config(config, overrides)
     check_folder("store", Path(store))
-    from stackae.data.sources import read_source
+    from stackae.data.read import read_source
     from stackae.plan import make_plan
     from stackae.store import Store
 
@@ -121,7 +121,7 @@ def _stages_of(run: Path) -> list[tuple[str, str]]:
 def report_again(run: Path, *, form: Literal["html", "md"], tsne: bool, store: Path) -> Path:
     """Writes the report of a finished run anew, from the stages in the store, and returns its path."""
     settings = load_config(run / "config.yaml")
-    from stackae.data.sources import read_source
+    from stackae.data.read import read_source
     from stackae.plan import make_plan
     from stackae.report import write_report
     from stackae.stages.restore import REPORT, restore
@@ -165,7 +165,7 @@ def generate(run: Path, out: Path, *, n: int, seed: int, between: tuple[int, int
 
 def _test_rows(run: Path, numbers: Sequence[int]) -> Raw:
     """Rows of a run's test part, by their numbers from 0."""
-    from stackae.data.sources import read_source
+    from stackae.data.read import read_source
     from stackae.data.splits import make_split
 
     config = load_config(run / "config.yaml")

@@ -14,8 +14,8 @@ import torch
 from stackae import interrupts, stages
 from stackae.config import Config
 from stackae.config_file import dump_config
+from stackae.data.read import read_source
 from stackae.data.source import Source
-from stackae.data.sources import read_source
 from stackae.data.tables.columns import with_names
 from stackae.job import Done, Job
 from stackae.model import save

@@ -19,7 +19,7 @@ from stackae.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from stackae.data.guess import Guess
+    from stackae.data.autodetect import Guess
     from stackae.data.preprocessing.load import Preprocessing
     from stackae.data.source import Source
     from stackae.data.tables.columns import Column
@@ -92,9 +92,9 @@ def inspect(data: str, target: str | None) -> None:
 
 
 def _read(data: str, target: str | None) -> tuple[Guess, Source, Preprocessing]:
+    from stackae.data.autodetect import guess
     from stackae.data.files.images import ImageRows
-    from stackae.data.guess import guess
-    from stackae.data.sources import read_source
+    from stackae.data.read import read_source
 
     found = guess(data, target)
     source = read_source(found.config())

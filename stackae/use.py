@@ -17,7 +17,7 @@ from stackae.errors import ArtifactError, DataError
 from stackae.outputs import Found, Names, check_output, part_of, write_found
 
 if TYPE_CHECKING:
-    from stackae.data.given import Given
+    from stackae.data.new_rows import Given
     from stackae.data.rows import Raw, Rows
     from stackae.model import Model
 
@@ -180,7 +180,7 @@ def show_figures(figures: dict[str, Any]) -> None:
 
 def _open(run: Path, data: str, *, classifies: bool = False) -> tuple[Model, Given]:
     """A run's model, and rows read as the run's config reads its source."""
-    from stackae.data.given import read_rows
+    from stackae.data.new_rows import read_rows
     from stackae.model import load
 
     model = load(run)

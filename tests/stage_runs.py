@@ -9,7 +9,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from stackae.config import Config
-from stackae.data.sources import read_source
+from stackae.data.read import read_source
 from stackae.pipeline import run
 from stackae.plan import Plan, make_plan
 from stackae.progress import NoProgress

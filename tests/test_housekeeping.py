@@ -319,7 +319,7 @@ def test_features_that_come_back_different_are_said_and_recorded(again: Path, cl
 def test_of_two_runs_that_need_the_same_features_one_makes_them_again(again: Path) -> None:
     """The second one learnt that they are gone before the first one made them."""
     from stackae.config_file import load_config
-    from stackae.data.sources import read_source
+    from stackae.data.read import read_source
     from stackae.plan import make_plan
     from stackae.progress import NoProgress
     from stackae.stages import restore

@@ -14,7 +14,7 @@ from PIL import Image
 
 from stackae.config import Config
 from stackae.config_file import load_config
-from stackae.data.sources import read_source
+from stackae.data.read import read_source
 
 QUICK = "pretrain.epochs=1 finetune.epochs=1 layers.0.width=8 layers.1.width=4 tracking.wandb=disabled"
 

@@ -16,8 +16,8 @@ from torch import nn
 
 import stackae
 from stackae.config import Config
+from stackae.data.read import read_source
 from stackae.data.rows import CHUNK, ArrayRows
-from stackae.data.sources import read_source
 from stackae.errors import ArtifactError, DataError
 from stackae.model import Model, load, novelty, save
 from stackae.plan import make_plan

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from stackae.config import ActivationName, Config, FinetuneConfig, FitConfig, LayerConfig, UnrollConfig
-from stackae.data.sources import read_source
+from stackae.data.read import read_source
 from stackae.errors import ConfigError
 from stackae.plan import Plan, make_plan
 from stackae.shallow.corruptions import Gaussian, Masking, Mix, SaltPepper, Swap

@@ -14,7 +14,7 @@ from scipy.stats import binom
 from stage_runs import WIDTH, Finished, described, layer_arrays
 from torch import nn
 
-from stackae.data.sources import read_source
+from stackae.data.read import read_source
 from stackae.plan import make_plan
 from stackae.stages.weights import load_units
 

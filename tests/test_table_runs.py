@@ -14,8 +14,8 @@ from stage_runs import Finished
 
 import stackae
 from stackae.config import Config, DataConfig
-from stackae.data.given import read_rows
-from stackae.data.sources import read_source
+from stackae.data.new_rows import read_rows
+from stackae.data.read import read_source
 from stackae.errors import ConfigError, DataError
 from stackae.plan import Plan, make_plan
 from stackae.shallow.mixed import Mixed

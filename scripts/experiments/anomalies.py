@@ -16,7 +16,7 @@ from experiments.lab import Lab, Run
 from experiments.section import table
 from stackae.config_file import load_config
 from stackae.data.files.paths import as_paths
-from stackae.data.given import read_rows
+from stackae.data.new_rows import read_rows
 
 TESTS = ("KDDTest+.txt.gz", "KDDTest-21.txt.gz")
 SEEDS = 3

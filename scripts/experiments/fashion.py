@@ -10,7 +10,7 @@ import torch
 from experiments.drawing import save_rows
 from experiments.lab import Found, Lab, Run
 from stackae.config_file import load_config
-from stackae.data.sources import read_source
+from stackae.data.read import read_source
 from stackae.kinds import build_penalties
 from stackae.plan import make_plan
 from stackae.shallow.losses import LOSSES

@@ -13,7 +13,7 @@ import numpy as np
 
 import stackae
 from stackae.config_file import load_config
-from stackae.data.sources import read_source
+from stackae.data.read import read_source
 from stackae.data.splits import Split, make_split
 from stackae.model import Model
 from stackae.results import Results

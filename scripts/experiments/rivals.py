@@ -15,7 +15,7 @@ from sklearn.svm import SVC
 
 from experiments.lab import Run
 from stackae.config_file import load_config
-from stackae.data.sources import read_source
+from stackae.data.read import read_source
 from stackae.data.splits import make_split
 
 FEW = 2000

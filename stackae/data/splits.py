@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stackae.config import DataConfig, PerClass
-from stackae.data.groups import choose_groups
+from stackae.data.group_split import choose_groups
 from stackae.data.source import Source
 from stackae.errors import DataError
 

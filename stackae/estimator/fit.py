@@ -17,7 +17,7 @@ from stackae.config_file.faults import Place, show
 from stackae.config_file.reading import Document
 from stackae.config_file.verdicts import verdicts_on
 from stackae.console import make_progress
-from stackae.data.sources import read_source
+from stackae.data.read import read_source
 from stackae.data.splits import hold_out
 from stackae.estimator.validation import Codes, as_value_errors, write_rows
 from stackae.launch import check_folder

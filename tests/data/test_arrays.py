@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stackae.config import DataConfig
-from stackae.data.sources import Source, read_source
+from stackae.data.read import Source, read_source
 from stackae.errors import DataError
 
 X = np.random.default_rng(0).normal(size=(5000, 2, 3)).astype(np.float32)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from stackae.config import DataConfig
-from stackae.data.sources import Source, read_source
+from stackae.data.read import Source, read_source
 from stackae.errors import DataError
 
 RNG = np.random.default_rng(0)

@@ -10,7 +10,7 @@ import pytest
 from test_sources import X, npz, read, refused
 
 from stackae.config import DataConfig
-from stackae.data.sources import read_source
+from stackae.data.read import read_source
 
 
 @pytest.mark.parametrize(

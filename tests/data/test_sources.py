@@ -16,7 +16,7 @@ from conftest import REPOSITORY
 
 from stackae.config import DataConfig
 from stackae.data.preprocessing.load import Preprocessing
-from stackae.data.sources import Source, read_source
+from stackae.data.read import Source, read_source
 from stackae.errors import DataError
 
 X = np.random.default_rng(0).normal(size=(6, 4))
@@ -363,7 +363,7 @@ def test_fingerprint_tells_contents_apart(tmp_path: Path) -> None:
 
 def test_reading_an_npz_file_loads_nothing_heavy(tmp_path: Path) -> None:
     script = (
-        "import sys; from stackae.config import DataConfig; from stackae.data.sources import read_source; "
+        "import sys; from stackae.config import DataConfig; from stackae.data.read import read_source; "
         f"read_source(DataConfig(source={npz(tmp_path, x=X, y=Y)!r})); "
         "print({'torch', 'sklearn', 'pooch', 'requests'} & set(sys.modules))"
     )

@@ -264,7 +264,7 @@ def _sizes(files: Sequence[Path]) -> Iterator[tuple[int, int]]:
 
 
 def _arrays(settings: dict[str, Any]) -> Guess:
-    from stackae.data.sources import read_source
+    from stackae.data.read import read_source
 
     source = read_source(DataConfig.model_validate(settings))
     plain = source.preprocessing(np.arange(len(source.rows), dtype=np.int64))
