@@ -18,7 +18,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 from wandb_server import Server, serving
 
-from stackae.tracking import server
+from stackae.tracking import server as server_patience
 from stackae.tracking import wandb as tracking
 from stackae.tracking.tracker import Tracker, make_tracker
 
@@ -239,8 +239,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A W&B server for which a key is configured, and that is soon doubted where it does not answer."""
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
     monkeypatch.setattr(tracking, "INIT_SECONDS", 2.0)
-    monkeypatch.setattr(server, "DOUBT_SECONDS", 1.0)
-    monkeypatch.setattr(server, "PROBE_SECONDS", 0.5)
+    monkeypatch.setattr(server_patience, "DOUBT_SECONDS", 1.0)
+    monkeypatch.setattr(server_patience, "PROBE_SECONDS", 0.5)
     with serving() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
         yield server
@@ -343,7 +343,7 @@ def test_ctrl_c_gets_through_while_the_server_is_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tracking, "INIT_SECONDS", 100.0)
-    monkeypatch.setattr(server, "DOUBT_SECONDS", 100.0)
+    monkeypatch.setattr(server_patience, "DOUBT_SECONDS", 100.0)
     server.on_silence = lambda: os.kill(os.getpid(), signal.SIGINT)
     tracked = tracker("auto", folder, warnings)
     started = time.monotonic()

@@ -16,7 +16,7 @@ from test_wandb import merged, offline_runs, read_back, tracker
 from wandb_server import Server, serving
 
 from stackae.config_file import load_config
-from stackae.tracking import server
+from stackae.tracking import server as server_patience
 from stackae.tracking.summary import headline
 
 pytestmark = pytest.mark.usefixtures("own_wandb")
@@ -169,8 +169,8 @@ def test_a_server_lost_before_the_end_costs_a_warning_and_no_run(
 ) -> None:
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
-    monkeypatch.setattr(server, "DOUBT_SECONDS", 1.0)
-    monkeypatch.setattr(server, "PROBE_SECONDS", 0.5)
+    monkeypatch.setattr(server_patience, "DOUBT_SECONDS", 1.0)
+    monkeypatch.setattr(server_patience, "PROBE_SECONDS", 0.5)
     warnings: list[str] = []
     tracked = tracker("online", tmp_path, warnings)
     with tracked.stage("pretrain-1", {}, []) as log:
