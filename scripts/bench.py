@@ -36,9 +36,9 @@ from stackae.data.batches import Batches
 from stackae.data.features import create
 from stackae.data.new_rows import read_rows
 from stackae.data.rows import CHUNK
-from stackae.hardware import Hardware, resolve
 from stackae.job import Job
 from stackae.kinds import build_objective, build_unit
+from stackae.machine.hardware import Hardware, resolve
 from stackae.progress import NoProgress
 from stackae.tasks import PretrainTask
 from stackae.training import fit

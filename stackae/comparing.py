@@ -14,10 +14,10 @@ import numpy as np
 
 from stackae.console import show_lines, show_table
 from stackae.errors import ArtifactError, ConfigError
+from stackae.machine.disk import write_atomically
 from stackae.report.comparison_figures import overlay
 from stackae.report.page import Report, Section, Table, to_html
 from stackae.report.verdict import paired
-from stackae.store import write_atomically
 
 COLUMNS = ("run", "seed", "labelled", "validation error", "test error", "from scratch", "gain", "seconds")
 

@@ -170,8 +170,8 @@ def show_plan(plan: Plan, store: Store) -> None:
 
     Sizes of stages to come are estimates. Warns where the disk has no room for what is still to be written.
     """
+    from stackae.machine.disk import free_at, readable, size_of
     from stackae.stages.disk_use import estimate, to_write
-    from stackae.store import free_at, readable, size_of
 
     parts = plan.split
     labelled = int(parts.labelled.sum())
@@ -217,7 +217,7 @@ def show_plan(plan: Plan, store: Store) -> None:
 
 def show_checked(root: Path, stages: Iterable[Checked]) -> bool:
     """Prints a line for each stage that was checked, and one for all; whether all finished ones are sound."""
-    from stackae.store import readable
+    from stackae.machine.disk import readable
 
     console, counts, total = make_console(), dict.fromkeys(("ok", "damaged", "not finished"), 0), 0
     for stage in stages:
@@ -235,7 +235,7 @@ def show_checked(root: Path, stages: Iterable[Checked]) -> bool:
 
 def show_collected(steps: Iterable[Removal | LeftAlone], *, dry_run: bool) -> None:
     """Prints a line for each removal, and for each stage that was left alone, and how much is freed."""
-    from stackae.store import readable
+    from stackae.machine.disk import readable
     from stackae.store.housekeeping import Removal
 
     console, freed = make_console(), 0

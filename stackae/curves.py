@@ -11,9 +11,9 @@ from stackae.config_file import load_config
 from stackae.console import make_progress, show_lines, show_table
 from stackae.errors import ConfigError
 from stackae.launch import carry_out, check_folder
+from stackae.machine.disk import write_atomically
 from stackae.progress import Progress
 from stackae.report.label_curve import HEADINGS, LabelCurve, Point, chart, table, worth, write_csv
-from stackae.store import write_atomically
 
 
 def trace(

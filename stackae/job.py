@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stackae.hardware import Hardware
+from stackae.machine.hardware import Hardware
 from stackae.progress import Progress
 
 

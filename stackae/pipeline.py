@@ -11,13 +11,15 @@ from typing import TypeVarTuple
 
 import torch
 
-from stackae import interrupts, stages
+from stackae import stages
 from stackae.config import Config
 from stackae.config_file import dump_config
 from stackae.data.read import read_source
 from stackae.data.source import Source
 from stackae.data.tables.columns import with_names
 from stackae.job import Done, Job
+from stackae.machine import signals
+from stackae.machine.disk import storage_faults
 from stackae.model import save
 from stackae.plan import Plan, Planned, make_plan
 from stackae.progress import Progress
@@ -25,7 +27,7 @@ from stackae.report import PAGE, is_drawn, write_report
 from stackae.report.card import card
 from stackae.results import Outcome, Results, gather, versions, write_evidence
 from stackae.stages.weights import load_classifier, load_units, stacked
-from stackae.store import Entry, Store, storage_faults
+from stackae.store import Entry, Store
 from stackae.tracking.tracker import Tracker
 
 
@@ -101,7 +103,7 @@ class Crew:
 
     def obtain(self, planned: Planned, work: Callable[[Job, *Given], Done], *given: *Given) -> Entry:
         """The finished stage: from the store if it is there, else worked out and committed."""
-        interrupts.check()
+        signals.check()
         with self._store.lock(planned.name, planned.key) as folder:
             if self._fresh:
                 self._store.discard(planned.name, planned.key)
@@ -111,7 +113,7 @@ class Crew:
                 entry = self._carry_out(planned, folder, lambda job: work(job, *given))
             else:
                 self._progress.reused(planned.name)
-                interrupts.keep(planned.name)
+                signals.keep(planned.name)
         self.outcomes.append(Outcome(planned, entry, reused))
         return entry
 
@@ -149,7 +151,7 @@ class Crew:
                 versions=versions(),
                 files=done.files,
             )
-            interrupts.keep(planned.name)
+            signals.keep(planned.name)
             log.finish(entry.manifest, entry.folder)
         return entry
 

@@ -15,7 +15,6 @@ from stackae.data.preprocessing.load import Preprocessing
 from stackae.data.source import Source
 from stackae.data.splits import Split, make_split
 from stackae.errors import ConfigError
-from stackae.hardware import Hardware, resolve
 from stackae.kinds import (
     AnyUnit,
     Blocks,
@@ -26,6 +25,7 @@ from stackae.kinds import (
     code_shape,
     output_activation,
 )
+from stackae.machine.hardware import Hardware, resolve
 from stackae.seeds import derive
 from stackae.shallow.losses import LOSSES
 from stackae.store import chained_key

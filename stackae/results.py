@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from stackae.data.features import read_array
+from stackae.machine.disk import write_atomically
 from stackae.plan import Plan, Planned
 from stackae.report.verdict import verdict
-from stackae.store import Entry, write_atomically
+from stackae.store import Entry
 
 FORMAT = 1
 

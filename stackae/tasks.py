@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from stackae.config import FinetuneConfig, FitConfig
 from stackae.data.batches import Batch
-from stackae.memory import by_chunks
+from stackae.machine.memory import by_chunks
 from stackae.seeds import derive
 from stackae.stack import Classifier
 

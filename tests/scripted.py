@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from stackae import training
 from stackae.config import FitConfig
 from stackae.data.batches import Batch, Batches
-from stackae.hardware import Hardware
 from stackae.job import Job
+from stackae.machine.hardware import Hardware
 from stackae.progress import NoProgress
 from stackae.tasks import Task
 

@@ -19,9 +19,10 @@ from stage_runs import described
 
 from stackae.data.features import create
 from stackae.errors import StorageError
+from stackae.machine.disk import readable
 from stackae.pipeline import run
 from stackae.progress import NoProgress, StageProgress
-from stackae.store import Store, readable
+from stackae.store import Store
 from stackae.tracking.tracker import NullTracker
 
 TINY = """\

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from stackae import hardware
 from stackae.config import TrainerConfig
 from stackae.errors import ConfigError
-from stackae.hardware import Hardware, resolve
+from stackae.machine import hardware
+from stackae.machine.hardware import Hardware, resolve
 
 
 def trainer(**words: object) -> TrainerConfig:

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from stackae import interrupts
-from stackae.interrupts import Stopped
+from stackae.machine import signals
+from stackae.machine.signals import Stopped
 
 
 def unused(number: int) -> str:
@@ -24,46 +24,46 @@ class Finalised:
 
 
 def handlers() -> dict[int, object]:
-    return {number: signal.getsignal(number) for number in interrupts.SIGNALS}
+    return {number: signal.getsignal(number) for number in signals.SIGNALS}
 
 
 def press(number: int, deferred: bool = False) -> None:
     """Raises one of the signals, which is watched for, and reaches a safe point."""
-    with interrupts.watched(unused):
+    with signals.watched(unused):
         if deferred:
-            with interrupts.deferred():
+            with signals.deferred():
                 signal.raise_signal(number)
-                assert interrupts.asked()
-                interrupts.check()
+                assert signals.asked()
+                signals.check()
         else:
             signal.raise_signal(number)
     raise AssertionError("went on after a signal")
 
 
 @pytest.mark.parametrize("deferred", [True, False])
-@pytest.mark.parametrize("name", interrupts.NAMES)
+@pytest.mark.parametrize("name", signals.NAMES)
 def test_each_signal_stops_and_is_named(name: str, deferred: bool) -> None:
     before = handlers()
     with pytest.raises(Stopped) as stop:
         press(signal.Signals[name], deferred)
     assert stop.value.number == signal.Signals[name]
     assert handlers() == before
-    interrupts.check()
+    signals.check()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_signal_inside_a_finaliser_is_remembered() -> None:
-    with interrupts.watched(unused):
-        interrupts.check()
+    with signals.watched(unused):
+        signals.check()
         made = Finalised()
         del made
         with pytest.raises(Stopped):
-            interrupts.check()
+            signals.check()
 
 
 def test_a_signal_is_left_to_the_safe_point_and_a_second_one_is_not() -> None:
     def run() -> None:
-        with interrupts.watched(unused), interrupts.deferred():
+        with signals.watched(unused), signals.deferred():
             signal.raise_signal(signal.SIGINT)
             reached.append("went on")
             signal.raise_signal(signal.SIGINT)
@@ -77,7 +77,7 @@ def test_a_signal_is_left_to_the_safe_point_and_a_second_one_is_not() -> None:
 
 def test_whoever_finds_no_safe_point_is_interrupted_all_the_same() -> None:
     def run() -> None:
-        with interrupts.watched(unused), interrupts.deferred():
+        with signals.watched(unused), signals.deferred():
             signal.raise_signal(signal.SIGTERM)
             time.sleep(60)
 
@@ -89,8 +89,8 @@ def test_whoever_finds_no_safe_point_is_interrupted_all_the_same() -> None:
 
 def test_a_signal_during_the_last_batch_stops_after_it() -> None:
     def run() -> None:
-        with interrupts.watched(unused):
-            with interrupts.deferred():
+        with signals.watched(unused):
+            with signals.deferred():
                 signal.raise_signal(signal.SIGTERM)
             raise AssertionError("went on to the next thing")
 
@@ -101,9 +101,9 @@ def test_a_signal_during_the_last_batch_stops_after_it() -> None:
 def test_what_nohup_ignores_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with interrupts.watched(unused):
+        with signals.watched(unused):
             signal.raise_signal(signal.SIGHUP)
-            interrupts.check()
+            signals.check()
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -111,7 +111,7 @@ def test_what_nohup_ignores_stays_ignored() -> None:
 
 def test_the_wakeup_pipe_of_others_comes_back() -> None:
     mine = signal.set_wakeup_fd(-1)
-    with interrupts.watched(unused):
+    with signals.watched(unused):
         pass
     assert signal.set_wakeup_fd(mine) == -1
 
@@ -120,9 +120,9 @@ def test_in_another_thread_nothing_is_changed() -> None:
     before, seen = handlers(), []
 
     def work() -> None:
-        with interrupts.watched(unused), interrupts.deferred():
+        with signals.watched(unused), signals.deferred():
             seen.append(handlers())
-            interrupts.check()
+            signals.check()
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -131,12 +131,12 @@ def test_in_another_thread_nothing_is_changed() -> None:
 
 
 def test_what_is_kept_is_told_in_words() -> None:
-    with interrupts.watched(unused):
-        assert interrupts.kept() == ""
-        interrupts.keep("data")
-        assert interrupts.kept() == "data"
-        interrupts.keep("pretrain-1", "epoch 1, batch 2")
-        interrupts.keep("pretrain-1", "the end of epoch 3")
-        assert interrupts.kept() == "data, and pretrain-1 up to the end of epoch 3"
-        interrupts.keep("pretrain-1")
-        assert interrupts.kept() == "data, pretrain-1"
+    with signals.watched(unused):
+        assert signals.kept() == ""
+        signals.keep("data")
+        assert signals.kept() == "data"
+        signals.keep("pretrain-1", "epoch 1, batch 2")
+        signals.keep("pretrain-1", "the end of epoch 3")
+        assert signals.kept() == "data, and pretrain-1 up to the end of epoch 3"
+        signals.keep("pretrain-1")
+        assert signals.kept() == "data, pretrain-1"

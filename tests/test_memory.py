@@ -18,7 +18,7 @@ from stackae.config import FitConfig
 from stackae.data.batches import Batch
 from stackae.data.features import encode, squared_error
 from stackae.errors import TrainingError
-from stackae.memory import by_chunks, ran_out
+from stackae.machine.memory import by_chunks, ran_out
 
 # The command line where a process may take 150 MiB more than after its imports. What it frees, it gives back
 # at once, so that the same words always need the same memory.

@@ -16,8 +16,8 @@ from torch import Tensor
 from stackae.config import FitConfig, PretrainConfig
 from stackae.data.batches import Batch
 from stackae.errors import TrainingError
-from stackae.hardware import Hardware
 from stackae.job import Job
+from stackae.machine.hardware import Hardware
 from stackae.progress import NoProgress, NoStageProgress
 from stackae.shallow.activations import ACTIVATIONS
 from stackae.shallow.losses import LOSSES

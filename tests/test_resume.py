@@ -12,8 +12,8 @@ from torch import nn
 from stackae import training
 from stackae.config import FinetuneConfig, FitConfig, PretrainConfig
 from stackae.data.batches import Batch, Batches
-from stackae.hardware import Hardware
 from stackae.job import Job
+from stackae.machine.hardware import Hardware
 from stackae.progress import NoProgress
 from stackae.shallow.activations import ACTIVATIONS
 from stackae.shallow.corruptions import Masking

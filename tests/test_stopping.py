@@ -20,8 +20,9 @@ from faults.forked import Forked, forked
 from scripted import SLURM
 from test_cli import TINY, lasting, results, reused, weights
 
-from stackae import interrupts, launch
+from stackae import launch
 from stackae.errors import StorageError
+from stackae.machine import signals
 
 SHORT = ["run", "tiny.yaml"]
 LONG = [*SHORT, "layers.1.epochs=20"]
@@ -29,12 +30,12 @@ LONG = [*SHORT, "layers.1.epochs=20"]
 # Programs that are the command line, but for one function, which leaves a file `reached`.
 IN_A_FIT = """
 import pathlib, time
-from stackae import interrupts
+from stackae.machine import signals
 from stackae.cli import main
 from stackae.tasks import PretrainTask
 
 # A safe point is waited for, however busy the machine is.
-interrupts.PATIENCE, interrupts.LIMIT = 30, 40
+signals.PATIENCE, signals.LIMIT = 30, 40
 step = PretrainTask.training_step
 
 def training_step(self, batch, index):
@@ -203,7 +204,7 @@ def storage() -> NoReturn:
 
 
 def later() -> NoReturn:
-    interrupts.keep("data")
+    signals.keep("data")
     raise StorageError("/data/store: the disk is full")
 
 

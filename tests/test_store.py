@@ -16,7 +16,8 @@ import pytest
 import xxhash
 
 from stackae.errors import ArtifactError, StorageError
-from stackae.store import MANIFEST, Entry, Store, chained_key, write_atomically
+from stackae.machine.disk import write_atomically
+from stackae.store import MANIFEST, Entry, Store, chained_key
 
 KEY = chained_key("", {"width": 3})
 OTHER = chained_key("", {"width": 4})

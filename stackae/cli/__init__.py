@@ -9,10 +9,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from stackae import __version__, interrupts
+from stackae import __version__
 from stackae.cli import keeping, running, studying, using
 from stackae.errors import StackaeError, StorageError, TrackingError, TrainingError
-from stackae.memory import ran_out
+from stackae.machine import signals
+from stackae.machine.memory import ran_out
 
 app = typer.Typer(
     help="Pretrain stacked autoencoders layer by layer, fine-tune them, and see what it was worth.",
@@ -68,10 +69,10 @@ def main() -> NoReturn:
     code = 0
     try:
         # Left to itself, Typer spends four lines on a wrong word, and none on Ctrl-C.
-        with interrupts.watched(_last_words):
+        with signals.watched(_last_words):
             code = app(prog_name="stackae", standalone_mode=False)
-    except interrupts.Stopped as stop:
-        interrupts.end(stop.number, _last_words(stop.number))
+    except signals.Stopped as stop:
+        signals.end(stop.number, _last_words(stop.number))
     except (TrainingError, TrackingError) as fault:
         _fail(fault, 1)
     except StorageError as fault:
@@ -96,18 +97,18 @@ def main() -> NoReturn:
 
 def _last_words(number: int) -> str:
     how = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
-    if sys.argv[1:2] == ["run"] and not interrupts.kept():
+    if sys.argv[1:2] == ["run"] and not signals.kept():
         return f"{how}; nothing was finished yet. To start again: {shlex.join(['stackae', *sys.argv[1:]])}"
     return f"{how}{_going_on()}"
 
 
 def _going_on() -> str:
     """What is kept of a run, if anything, and the command that goes on with it."""
-    if not interrupts.kept():
+    if not signals.kept():
         return ""
     # To start afresh again would throw away what was kept.
     again = shlex.join(["stackae", *(word for word in sys.argv[1:] if word != "--fresh")])
-    return f"; kept: {interrupts.kept()}. To go on: {again}"
+    return f"; kept: {signals.kept()}. To go on: {again}"
 
 
 def _fail(message: object, code: int) -> NoReturn:

@@ -14,8 +14,8 @@ from torch import nn
 
 from stackae.data.rows import chunk_rows
 from stackae.errors import ArtifactError
-from stackae.memory import by_chunks
-from stackae.store import allocate, storage_faults
+from stackae.machine.disk import allocate, storage_faults
+from stackae.machine.memory import by_chunks
 
 SPLITS = ("train", "val", "test")
 FEATURES = tuple(f"features-{split}.npy" for split in SPLITS)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from stackae import __version__
+from stackae.machine.disk import write_atomically
 from stackae.plan import Plan
-from stackae.store import Entry, write_atomically
+from stackae.store import Entry
 
 PAGE = "report.html"
 

@@ -4,20 +4,7 @@ The only owner of the disk layout: `<root>/<stage>-<first 16 digits of the key>/
 `manifest.json` written last. A folder without a manifest is not done.
 """
 
-from stackae.store.disk import allocate, free_at, readable, size_of, storage_faults, write_atomically
 from stackae.store.manifest import FORMAT, MANIFEST, chained_key
 from stackae.store.stages import Entry, Store
 
-__all__ = [
-    "FORMAT",
-    "MANIFEST",
-    "Entry",
-    "Store",
-    "allocate",
-    "chained_key",
-    "free_at",
-    "readable",
-    "size_of",
-    "storage_faults",
-    "write_atomically",
-]
+__all__ = ["FORMAT", "MANIFEST", "Entry", "Store", "chained_key"]

@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from stackae.errors import StorageError
-from stackae.store.disk import overwrite, remove, size_of, storage_faults, write_atomically
+from stackae.machine.disk import overwrite, remove, size_of, storage_faults, write_atomically
 from stackae.store.manifest import MANIFEST, DamageError, fault, read, render, seal
 from stackae.store.stages import Store
 

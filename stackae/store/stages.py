@@ -13,7 +13,7 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from stackae.errors import ArtifactError, StorageError
-from stackae.store.disk import empty, remove, storage_faults, sync, write_atomically
+from stackae.machine.disk import empty, remove, storage_faults, sync, write_atomically
 from stackae.store.manifest import FORMAT, MANIFEST, NAME, DamageError, fault, read, record, render, seal
 
 CHECKPOINTS = "*.ckpt"

@@ -7,7 +7,7 @@ import torch
 from stackae.data.batches import Batches
 from stackae.errors import TrainingError
 from stackae.job import Job
-from stackae.memory import ran_out
+from stackae.machine.memory import ran_out
 from stackae.tasks import Task
 
 

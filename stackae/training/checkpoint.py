@@ -15,9 +15,9 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from stackae import interrupts
 from stackae.job import Job
-from stackae.store.disk import sync
+from stackae.machine import signals
+from stackae.machine.disk import sync
 from stackae.training.divergence import Numbers
 
 CHECKPOINT = "checkpoint.ckpt"
@@ -33,7 +33,7 @@ class Autosave(Checkpoint):
 
     def __init__(self, job: Job, numbers: Numbers) -> None:
         self._job, self._numbers = job, numbers
-        self._give_back = interrupts.holders()
+        self._give_back = signals.holders()
         self._due = time.monotonic() + job.autosave
         self._epoch = self._batch = 0
         self._failed = False
@@ -57,10 +57,10 @@ class Autosave(Checkpoint):
             self._reached(trainer, trainer.current_epoch + 1, 0)
 
     def _reached(self, trainer: pl.Trainer, epoch: int, batch: int) -> None:
-        if interrupts.asked() or time.monotonic() >= self._due:
+        if signals.asked() or time.monotonic() >= self._due:
             self._epoch, self._batch = epoch, batch
             self._save(trainer)
-        interrupts.check()
+        signals.check()
 
     def _save(self, trainer: pl.Trainer) -> None:
         started = time.monotonic()
@@ -70,7 +70,7 @@ class Autosave(Checkpoint):
             self._warn(fault)
         else:
             self._numbers.kept = place(self._epoch, self._batch)
-            interrupts.keep(self._job.stage, self._numbers.kept)
+            signals.keep(self._job.stage, self._numbers.kept)
         ended = time.monotonic()
         if self._job.autosave:
             self._due = ended + max(self._job.autosave, SHARE * (ended - started))
@@ -136,7 +136,7 @@ def usable(job: Job, numbers: Numbers) -> Path | None:
         complete = False
     if complete:
         numbers.kept = done
-        interrupts.keep(job.stage, done)
+        signals.keep(job.stage, done)
         job.progress.resumed(job.stage, done)
         return path
     job.progress.warn(f"{job.stage}: the checkpoint {path} is damaged; this stage starts anew")

@@ -17,11 +17,11 @@ import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
 from pytorch_lightning.profilers import PassThroughProfiler
 
-from stackae import interrupts
 from stackae.config import FitConfig
 from stackae.data.batches import Batches
 from stackae.job import Job
-from stackae.memory import ran_out
+from stackae.machine import signals
+from stackae.machine.memory import ran_out
 from stackae.progress import StageProgress
 from stackae.tasks import Task
 from stackae.tracking.logger import StageLogger
@@ -147,7 +147,7 @@ def fit(
     With `keep_best` the task ends with its best-scored weights, else with its last. Where the stage is
     logged, `pictures` are drawn after epochs 1, 2, 4, 8 and so on. Raises TrainingError
     where a loss or a weight is no number and where memory runs out, and at a signal what
-    `interrupts.watched` says, or KeyboardInterrupt.
+    `signals.watched` says, or KeyboardInterrupt.
     """
     numbers = Numbers(job, settings.lr)
     checkpoint = usable(job, numbers)
@@ -173,7 +173,7 @@ def fit(
             use_distributed_sampler=False,
             default_root_dir=job.folder,
         )
-        with interrupts.deferred():
+        with signals.deferred():
             whole = _run(trainer, task, train, val, checkpoint)
         if not whole:
             raise too_large(job, task, train)
@@ -185,7 +185,7 @@ def fit(
 
 def _run(trainer: pl.Trainer, task: Task, train: Batches, val: Batches, checkpoint: Path | None) -> bool:
     """Trains to the end; False where memory ran out, with nothing left of the optimiser's."""
-    give_back = interrupts.holders()
+    give_back = signals.holders()
     # Lightning leaves each module in the mode it finds it in; units come from the store in eval mode.
     task.train()
     try:
