@@ -30,16 +30,16 @@ from torch import nn
 
 import stackae
 from stackae import use
+from stackae.build import build_objective, build_unit
 from stackae.config import LayerConfig, PretrainConfig, TrainerConfig
 from stackae.config_file import load_config
 from stackae.data.batches import Batches
 from stackae.data.features import create
 from stackae.data.new_rows import read_rows
 from stackae.data.rows import CHUNK
-from stackae.job import Job
-from stackae.kinds import build_objective, build_unit
 from stackae.machine.hardware import Hardware, resolve
 from stackae.progress import NoProgress
+from stackae.stage_context import Job
 from stackae.tasks import PretrainTask
 from stackae.training import fit
 

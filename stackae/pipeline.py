@@ -17,7 +17,6 @@ from stackae.config_file import dump_config
 from stackae.data.read import read_source
 from stackae.data.source import Source
 from stackae.data.tables.columns import with_names
-from stackae.job import Done, Job
 from stackae.machine import signals
 from stackae.machine.disk import storage_faults
 from stackae.model import save
@@ -26,6 +25,7 @@ from stackae.progress import Progress
 from stackae.report import PAGE, is_drawn, write_report
 from stackae.report.card import card
 from stackae.results import Outcome, Results, gather, versions, write_evidence
+from stackae.stage_context import Done, Job
 from stackae.stages.weights import load_classifier, load_units, stacked
 from stackae.store import Entry, Store
 from stackae.tracking.tracker import Tracker

@@ -9,13 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from stackae.config import Config, LayerConfig, PretrainConfig
-from stackae.data.files.paths import quoted
-from stackae.data.preprocessing.load import Preprocessing
-from stackae.data.source import Source
-from stackae.data.splits import Split, make_split
-from stackae.errors import ConfigError
-from stackae.kinds import (
+from stackae.build import (
     AnyUnit,
     Blocks,
     Shape,
@@ -25,6 +19,12 @@ from stackae.kinds import (
     code_shape,
     output_activation,
 )
+from stackae.config import Config, LayerConfig, PretrainConfig
+from stackae.data.files.paths import quoted
+from stackae.data.preprocessing.load import Preprocessing
+from stackae.data.source import Source
+from stackae.data.splits import Split, make_split
+from stackae.errors import ConfigError
 from stackae.machine.hardware import Hardware, resolve
 from stackae.seeds import derive
 from stackae.shallow.losses import LOSSES

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from stackae import training
 from stackae.config import FitConfig
 from stackae.data.batches import Batch, Batches
-from stackae.job import Job
 from stackae.machine.hardware import Hardware
 from stackae.progress import NoProgress
+from stackae.stage_context import Job
 from stackae.tasks import Task
 
 CPU = Hardware("cpu", "auto", "32-true")

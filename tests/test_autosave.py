@@ -16,8 +16,8 @@ from scripted import CPU, STEPS, Scripted, Told, fit
 
 from stackae.config import Config, FitConfig, TrainerConfig
 from stackae.data.batches import Batch
-from stackae.job import Job
 from stackae.progress import NoProgress
+from stackae.stage_context import Job
 from stackae.training import CHECKPOINT, checkpoint
 from stackae.training.checkpoint import Autosave
 from stackae.training.divergence import Numbers

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 import stackae
+from stackae.build import build_corruption, build_objective, output_activation
 from stackae.config import LayerConfig, SwapConfig
 from stackae.errors import ConfigError, DataError, StackaeError
-from stackae.kinds import build_corruption, build_objective, output_activation
 from stackae.shallow.corruptions import Masking, Mix, Swap
 from stackae.shallow.mixed import Block, Mixed
 from stackae.shallow.objectives import Reconstruction

@@ -16,13 +16,13 @@ from torch import Tensor
 from stackae.config import FitConfig, PretrainConfig
 from stackae.data.batches import Batch
 from stackae.errors import TrainingError
-from stackae.job import Job
 from stackae.machine.hardware import Hardware
 from stackae.progress import NoProgress, NoStageProgress
 from stackae.shallow.activations import ACTIVATIONS
 from stackae.shallow.losses import LOSSES
 from stackae.shallow.objectives import Reconstruction
 from stackae.shallow.units import DenseUnit
+from stackae.stage_context import Job
 from stackae.tasks import PretrainTask
 from stackae.training.divergence import Numbers
 from stackae.training.fit import LOOK_EVERY, Recorder

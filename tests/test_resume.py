@@ -12,7 +12,6 @@ from torch import nn
 from stackae import training
 from stackae.config import FinetuneConfig, FitConfig, PretrainConfig
 from stackae.data.batches import Batch, Batches
-from stackae.job import Job
 from stackae.machine.hardware import Hardware
 from stackae.progress import NoProgress
 from stackae.shallow.activations import ACTIVATIONS
@@ -23,6 +22,7 @@ from stackae.shallow.penalties import KLSparsity
 from stackae.shallow.rbm import ContrastiveDivergence
 from stackae.shallow.units import DenseUnit
 from stackae.stack import Classifier, Encoder, Unrolled
+from stackae.stage_context import Job
 from stackae.tasks import FinetuneTask, PretrainTask, Task
 
 HARDWARE = Hardware("cpu", "auto", "32-true")

@@ -15,11 +15,10 @@ from scripted import CPU, ROWS, SLURM, STEPS, Scripted, Told, fit
 from torch import Tensor
 
 from stackae import training
+from stackae.build import build_corruption
 from stackae.config import FitConfig, MaskingConfig, PretrainConfig
 from stackae.data.batches import Batches
 from stackae.errors import TrainingError
-from stackae.job import Job
-from stackae.kinds import build_corruption
 from stackae.progress import NoProgress
 from stackae.shallow.activations import ACTIVATIONS
 from stackae.shallow.gaussian import GaussianUnit
@@ -27,6 +26,7 @@ from stackae.shallow.losses import LOSSES
 from stackae.shallow.objectives import Reconstruction
 from stackae.shallow.units import DenseUnit
 from stackae.stack import Unrolled
+from stackae.stage_context import Job
 from stackae.tasks import PretrainTask
 
 # ---- early stopping

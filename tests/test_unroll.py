@@ -12,8 +12,8 @@ import torch
 from scipy.special import expit, logit
 from stage_runs import WIDTH, Finished, described, layer_arrays
 
+from stackae.build import build_unit, code_shape
 from stackae.config import LayerConfig
-from stackae.kinds import build_unit, code_shape
 from stackae.model import load
 from stackae.shallow.losses import LOSSES
 from stackae.stages.pretrain import _start_at_mean

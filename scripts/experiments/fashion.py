@@ -9,9 +9,9 @@ import torch
 
 from experiments.drawing import save_rows
 from experiments.lab import Found, Lab, Run
+from stackae.build import build_penalties
 from stackae.config_file import load_config
 from stackae.data.read import read_source
-from stackae.kinds import build_penalties
 from stackae.plan import make_plan
 from stackae.shallow.losses import LOSSES
 from stackae.shallow.objectives import Reconstruction

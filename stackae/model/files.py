@@ -13,13 +13,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 from torch import nn
 
+from stackae.build import AnyUnit, Shape, build_loss, build_unit, code_shape, output_activation
 from stackae.config import LayerConfig
 from stackae.config.section import PositiveFloat, PositiveInt, Section
 from stackae.config_file.faults import show
 from stackae.data.preprocessing.load import Preprocessing, load_preprocessing
 from stackae.data.preprocessing.sklearn_file import FITTED
 from stackae.errors import ArtifactError
-from stackae.kinds import AnyUnit, Shape, build_loss, build_unit, code_shape, output_activation
 from stackae.model.model import Model, in_a_line
 from stackae.plan import PlannedLayer
 from stackae.shallow.mixed import Block

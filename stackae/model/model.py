@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stackae.build import Shape
 from stackae.data.features import slices
 from stackae.data.preprocessing.load import Preprocessing
 from stackae.data.preprocessing.table import TablePreprocessing
 from stackae.data.rows import Raw, Rows, chunk_rows
 from stackae.errors import ArtifactError, DataError
-from stackae.kinds import Shape
 from stackae.model.novelty import row_errors
 from stackae.shallow.losses import Loss
 from stackae.stack import Classifier, Decoder, Encoder

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from stackae.build import build_corruption
 from stackae.config_file import dump_config
 from stackae.data.features import open_features
-from stackae.kinds import build_corruption
 from stackae.model import Model
 from stackae.pictures import is_image
 from stackae.plan import Plan

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from stackae import metrics
+from stackae.build import AnyUnit
 from stackae.data.batches import Batches
 from stackae.data.features import SPLITS, encode, open_features, read_array
 from stackae.data.rows import chunk_rows
-from stackae.job import Done, Job
-from stackae.kinds import AnyUnit
 from stackae.plan import Plan
 from stackae.seeds import derive
+from stackae.stage_context import Done, Job
 from stackae.stages.pretrain import write_history
 from stackae.stages.weights import WEIGHTS, build_classifier, load_units, save_weights
 from stackae.store import Entry

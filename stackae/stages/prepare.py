@@ -10,7 +10,7 @@ from stackae.data.features import FEATURES, SPLITS, create
 from stackae.data.preprocessing.load import Preprocessing
 from stackae.data.source import Source
 from stackae.data.splits import Split
-from stackae.job import Done, Job
+from stackae.stage_context import Done, Job
 
 
 def prepare(job: Job, source: Source, split: Split, preprocessing: Preprocessing) -> Done:

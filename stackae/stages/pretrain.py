@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from stackae import metrics
+from stackae.build import AnyUnit, activation_of, build_corruption, build_loss, build_penalties
 from stackae.config import FitConfig
 from stackae.data.batches import Batches
 from stackae.data.features import (
@@ -24,14 +25,13 @@ from stackae.data.features import (
     squared_error,
 )
 from stackae.data.rows import chunk_rows
-from stackae.job import Done, Job
-from stackae.kinds import AnyUnit, activation_of, build_corruption, build_loss, build_penalties
 from stackae.model import novelty
 from stackae.plan import Plan, PlannedLayer
 from stackae.seeds import derive
 from stackae.shallow.losses import Loss
 from stackae.shallow.objectives import Reconstruction
 from stackae.stack import Decoder, Encoder
+from stackae.stage_context import Done, Job
 from stackae.stages.snapshots import pictures_of
 from stackae.stages.weights import WEIGHTS, load_units, mirrored, save_weights, stacked
 from stackae.store import Entry

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from stackae.data.features import SPLITS, flat, open_features, read_array, slices
-from stackae.job import Done, Job
 from stackae.plan import Plan
+from stackae.stage_context import Done, Job
 from stackae.store import Entry
 
 PROBE_ROWS = 10_000

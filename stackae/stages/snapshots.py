@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from stackae.build import AnyUnit
 from stackae.data.features import open_features
-from stackae.kinds import AnyUnit
 from stackae.pictures import filter_images, grid, is_image
 from stackae.plan import Plan
 from stackae.stages.weights import stacked

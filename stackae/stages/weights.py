@@ -8,8 +8,8 @@ from pathlib import Path
 from safetensors.torch import save as serialised
 from torch import nn
 
+from stackae.build import AnyUnit
 from stackae.config import FinetuneConfig
-from stackae.kinds import AnyUnit
 from stackae.model import fill
 from stackae.plan import Plan, PlannedLayer
 from stackae.stack import Classifier, Decoder, Encoder, Unrolled

@@ -6,8 +6,8 @@ import torch
 
 from stackae.data.batches import Batches
 from stackae.errors import TrainingError
-from stackae.job import Job
 from stackae.machine.memory import ran_out
+from stackae.stage_context import Job
 from stackae.tasks import Task
 
 

@@ -15,9 +15,9 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from stackae.job import Job
 from stackae.machine import signals
 from stackae.machine.disk import sync
+from stackae.stage_context import Job
 from stackae.training.divergence import Numbers
 
 CHECKPOINT = "checkpoint.ckpt"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stackae.data.batches import Batch
 from stackae.errors import TrainingError
-from stackae.job import Job
+from stackae.stage_context import Job
 
 
 class Numbers:

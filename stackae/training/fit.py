@@ -19,10 +19,10 @@ from pytorch_lightning.profilers import PassThroughProfiler
 
 from stackae.config import FitConfig
 from stackae.data.batches import Batches
-from stackae.job import Job
 from stackae.machine import signals
 from stackae.machine.memory import ran_out
 from stackae.progress import StageProgress
+from stackae.stage_context import Job
 from stackae.tasks import Task
 from stackae.tracking.logger import StageLogger
 from stackae.training.batch_size import too_large
