@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from stackae.version import VERSION
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from stackae.model import Model
     from stackae.results import Results
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = ["StackedAutoencoder", "StackedAutoencoderClassifier", "load", "run"]
 
 

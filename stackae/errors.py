@@ -27,3 +27,8 @@ class StorageError(StackaeError):
 
 class TrackingError(StackaeError):
     """Weights & Biases did not take what it was explicitly asked to."""
+
+
+def in_a_line(fault: Exception | str) -> str:
+    """Return the message of a fault, or a text, on one line of at most 200 characters."""
+    return " ".join(str(fault).split())[:200]

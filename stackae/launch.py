@@ -155,12 +155,12 @@ def upload_logs(run: Path) -> int:
 def generate(run: Path, out: Path, *, n: int, seed: int, between: tuple[int, int] | None) -> None:
     """Writes rows drawn from a run's prior, or decoded on the way from one test row's code to another's."""
     from stackae.model import load
-    from stackae.pictures import check_format, write_rows
+    from stackae.outputs import check_examples, write_examples
 
     model = load(run)
-    check_format(out, model.shape)
+    check_examples(out, model.shape)
     rows = model.sample(n, seed) if between is None else model.interpolate(_test_rows(run, between), n)
-    write_rows(out, rows, scale=model.scale, columns=None if between is None else n)
+    write_examples(out, rows, scale=model.scale, columns=None if between is None else n)
 
 
 def _test_rows(run: Path, numbers: Sequence[int]) -> Raw:

@@ -48,6 +48,28 @@ def classification(logits: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     }
 
 
+def per_class(confusion: Any) -> list[dict[str, Any]]:
+    """Rows, precision, recall and F1 of each class from `confusion` (true, predicted), by scikit-learn.
+
+    A figure without a denominator, as the precision of a class that is never predicted, is None.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    counts = np.asarray(confusion)
+    true, predicted = np.indices(counts.shape).reshape(2, -1)
+    *shares, _ = precision_recall_fscore_support(
+        true, predicted, labels=range(len(counts)), sample_weight=counts.ravel(), zero_division=np.nan
+    )
+    return [
+        {"rows": int(rows)}
+        | {
+            name: None if np.isnan(share) else float(share)
+            for name, share in zip(("precision", "recall", "f1"), figures, strict=True)
+        }
+        for rows, *figures in zip(counts.sum(1), *shares, strict=True)
+    ]
+
+
 def effective_rank(codes: np.ndarray) -> float:
     """How many directions the codes (rows, width) use: exp of the entropy of their singular values.
 

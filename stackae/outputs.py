@@ -8,8 +8,7 @@ import os
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,8 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from stackae.errors import DataError
+from stackae.machine.disk import replacing
+from stackae.pictures import grid, is_image
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,7 +62,7 @@ def write_found(path: Path, names: Names, rows: int, chunks: Iterable[Found]) ->
     if path == STANDARD_OUTPUT:
         _print_csv(names, chunks)
         return
-    with part_of(path) as part:
+    with replacing(path) as part:
         match path.suffix.lower():
             case ".csv":
                 with part.open("wb") as file:
@@ -73,17 +74,6 @@ def write_found(path: Path, names: Names, rows: int, chunks: Iterable[Found]) ->
                 _write_arrays(dict.fromkeys(names, part), rows, chunks)
             case ".npz":
                 _write_npz(part, names, rows, chunks)
-
-
-@contextmanager
-def part_of(path: Path) -> Iterator[Path]:
-    """A path to write to, with the same ending, which becomes `path` if all goes well, and else vanishes."""
-    part = path.with_name(f"{path.stem}.part{path.suffix}")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _print_csv(names: Names, chunks: Iterable[Found]) -> None:
@@ -166,3 +156,34 @@ def _table(found: Found, names: Names) -> pa.Table:
         none = array == "" if array.dtype.kind == "U" else None
         columns += [pa.array(column, mask=none) for column in array.reshape(len(array), -1).T]
     return pa.table(columns, names=[name for own in names.values() for name in own])
+
+
+FORMATS = (".png", ".npy", ".npz", ".csv")
+
+
+def check_examples(path: Path, shape: tuple[int, ...]) -> None:
+    """Raise DataError where rows of this shape cannot be written to a file of this name."""
+    if path.suffix.lower() not in FORMATS:
+        raise DataError(f"{path}: unknown format '{path.suffix}'; use one of {', '.join(FORMATS)}")
+    if path.suffix.lower() == ".png" and not is_image(shape):
+        raise DataError(f"{path}: rows of shape {shape} are no pictures; write .npy, .npz or .csv")
+
+
+def write_examples(path: Path, rows: np.ndarray, *, scale: float, columns: int | None = None) -> None:
+    """Write rows (rows, *shape), whole or not at all: a grid of pictures to .png, else one row per row.
+
+    `scale` is the value of white. A grid is as square as it can be unless `columns` says otherwise.
+    """
+    check_examples(path, rows.shape[1:])
+    with replacing(path) as part, part.open("wb") as file:
+        match path.suffix.lower():
+            case ".png":
+                from PIL import Image
+
+                Image.fromarray(grid(rows, scale=scale, columns=columns)).save(file, format="PNG")
+            case ".npy":
+                np.save(file, rows)
+            case ".npz":
+                np.savez_compressed(file, x=rows)
+            case ".csv":
+                np.savetxt(file, rows.reshape(len(rows), -1), delimiter=",", fmt="%.6g")

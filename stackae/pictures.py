@@ -3,40 +3,8 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
-
-from stackae.errors import DataError
-
-FORMATS = (".png", ".npy", ".npz", ".csv")
-
-
-def check_format(path: Path, shape: tuple[int, ...]) -> None:
-    """DataError where rows of this shape cannot be written to a file of this name."""
-    if path.suffix.lower() not in FORMATS:
-        raise DataError(f"{path}: unknown format '{path.suffix}'; use one of {', '.join(FORMATS)}")
-    if path.suffix.lower() == ".png" and not is_image(shape):
-        raise DataError(f"{path}: rows of shape {shape} are no pictures; write .npy, .npz or .csv")
-
-
-def write_rows(path: Path, rows: np.ndarray, *, scale: float, columns: int | None = None) -> None:
-    """Writes rows (rows, *shape): a grid of pictures to .png, else one row per row.
-
-    `scale` is the value of white. A grid is as square as it can be unless `columns` says otherwise.
-    """
-    check_format(path, rows.shape[1:])
-    match path.suffix.lower():
-        case ".png":
-            from PIL import Image
-
-            Image.fromarray(grid(rows, scale=scale, columns=columns)).save(path)
-        case ".npy":
-            np.save(path, rows)
-        case ".npz":
-            np.savez_compressed(path, x=rows)
-        case ".csv":
-            np.savetxt(path, rows.reshape(len(rows), -1), delimiter=",", fmt="%.6g")
 
 
 def grid(images: np.ndarray, *, scale: float, columns: int | None = None) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from stackae.config_file import load_config
 from stackae.console import make_console
 from stackae.errors import ArtifactError, DataError
-from stackae.outputs import Found, Names, check_output, part_of, write_found
+from stackae.outputs import Found, Names, check_output, write_found
 
 if TYPE_CHECKING:
     from stackae.data.new_rows import Given
@@ -97,9 +97,9 @@ def reconstruct(run: Path, data: str, out: Path, *, quiet: bool) -> None:
     if out.suffix.lower() != ".png":
         _write(out, {"error": ["error"]}, given, lambda raw: {"error": model.errors(raw)}, quiet=quiet)
         return
-    from stackae.pictures import check_format, write_rows
+    from stackae.outputs import check_examples, write_examples
 
-    check_format(out, model.shape)
+    check_examples(out, model.shape)
     raw = given.rows.take(np.arange(min(PICTURES, len(given.rows))))
     assert isinstance(raw, np.ndarray)
     images = raw.reshape(len(raw), *model.shape).astype(np.float32)
@@ -111,8 +111,7 @@ def reconstruct(run: Path, data: str, out: Path, *, quiet: bool) -> None:
         for at in range(0, len(raw), across)
         for line in (images[at : at + across], made[at : at + across])
     ]
-    with part_of(out) as part:
-        write_rows(part, np.concatenate(lines), scale=model.scale, columns=across)
+    write_examples(out, np.concatenate(lines), scale=model.scale, columns=across)
 
 
 def evaluate(run: Path, data: str, *, quiet: bool) -> dict[str, Any]:
@@ -126,34 +125,25 @@ def evaluate(run: Path, data: str, *, quiet: bool) -> dict[str, Any]:
     chunks = _worked(given.rows, model.predict_proba)
     chances = np.concatenate(list(_watched(chunks, len(given.rows), quiet=quiet)))[y >= 0]
     y, left_out = y[y >= 0], int((y < 0).sum())
-    from stackae.metrics import classification
+    from stackae.metrics import classification, per_class
 
     # Logits up to a number per row; a probability of 0 in single precision is not quite 0.
     found = classification(np.log(np.maximum(chances, np.finfo(np.float32).tiny)), y)
-    confusion = np.array(found["confusion"])
-    right, predicted, there = np.diag(confusion), confusion.sum(0), confusion.sum(1)
     auc = None
-    if len(model.classes) == 2 and there.all():
+    if len(model.classes) == 2 and np.sum(found["confusion"], 1).all():
         from sklearn.metrics import roc_auc_score
 
         auc = float(roc_auc_score(y, chances[:, 1]))
-    per_class = [
-        {
-            "class": name,
-            "rows": int(there[at]),
-            "precision": _share(right[at], predicted[at]),
-            "recall": _share(right[at], there[at]),
-            "f1": _share(2 * right[at], predicted[at] + there[at]),
-        }
-        for at, name in enumerate(model.classes)
-    ]
     figures = {name: found[name] for name in ("accuracy", "error", "macro_f1", "nll", "ece")}
     return {
         "rows": len(y),
         "without_label": left_out,
         **figures,
         "auc": auc,
-        "per_class": per_class,
+        "per_class": [
+            {"class": name} | figures
+            for name, figures in zip(model.classes, per_class(found["confusion"]), strict=True)
+        ],
         "confusion": found["confusion"],
     }
 
@@ -280,7 +270,3 @@ def _classes_of(given: Given, model: Model, data: str) -> np.ndarray:
             "config.yaml"
         )
     return np.array([number[label] for label in given.labels], np.int64)
-
-
-def _share(part: int, whole: int) -> float | None:
-    return float(part / whole) if whole else None

@@ -13,9 +13,9 @@ from stackae.data.read import read_source
 from stackae.pipeline import run
 from stackae.plan import Plan, make_plan
 from stackae.progress import NoProgress
-from stackae.stages.weights import WEIGHTS
 from stackae.store import Entry, Store
 from stackae.tracking.tracker import NullTracker
+from stackae.weights import WEIGHTS
 
 WIDTH = 6  # of data and layers alike, so that layers in the wrong order would fit together
 

@@ -195,7 +195,7 @@ def test_a_checkpoint_is_on_the_disk_before_it_takes_the_place_of_the_last(
     monkeypatch.setattr(os, "replace", moved)
     fit(Scripted([1]), tmp_path, FitConfig(epochs=1), autosave=0.0)
     one = [
-        ("sync", str(tmp_path / "checkpoint.part")),
+        ("sync", str(tmp_path / "checkpoint.ckpt.part")),
         ("replace", str(tmp_path / CHECKPOINT)),
         ("sync", str(tmp_path)),
     ]
@@ -207,7 +207,7 @@ def test_a_link_in_a_checkpoints_place_is_not_followed(tmp_path: Path) -> None:
     elsewhere.write_text("mine")
     folder = tmp_path / "pretrain-2"
     folder.mkdir()
-    (folder / "checkpoint.part").symlink_to(elsewhere)
+    (folder / "checkpoint.ckpt.part").symlink_to(elsewhere)
     fit(Scripted([1]), folder, FitConfig(epochs=1), autosave=0.0)
     assert elsewhere.read_text() == "mine"
     assert not (folder / CHECKPOINT).is_symlink()

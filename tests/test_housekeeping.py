@@ -392,13 +392,13 @@ def test_stages_that_no_kept_run_needs_go(words: list[str], both_again: Path, cl
 def test_without_runs_to_keep_unfinished_stages_stay(again: Path, cli: Cli) -> None:
     unfinished = again / ".stackae" / f"pretrain-1-{'0' * 16}"
     unfinished.mkdir()
-    for name in ("checkpoint.ckpt", "checkpoint.part", "features-train.npy"):
+    for name in ("checkpoint.ckpt", "checkpoint.ckpt.part", "features-train.npy"):
         (unfinished / name).write_bytes(b"half")
 
     freed = cli(["gc"], again)
 
     assert {path.name for path in unfinished.iterdir()} == {"checkpoint.ckpt", "features-train.npy"}
-    assert f"removed .stackae/{unfinished.name}/checkpoint.part, 4 B\n" in freed.stdout
+    assert f"removed .stackae/{unfinished.name}/checkpoint.ckpt.part, 4 B\n" in freed.stdout
 
 
 @pytest.mark.parametrize(

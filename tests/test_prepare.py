@@ -11,7 +11,7 @@ from stackae.data.preprocessing.scaling import Scaling
 from stackae.data.rows import CHUNK, ArrayRows, chunk_rows
 from stackae.data.source import Source
 from stackae.data.splits import Split
-from stackae.stages.prepare import write_rows
+from stackae.stages.prepare import write_parts
 
 
 class Once(ArrayRows):
@@ -39,7 +39,7 @@ def test_each_part_gets_its_rows_in_order_from_one_reading(tmp_path: Path) -> No
     few = np.array([3, CHUNK - 1, 3 * CHUNK, own - 1, own, own + test - 1])
     train = np.sort(np.setdiff1d(order[:4000], few))
     val = np.sort(np.setdiff1d(order[4000:6000], few))
-    write_rows(tmp_path, source, Split(train, val, few, np.ones(len(train), bool)), scaling)
+    write_parts(tmp_path, source, Split(train, val, few, np.ones(len(train), bool)), scaling)
     for name, numbers in (("train", train), ("val", val), ("test", few)):
         made = np.load(tmp_path / f"features-{name}.npy")
         assert made.dtype == np.float32

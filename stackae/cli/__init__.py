@@ -9,11 +9,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from stackae import __version__
 from stackae.cli import keeping, running, studying, using
 from stackae.errors import StackaeError, StorageError, TrackingError, TrainingError
 from stackae.machine import signals
 from stackae.machine.memory import ran_out
+from stackae.version import VERSION
 
 app = typer.Typer(
     help="Pretrain stacked autoencoders layer by layer, fine-tune them, and see what it was worth.",
@@ -54,7 +54,7 @@ def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if version:
-        typer.echo(f"stackae {__version__}")
+        typer.echo(f"stackae {VERSION}")
         raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)

@@ -19,7 +19,7 @@ from stackae.config_file.verdicts import verdicts_on
 from stackae.console import make_progress
 from stackae.data.read import read_source
 from stackae.data.splits import hold_out
-from stackae.estimator.validation import Codes, as_value_errors, write_rows
+from stackae.estimator.validation import Codes, as_value_errors, write_training_files
 from stackae.launch import check_folder
 from stackae.model import Model, load
 from stackae.pipeline import carry_out
@@ -67,7 +67,7 @@ def fit_model(parameters: Mapping[str, Any], x: Any, y: Codes | None) -> tuple[M
         torch.random.fork_rng(),
     ):
         folder = Path(name)
-        config = make_config(parameters, write_rows(folder, x, y))
+        config = make_config(parameters, write_training_files(folder, x, y))
         source = read_source(config.data)
         plan = make_plan(config, source, hold_out(source, parameters["validation_fraction"], config.seed))
         place = Path(parameters["store"] or folder / "store")

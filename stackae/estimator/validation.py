@@ -86,7 +86,7 @@ def number_labels(y: Any) -> tuple[npt.NDArray[Any], Codes]:
     return classes, codes
 
 
-def write_rows(folder: Path, x: Any, y: Codes | None) -> dict[str, Any]:
+def write_training_files(folder: Path, x: Any, y: Codes | None) -> dict[str, Any]:
     """Writes rows and classes to files in a folder; what of a config's `data` says how to read them."""
     if isinstance(x, np.ndarray):
         np.save(folder / "X.npy", x)

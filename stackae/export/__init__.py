@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from stackae.errors import ConfigError
-from stackae.outputs import check_output, part_of
+from stackae.machine.disk import replacing
+from stackae.outputs import check_output
 
 Format = Literal["onnx", "torch", "hf"]
 
@@ -40,7 +41,7 @@ def export(run: Path, to: Format, out: Path, *, push: str | None = None) -> None
     from stackae.model import load
 
     network = Network(load(run))
-    with part_of(out) as part:
+    with replacing(out) as part:
         if to == "onnx":
             from stackae.export.onnx_file import write_onnx
 

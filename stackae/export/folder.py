@@ -8,17 +8,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import nn
 
 from stackae.config_file import load_config
 from stackae.data.preprocessing.sklearn_file import FITTED
 from stackae.errors import ArtifactError, DataError
 from stackae.model import TOGETHER, load
 from stackae.report.card import card, front_matter
-
-PARTS = ("encoder", "decoder", "classifier")
+from stackae.weights import save_weights
 
 
 def write_folder(run: Path, out: Path) -> None:
@@ -33,27 +30,20 @@ def write_folder(run: Path, out: Path) -> None:
         raise DataError(f"{out}: there is no folder '{out.parent}' to write to; make it, or name another")
     if (run / TOGETHER).is_file():
         raise ArtifactError(f"{run}: was exported already; copy it, or name the folder of its run")
-    load(run)
+    loaded = load(run)
+    networks: dict[str, nn.Module] = {"encoder.": loaded.encoder, "decoder.": loaded.decoder}
+    if loaded.classifier is not None:
+        networks["classifier."] = loaded.classifier
     model = run / "model"
     described, results = _read(model / "config.json"), _read(run / "results.json")
     config = load_config(run / "config.yaml")
-    tensors: dict[str, Tensor] = {}
-    for part in PARTS:
-        path = model / f"{part}.safetensors"
-        try:
-            found = load_file(path) if part != "classifier" or path.exists() else {}
-        except (OSError, SafetensorError) as fault:
-            raise ArtifactError(
-                f"{path}: damaged or missing ({type(fault).__name__}); run the config again"
-            ) from None
-        tensors |= {f"{part}.{name}": tensor for name, tensor in found.items()}
-    described["classifier"] = any(name.startswith("classifier.") for name in tensors)
+    described["classifier"] = loaded.classifier is not None
     made = out.with_name(f"{out.name}.part")
     # What an export that was killed has left there.
     shutil.rmtree(made, ignore_errors=True)
     try:
         made.mkdir()
-        save_file(tensors, made / TOGETHER, metadata={"format": "pt"})
+        save_weights(made / TOGETHER, networks, {"format": "pt"})
         (made / "config.json").write_text(json.dumps(described, indent=1) + "\n")
         if (model / FITTED).exists():
             shutil.copyfile(model / FITTED, made / FITTED)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from stackae import __version__
 from stackae.data.preprocessing.scaling import FittedScaling, Scaling
 from stackae.data.preprocessing.table import TablePreprocessing
 from stackae.export.preprocessing import Divided, EachScaled, TableFront
+from stackae.version import VERSION
 
 if TYPE_CHECKING:
     from stackae.model import Model
@@ -100,6 +100,6 @@ class Network(nn.Module):
             texts["numbers"] = self.preprocessing.numeric
             texts["categories"] = [one.column for one in self.preprocessing.categories]
             texts["known"] = [list(one.index) for one in self.preprocessing.categories]
-        return {"stackae": __version__} | {
+        return {"stackae": VERSION} | {
             name: json.dumps(text, ensure_ascii=False) for name, text in texts.items()
         }

@@ -15,6 +15,8 @@ from stackae.errors import StorageError
 FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EFBIG: "too large here"}
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 ZEROS = bytes(1 << 20)
+PART = ".part"
+"""What a file's name ends with while it is written."""
 
 
 def readable(size: int) -> str:
@@ -67,25 +69,34 @@ def storage_faults(path: Path, needed: int | None = None) -> Iterator[None]:
         raise
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file so that it is there whole or not at all, even after a power cut.
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to, which takes its place, synced, if all goes well; else it goes.
 
-    StorageError where the disk is full or the folder cannot be written.
+    So `path` is the file before or the new one, whole, even after a power cut.
+    """
+    part = path.with_name(path.name + PART)
+    try:
+        # Writing would follow a link that lies there to wherever it leads.
+        part.unlink(missing_ok=True)
+        yield part
+        sync(part)
+        os.replace(part, path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that it is there whole or not at all.
+
+    Raises StorageError where the disk is full or the folder cannot be written.
     """
     content = text.encode()
-    part = path.with_name(path.name + ".part")
-    with storage_faults(path, len(content)):
-        try:
-            # Writing would follow a link that lies there to wherever it leads.
-            part.unlink(missing_ok=True)
-            part.write_bytes(content)
-            sync(part)
-            os.replace(part, path)
-        except BaseException:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-            raise
-        sync(path.parent)
+    with storage_faults(path, len(content)), replacing(path) as part:
+        part.write_bytes(content)
 
 
 def overwrite(path: Path, text: str) -> None:

@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 from pydantic import Field, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialised
 from torch import nn
 
 from stackae.build import AnyUnit, Shape, build_loss, build_unit, code_shape, output_activation
@@ -19,11 +17,12 @@ from stackae.config.section import PositiveFloat, PositiveInt, Section
 from stackae.config_file.faults import show
 from stackae.data.preprocessing.load import Preprocessing, load_preprocessing
 from stackae.data.preprocessing.sklearn_file import FITTED
-from stackae.errors import ArtifactError
-from stackae.model.model import Model, in_a_line
+from stackae.errors import ArtifactError, in_a_line
+from stackae.model.model import Model
 from stackae.plan import PlannedLayer
 from stackae.shallow.mixed import Block
 from stackae.stack import Classifier, Decoder, Encoder
+from stackae.weights import fill, save_weights
 
 FORMAT = 1
 TOGETHER = "model.safetensors"
@@ -73,8 +72,7 @@ def save(
         if module is None:
             path.unlink(missing_ok=True)
         else:
-            tensors = {key: value.detach().clone() for key, value in module.state_dict().items()}
-            path.write_bytes(serialised(tensors))
+            save_weights(path, {"": module})
     (folder / FITTED).unlink(missing_ok=True)
     described = {
         "format": FORMAT,
@@ -144,36 +142,6 @@ def _fill(module: nn.Module, folder: Path, part: str) -> None:
         fill(module, together, within=f"{part}.")
     else:
         fill(module, folder / f"{part}.safetensors")
-
-
-def fill(module: nn.Module, path: Path, *, within: str = "") -> None:
-    """Gives a module, which may be on the meta device, the weights in a safetensors file.
-
-    `within` is what the names of its tensors begin with in a file that holds others too.
-
-    ArtifactError where the file is missing or damaged, or holds other tensors than the module has, of other
-    shapes, or values that are no finite numbers.
-    """
-    wanted = {name: list(tensor.shape) for name, tensor in module.state_dict().items()}
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = [name for name in file.keys() if name.startswith(within)]  # noqa: SIM118
-            held = {name.removeprefix(within): file.get_slice(name) for name in names}
-            found = {name: one.get_shape() for name, one in held.items() if one.get_dtype() == "F32"}
-            if found != wanted or len(held) != len(wanted):
-                raise ArtifactError(
-                    f"{path}: damaged: it has not the weights that belong here; run the config again"
-                )
-            # Cloned, since a tensor in a mapped file lies at any address, and sums come out otherwise there.
-            tensors = {name: file.get_tensor(within + name).clone() for name in wanted}
-    except (OSError, SafetensorError) as fault:
-        raise ArtifactError(
-            f"{path}: damaged or missing ({in_a_line(fault)}); run the config again"
-        ) from None
-    for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
-            raise ArtifactError(f"{path}: damaged: '{name}' holds NaN or infinity; run the config again")
-    module.load_state_dict(tensors, assign=True)
 
 
 def _describe(run: str | Path, path: Path) -> Description:

@@ -14,7 +14,7 @@ from stackae.data.features import slices
 from stackae.data.preprocessing.load import Preprocessing
 from stackae.data.preprocessing.table import TablePreprocessing
 from stackae.data.rows import Raw, Rows, chunk_rows
-from stackae.errors import ArtifactError, DataError
+from stackae.errors import ArtifactError, DataError, in_a_line
 from stackae.model.novelty import row_errors
 from stackae.shallow.losses import Loss
 from stackae.stack import Classifier, Decoder, Encoder
@@ -250,7 +250,3 @@ def _remedy(given: Shape, wanted: Shape) -> str:
     if [length for length in given[1:] if length > 1] == [length for length in wanted if length > 1]:
         return f"; give x.reshape(-1, {', '.join(map(str, wanted))})"
     return ""
-
-
-def in_a_line(fault: Exception | str) -> str:
-    return " ".join(str(fault).split())[:200]

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from stackae import __version__
 from stackae.machine.disk import write_atomically
 from stackae.plan import Plan
 from stackae.store import Entry
+from stackae.version import VERSION
 
 PAGE = "report.html"
 
@@ -47,5 +47,5 @@ def is_drawn(run: Path, entries: Mapping[str, Entry]) -> bool:
 
 def _digest(entries: Mapping[str, Entry]) -> str:
     """What a page shows: the stages' keys, in the words of this version."""
-    keys = [__version__, *(entry.key for entry in entries.values())]
+    keys = [VERSION, *(entry.key for entry in entries.values())]
     return hashlib.sha256(" ".join(keys).encode()).hexdigest()

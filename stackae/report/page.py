@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from stackae.metrics import per_class
 from stackae.report.classifier_figures import classifier_figures, mistakes
 from stackae.report.feature_figures import feature_figures
 from stackae.report.plotting import Figure
@@ -184,17 +185,16 @@ def _stages(results: Any) -> Table:
 
 
 def _per_class(facts: Facts) -> Table:
-    counts = np.array(facts.results["classifier"]["test"]["confusion"])
-    right, true, taken = np.diag(counts), counts.sum(1), counts.sum(0)
+    figures = per_class(facts.results["classifier"]["test"]["confusion"])
     rows = [
-        [name, f"{true[at]:,}", _share(right[at], true[at]), _share(right[at], taken[at])]
-        for at, name in enumerate(facts.classes)
+        [name, f"{own['rows']:,}", _share(own["recall"]), _share(own["precision"])]
+        for name, own in zip(facts.classes, figures, strict=True)
     ]
     return Table("Per class, test rows", ["class", "rows", "recall", "precision"], rows)
 
 
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.2%}" if whole else "–"
+def _share(figure: float | None) -> str:
+    return "–" if figure is None else f"{figure:.2%}"
 
 
 def _strongest(facts: Facts, units: int = 8, inputs: int = 4) -> Table | None:

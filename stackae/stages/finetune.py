@@ -16,8 +16,9 @@ from stackae.plan import Plan
 from stackae.seeds import derive
 from stackae.stage_context import Done, Job
 from stackae.stages.pretrain import write_history
-from stackae.stages.weights import WEIGHTS, build_classifier, load_units, save_weights
+from stackae.stages.weights import build_classifier, load_units
 from stackae.store import Entry
+from stackae.weights import WEIGHTS, save_weights
 
 
 def finetune(
@@ -64,7 +65,7 @@ def finetune(
         weights=class_weights(y["train"][labelled]) if settings.balance == "weights" else None,
     )
     fitted = fit(job, task, train, val, settings, keep_best=True)
-    save_weights(classifier, job.folder)
+    save_weights(job.folder / WEIGHTS, {"": classifier})
     write_history(fitted.history, job.folder)
     numbers: dict[str, Any] = {
         "epochs": len(fitted.history),

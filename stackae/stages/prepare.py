@@ -15,7 +15,7 @@ from stackae.stage_context import Done, Job
 
 def prepare(job: Job, source: Source, split: Split, preprocessing: Preprocessing) -> Done:
     """Writes the rows of each part, preprocessed, as float32, and their classes (-1: none)."""
-    write_rows(job.folder, source, split, preprocessing)
+    write_parts(job.folder, source, split, preprocessing)
     files, labels = [], source.labels
     for name, rows in _parts(split).items():
         made = create(job.folder / f"labels-{name}.npy", (len(rows),), np.int64)
@@ -25,7 +25,7 @@ def prepare(job: Job, source: Source, split: Split, preprocessing: Preprocessing
     return Done({name: len(rows) for name, rows in _parts(split).items()}, [*FEATURES, *files])
 
 
-def write_rows(folder: Path, source: Source, split: Split, preprocessing: Preprocessing) -> None:
+def write_parts(folder: Path, source: Source, split: Split, preprocessing: Preprocessing) -> None:
     """Writes the rows of each part, and no classes; the source is read once, from first row to last."""
     parts = [
         (rows, create(folder / f"features-{name}.npy", (len(rows), *preprocessing.shape)))

@@ -33,8 +33,9 @@ from stackae.shallow.objectives import Reconstruction
 from stackae.stack import Decoder, Encoder
 from stackae.stage_context import Done, Job
 from stackae.stages.snapshots import pictures_of
-from stackae.stages.weights import WEIGHTS, load_units, mirrored, save_weights, stacked
+from stackae.stages.weights import load_units, mirrored, stacked
 from stackae.store import Entry
+from stackae.weights import WEIGHTS, save_weights
 
 # From this share of a layer's units on it is worth a warning that they say nothing.
 MANY = 0.2
@@ -56,7 +57,7 @@ def pretrain(job: Job, plan: Plan, below: Sequence[Entry]) -> Done:
     lower = load_units(plan, below[1:])
     watched = pictures_of(plan, [*lower, unit], below[0])
     numbers = _fit(job, unit, layer.objective(), layer.fit, below[-1], seed, watched)
-    save_weights(unit, job.folder)
+    save_weights(job.folder / WEIGHTS, {"": unit})
     _encode(job, unit.encoder, below[-1])
     numbers |= _codes(job, nn.Sequential(unit.decoder, layer.output()), below[-1])
     numbers |= _activity(job, layer)
@@ -82,7 +83,7 @@ def unroll(job: Job, plan: Plan, depths: Sequence[Entry]) -> Done:
     )
     watched = pictures_of(plan, units, depths[0])
     numbers = _fit(job, deep, objective, settings, depths[0], seed, watched)
-    save_weights(deep, job.folder)
+    save_weights(job.folder / WEIGHTS, {"": deep})
     encoder, decoder = stacked(plan, units)
     _encode(job, encoder, depths[0])
     numbers |= _codes(job, decoder, depths[0]) | _activity(job, last)

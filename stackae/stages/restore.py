@@ -10,7 +10,7 @@ from stackae.data.features import encode_parts
 from stackae.data.source import Source
 from stackae.plan import Plan
 from stackae.progress import Progress
-from stackae.stages.prepare import write_rows
+from stackae.stages.prepare import write_parts
 from stackae.stages.weights import load_units, stacked
 from stackae.store import Entry, Store
 
@@ -80,7 +80,7 @@ def _depths(plan: Plan) -> list[str]:
 def _write(stage: str, plan: Plan, source: Source, entries: Mapping[str, Entry]) -> None:
     folder = entries[stage].folder
     if stage == plan.data.name:
-        write_rows(folder, source, plan.split, plan.preprocessing)
+        write_parts(folder, source, plan.split, plan.preprocessing)
         return
     (below,) = _below(plan, stage)
     depths = _depths(plan)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from safetensors.torch import save as serialised
 from torch import nn
 
 from stackae.build import AnyUnit
@@ -14,15 +12,7 @@ from stackae.model import fill
 from stackae.plan import Plan, PlannedLayer
 from stackae.stack import Classifier, Decoder, Encoder, Unrolled
 from stackae.store import Entry
-
-WEIGHTS = "weights.safetensors"
-
-
-def save_weights(module: nn.Module, folder: Path) -> None:
-    """Saves a module's tensors; a tied weight is written under each of its names."""
-    tensors = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
-    # safetensors' own writer makes files that only their owner may read, whatever the umask.
-    (folder / WEIGHTS).write_bytes(serialised(tensors))
+from stackae.weights import WEIGHTS
 
 
 def load_units(plan: Plan, layers: Sequence[Entry], unrolled: Entry | None = None) -> list[AnyUnit]:

@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from stackae.errors import StorageError
-from stackae.machine.disk import overwrite, remove, size_of, storage_faults, write_atomically
+from stackae.machine.disk import PART, overwrite, remove, size_of, storage_faults, write_atomically
 from stackae.store.manifest import MANIFEST, DamageError, fault, read, render, seal
 from stackae.store.stages import Store
 
@@ -117,7 +117,7 @@ def _thin(folder: Path, dry_run: bool) -> Iterator[Removal | LeftAlone]:
         yield LeftAlone(folder, f"{damage}; the next run that needs it does it again")
         return
     if manifest is None:
-        going = [path for path in sorted(folder.iterdir()) if path.suffix == ".part"]
+        going = [path for path in sorted(folder.iterdir()) if path.suffix == PART]
     else:
         staying = {name for name in manifest["files"] if not fnmatch(name, REMAKABLE)} | {MANIFEST}
         going = [path for path in sorted(folder.iterdir()) if path.name not in staying]

@@ -6,7 +6,6 @@ import os
 import time
 import warnings
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,7 +15,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from stackae.machine import signals
-from stackae.machine.disk import sync
+from stackae.machine.disk import replacing
 from stackae.stage_context import Job
 from stackae.training.divergence import Numbers
 
@@ -96,20 +95,9 @@ class Durable(TorchCheckpointIO):
     ) -> None:
         self._numbers.checkpoint(checkpoint, _place_of(checkpoint))
         whole = Path(path)
-        part = whole.with_suffix(".part")
         whole.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            # Writing would follow a link that lies there to wherever it leads.
-            part.unlink(missing_ok=True)
-            with part.open("xb") as file:
-                _write(checkpoint, file)
-            sync(part)
-            os.replace(part, whole)
-        except BaseException:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-            raise
-        sync(whole.parent)
+        with replacing(whole) as part, part.open("xb") as file:
+            _write(checkpoint, file)
 
 
 def _write(checkpoint: dict[str, Any], file: BinaryIO) -> None:

@@ -26,7 +26,7 @@ DEATHS = [
     [
         Point(1, "data", "half chunk features-train.npy"),
         Point(5, "pretrain-1", "batch"),
-        Point(4, "pretrain-1", "half checkpoint.part"),
+        Point(4, "pretrain-1", "half checkpoint.ckpt.part"),
         Point(1, "pretrain-1", "half weights.safetensors"),
     ],
     [
