@@ -29,8 +29,8 @@ from bench_memory import memory
 from torch import nn
 
 import stackae
-from stackae import use
 from stackae.build import build_objective, build_unit
+from stackae.commands import predict
 from stackae.config import LayerConfig, PretrainConfig, TrainerConfig
 from stackae.config_file import load_config
 from stackae.data.batches import Batches
@@ -108,7 +108,7 @@ def predict(
         )
 
         def flagged() -> None:
-            use.predict(folder / "run", str(folder / "rows.csv"), folder / "found.csv", quiet=True)
+            predict.predict(folder / "run", str(folder / "rows.csv"), folder / "found.csv", quiet=True)
 
         def read() -> None:
             read_rows(str(folder / "rows.csv"), load_config(folder / "run.yaml").data, model.preprocessing)

@@ -50,7 +50,7 @@ def run(
     before = random.getstate()
     try:
         # Before torch: it sets what torch reads when it is imported.
-        from stackae.launch import launch
+        from stackae.commands.run import launch
 
         import torch  # isort: skip
 

@@ -258,13 +258,13 @@ def test_nothing_is_found_where_all_is_well(project: Path) -> None:
             "from stackae.stack import Encoder",
             "stackae.config imports stackae.stack (floor 1 from",
         ),
-        ("data/sources.py", "import stackae.tasks", "stackae.data.read imports stackae.tasks (floor 3"),
+        ("data/sources.py", "import stackae.tasks", "stackae.data.sources imports stackae.tasks (floor 3"),
         (
             "errors.py",
             "import stackae.config",
             "stackae.errors imports stackae.config (floor 1 from",
         ),
-        ("data/sources.py", "from . import splits", "stackae.data.read imports stackae.data.splits"),
+        ("data/sources.py", "from . import splits", "stackae.data.sources imports stackae.data.splits"),
         (
             "shallow/units.py",
             "from stackae.shallow import losses",

@@ -137,7 +137,7 @@ def test_a_space_that_is_none_is_one_line(folder: Path, cli: Cli, space: str, sa
 
 def test_a_killed_search_goes_on_with_what_it_had(folder: Path, cli: Cli) -> None:
     dies = (
-        "import os, signal, stackae.tuning as tuning\n"
+        "import os, signal, stackae.commands.tune as tuning\n"
         "carry_out = tuning.carry_out\n"
         "def last(*words, **more):\n"
         "    made = carry_out(*words, **more)\n"

@@ -15,9 +15,9 @@ def verify(store: StoreOption = Path(".stackae")) -> None:
 
     Reads all of the store against its sha256s and changes nothing.
     """
-    from stackae import launch
+    from stackae.commands import run
 
-    if not launch.verify(store):
+    if not run.verify(store):
         raise typer.Exit(1)
 
 
@@ -37,8 +37,8 @@ def gc(
 
     With --keep-runs runs/a runs/b, all that only other runs need goes too.
     """
-    from stackae import launch
+    from stackae.commands import run
 
     if runs and not keep_runs:
         raise typer.BadParameter(f"'{runs[0]}': runs to keep are named after --keep-runs.")
-    launch.collect(store, [*keep_runs, *(runs or [])] if keep_runs else None, dry_run=dry_run)
+    run.collect(store, [*keep_runs, *(runs or [])] if keep_runs else None, dry_run=dry_run)

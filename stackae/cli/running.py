@@ -30,7 +30,7 @@ def run(
 
     Pretrains layer by layer, stacks, fine-tunes, and compares with the same network trained from scratch.
     """
-    from stackae.launch import launch
+    from stackae.commands.run import launch
 
     results = launch(
         config, overrides or [], out=out, store=store, fresh=fresh, quiet=quiet, show=not as_json
@@ -48,7 +48,7 @@ def plan(
 
     Lists the stages with shapes and keys; trains nothing.
     """
-    from stackae.launch import preview
+    from stackae.commands.run import preview
 
     preview(config, overrides or [], store=store)
 
@@ -58,7 +58,7 @@ def inspect(data: DataArgument, target: TargetOption = None) -> None:
 
     Of a table its columns, of images their sizes, of arrays their shapes; and the classes.
     """
-    from stackae.starting import inspect as look
+    from stackae.commands.init import inspect as look
 
     look(data, target)
 
@@ -75,7 +75,7 @@ def init(
 
     Finds out separator, header, missing values and types, and refuses to overwrite a file.
     """
-    from stackae.starting import init as start
+    from stackae.commands.init import init as start
 
     start(data, target, out)
 

@@ -32,7 +32,7 @@ def report(
     store: StoreOption = Path(".stackae"),
 ) -> None:
     """Write a finished run's report again, from its stages in the store."""
-    from stackae.launch import report_again
+    from stackae.commands.run import report_again
 
     typer.echo(report_again(run, form=form.value, tsne=placed is Map.tsne, store=store))
 
@@ -44,14 +44,14 @@ def compare(
     ] = Path("comparison.html"),
 ) -> None:
     """Show finished runs side by side, with paired tests where their test rows are the same."""
-    from stackae.comparing import compare as side_by_side
+    from stackae.commands.compare import compare as side_by_side
 
     side_by_side(runs, out)
 
 
 def sync(run: RunArgument) -> None:
     """Upload a run's offline logs to Weights & Biases."""
-    from stackae.launch import upload_logs
+    from stackae.commands.run import upload_logs
 
     typer.echo(f"{upload_logs(run)} W&B runs uploaded")
 
@@ -73,7 +73,7 @@ def curve(
 
     Pretrains once; repeats fine-tuning, the control and a logistic regression with other labels each time.
     """
-    from stackae.curves import trace
+    from stackae.commands.curve import trace
 
     trace(config, overrides or [], labels, seeds, out=out, store=store, quiet=quiet)
 
@@ -97,6 +97,6 @@ def tune(
 
     Starting again goes on, and several processes can share one search. Writes the best config as YAML.
     """
-    from stackae.tuning import tune as search
+    from stackae.commands.tune import tune as search
 
     search(config, overrides or [], space, trials, out=out, store=store, quiet=quiet)

@@ -24,7 +24,7 @@ def predict(
 
     With probabilities, and whether and why the row is unlike the training data.
     """
-    from stackae.use import predict as carry_out
+    from stackae.commands.predict import predict as carry_out
 
     carry_out(run, data, out, quiet=quiet)
 
@@ -45,7 +45,7 @@ def encode(
     quiet: QuietOption = False,
 ) -> None:
     """Write the pretrained features of each row."""
-    from stackae.use import encode as carry_out
+    from stackae.commands.predict import encode as carry_out
 
     carry_out(run, data, out, layer=_depth(layer), quiet=quiet)
 
@@ -69,7 +69,7 @@ def reconstruct(
     The error is a score of how unusual a row is.
     To a .png the first images are drawn above their reconstructions.
     """
-    from stackae.use import reconstruct as carry_out
+    from stackae.commands.predict import reconstruct as carry_out
 
     carry_out(run, data, out, quiet=quiet)
 
@@ -81,8 +81,8 @@ def evaluate(
     quiet: QuietOption = False,
 ) -> None:
     """Show how well a run classifies labelled rows."""
-    from stackae.use import evaluate as carry_out
-    from stackae.use import show_figures
+    from stackae.commands.predict import evaluate as carry_out
+    from stackae.commands.predict import show_figures
 
     figures = carry_out(run, data, quiet=quiet)
     if as_json:
@@ -107,7 +107,7 @@ def sample(
     ] = None,
 ) -> None:
     """Generate rows with a run whose last layer is variational."""
-    from stackae.launch import generate
+    from stackae.commands.run import generate
 
     generate(run, out, n=n, seed=seed, between=between)
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
+from stackae.commands.run import carry_out, check_folder
 from stackae.config import Config
 from stackae.config_file import load_config
 from stackae.console import make_progress, show_lines, show_table
 from stackae.errors import ConfigError
-from stackae.launch import carry_out, check_folder
 from stackae.machine.disk import write_atomically
 from stackae.progress import Progress
 from stackae.report.label_curve import HEADINGS, LabelCurve, Point, chart, table, worth, write_csv

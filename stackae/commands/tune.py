@@ -12,10 +12,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from stackae.commands.run import carry_out, check_folder
 from stackae.config_file import dump_config, load_config, read_plain
 from stackae.console import make_progress, show_lines, show_table
 from stackae.errors import ConfigError, TrainingError
-from stackae.launch import carry_out, check_folder
 from stackae.machine.disk import write_atomically
 from stackae.progress import Progress, StageProgress
 from stackae.seeds import derive
