@@ -50,14 +50,14 @@ def run(
     before = random.getstate()
     try:
         # Before torch: it sets what torch reads when it is imported.
-        from stackae.commands.run import launch
+        from stackae.commands.run import run as run_command
 
         import torch  # isort: skip
 
         words = [overrides] if isinstance(overrides, str) else overrides
         # Networks that are built draw weights, also where those in the store take their place.
         with torch.random.fork_rng():
-            return launch(config, words, out=out, store=store, fresh=fresh, quiet=quiet)
+            return run_command(config, words, out=out, store=store, fresh=fresh, quiet=quiet)
     finally:
         # Packages that are imported on the way draw from it.
         random.setstate(before)

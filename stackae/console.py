@@ -1,12 +1,10 @@
-"""What a person sees: a progress line per stage, the plan, the table of stages, the verdict."""
+"""What a person sees of a run that is under way: a bar or a line per stage, warnings, tables."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
@@ -14,12 +12,6 @@ from rich.progress import Progress as RichBar
 from rich.table import Table
 
 from stackae.progress import NoStageProgress, Progress, StageProgress
-
-if TYPE_CHECKING:
-    from stackae.plan import Plan, Planned
-    from stackae.results import Results
-    from stackae.store import Store
-    from stackae.store.housekeeping import Checked, LeftAlone, Removal
 
 NO_TERMINAL_WIDTH = 1000
 
@@ -163,125 +155,6 @@ def figures(metrics: Mapping[str, float]) -> str:
         value = metrics[shown]
         parts.append(f"{shown} {value:.2%}" if shown == "val_accuracy" else f"{shown} {value:.4g}")
     return ", ".join(parts)
-
-
-def show_plan(plan: Plan, store: Store) -> None:
-    """Prints the stages of a plan, with shapes, sizes and keys, and whether the store has them.
-
-    Sizes of stages to come are estimates. Warns where the disk has no room for what is still to be written.
-    """
-    from stackae.machine.disk import free_at, readable, size_of
-    from stackae.stages.disk_use import estimate, to_write
-
-    parts = plan.split
-    labelled = int(parts.labelled.sum())
-    console = make_console()
-    need, free = to_write(plan, store), free_at(store.root)
-    console.print(
-        f"{plan.config.name}: {len(parts.train):,} training rows ({labelled:,} labelled), "
-        f"{len(parts.val):,} validation, {len(parts.test):,} test; precision {plan.hardware.precision}; "
-        f"to write: {readable(need)} of {readable(free)} free",
-        soft_wrap=True,
-    )
-    if need > free:
-        make_progress(quiet=True).warn(
-            f"the run will write {readable(need)} to '{store.root}', where {readable(free)} are free; "
-            "free some, with 'stackae gc' for instance, or name another --store"
-        )
-    names = ("stage", "input", "code", "loss", "epochs", "parameters", "size", "key", "store")
-    table = Table(*names, box=None, pad_edge=False)
-
-    def kept(stage: Planned) -> tuple[str, str, str]:
-        """The columns on what the store has of a stage."""
-        done = store.has(stage.name, stage.key)
-        size = size_of(store.folder(stage.name, stage.key)) if done else estimate(plan, stage)
-        return readable(size) if done else f"~{readable(size)}", stage.key[:12], "reuse" if done else "train"
-
-    for layer in plan.layers:
-        table.add_row(
-            layer.stage.name,
-            "×".join(map(str, layer.shape)),
-            "×".join(map(str, layer.code)),
-            layer.loss,
-            str(layer.fit.epochs),
-            f"{layer.parameters:,}",
-            *kept(layer.stage),
-        )
-    tuned = str(plan.config.finetune.epochs) if plan.config.finetune else ""
-    epochs = {"unroll": str(plan.config.unroll.epochs), "finetune": tuned, "scratch": tuned}
-    for stage in plan.stages[len(plan.layers) :]:
-        taken = epochs.get(stage.name, "")
-        table.add_row(stage.name, "", "", "", taken, "", *kept(stage))
-    console.print(table)
-
-
-def show_checked(root: Path, stages: Iterable[Checked]) -> bool:
-    """Prints a line for each stage that was checked, and one for all; whether all finished ones are sound."""
-    from stackae.machine.disk import readable
-
-    console, counts, total = make_console(), dict.fromkeys(("ok", "damaged", "not finished"), 0), 0
-    for stage in stages:
-        verdict = "damaged" if stage.damage else "ok" if stage.finished else "not finished"
-        counts[verdict], total = counts[verdict] + 1, total + stage.size
-        said = f"{verdict}: {stage.damage}" if stage.damage else verdict
-        line = ", ".join(filter(None, (f"{stage.folder.name}: {said}", readable(stage.size), stage.remark)))
-        console.print(line, markup=False, soft_wrap=True)
-    found = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    remedy = "; a run that needs a damaged stage does it again" if counts["damaged"] else ""
-    summary = f"{found}, {readable(total)} in '{root}'{remedy}" if found else f"no stages in '{root}'"
-    console.print(summary, markup=False, soft_wrap=True)
-    return not counts["damaged"]
-
-
-def show_collected(steps: Iterable[Removal | LeftAlone], *, dry_run: bool) -> None:
-    """Prints a line for each removal, and for each stage that was left alone, and how much is freed."""
-    from stackae.machine.disk import readable
-    from stackae.store.housekeeping import Removal
-
-    console, freed = make_console(), 0
-    for step in steps:
-        if isinstance(step, Removal):
-            freed += step.size
-            done = "would remove" if dry_run else "removed"
-            line = f"{done} {step.path}, {readable(step.size)}"
-        else:
-            line = f"left alone {step.folder}: {step.reason}"
-        console.print(line, markup=False, soft_wrap=True)
-    console.print(f"{readable(freed)} {'would be freed' if dry_run else 'freed'}", markup=False)
-
-
-def show_results(results: Results, folder: Path) -> None:
-    """Prints the table of stages, the test figures, the verdict and where everything lies."""
-    console = make_console()
-    table = Table("stage", "epochs", "seconds", "figures", box=None, pad_edge=False)
-    for stage in results.stages:
-        seconds = "reused" if stage["reused"] else f"{stage['seconds']:.1f}"
-        table.add_row(
-            stage["stage"], str(stage["epochs"] or ""), seconds, _stage_figures(stage["stage"], results)
-        )
-    console.print(table)
-    if results.verdict:
-        console.print(results.verdict["text"], soft_wrap=True, style="bold")
-    elif results.classifier:
-        console.print(f"Test error {results.classifier['test']['error']:.2%}.", style="bold")
-    written = {"report": "report.html", "results": "results.json", "model": "model"}
-    found = [f"{name} in {folder / path}" for name, path in written.items() if (folder / path).exists()]
-    text = ", ".join(found)
-    console.print(f"{text[0].upper()}{text[1:]}.", soft_wrap=True)
-
-
-def _stage_figures(name: str, results: Results) -> str:
-    part = {"finetune": results.classifier, "scratch": results.scratch}.get(name)
-    if part is not None:
-        test = part["test"]
-        return f"test {test['accuracy']:.2%}, macro-F1 {test['macro_f1']:.2%}, NLL {test['nll']:.3f}"
-    if name == "probe":
-        depths = (f"{found['test']['accuracy']:.2%}" for found in results.probe)
-        return "test by depth " + ", ".join(depths)
-    metrics = next(stage["metrics"] for stage in results.stages if stage["stage"] == name)
-    return (
-        f"error ratio {metrics['reconstruction_ratio']:.3f}, effective rank {metrics['effective_rank']:.0f}"
-    )
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

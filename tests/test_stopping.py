@@ -156,7 +156,7 @@ def test_a_signal_while_features_are_written_ends_it_too(
 
 
 def test_where_nothing_is_kept_that_is_said(tmp_path: Path) -> None:
-    program = BUSY.format(module="stackae.commands.run", function="launch", doing=SLEEPS)
+    program = BUSY.format(module="stackae.commands.run", function="run", doing=SLEEPS)
     code, lines = stop(program, ["run", "tiny.yaml", "--fresh"], tmp_path, signal.SIGHUP)
 
     assert code == 129
@@ -226,7 +226,7 @@ def memory() -> NoReturn:
 def test_what_the_machine_refuses_is_one_line(
     fail: object, line: str, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "launch", lambda *given, **named: fail())  # type: ignore[operator]
+    monkeypatch.setattr(run, "run", lambda *given, **named: fail())  # type: ignore[operator]
     done = cli(["run", "tiny.yaml"], tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     (said,) = done.stderr.splitlines()
@@ -239,7 +239,7 @@ def test_a_mistake_of_our_own_keeps_its_traceback(
     def broken(*given: object, **named: object) -> NoReturn:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(run, "launch", broken)
+    monkeypatch.setattr(run, "run", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         cli(["run", "tiny.yaml"], tmp_path)
 

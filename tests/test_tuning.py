@@ -138,12 +138,12 @@ def test_a_space_that_is_none_is_one_line(folder: Path, cli: Cli, space: str, sa
 def test_a_killed_search_goes_on_with_what_it_had(folder: Path, cli: Cli) -> None:
     dies = (
         "import os, signal, stackae.commands.tune as tuning\n"
-        "carry_out = tuning.carry_out\n"
+        "run_config = tuning.run_config\n"
         "def last(*words, **more):\n"
-        "    made = carry_out(*words, **more)\n"
+        "    made = run_config(*words, **more)\n"
         "    if words[1].name == 'trial-2': os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return made\n"
-        "tuning.carry_out = last\n"
+        "tuning.run_config = last\n"
         "from stackae.cli import main; main()\n"
     )
     words = ["tune", "tiny.yaml", "--space", "space.yaml", "--trials", "4"]

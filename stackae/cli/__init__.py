@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from stackae.cli import keeping, running, studying, using
+from stackae.cli import data, model, run, store, study
 from stackae.errors import StackaeError, StorageError, TrackingError, TrainingError
 from stackae.machine import signals
 from stackae.machine.memory import ran_out
@@ -22,24 +22,24 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for _command in (
-    running.inspect,
-    running.init,
-    running.plan,
-    running.run,
-    using.predict,
-    using.evaluate,
-    using.encode,
-    using.reconstruct,
-    using.sample,
-    using.export,
-    studying.report,
-    studying.compare,
-    studying.curve,
-    studying.tune,
-    studying.sync,
-    keeping.verify,
-    keeping.gc,
-    running.schema,
+    data.inspect,
+    data.init,
+    run.plan,
+    run.run,
+    model.predict,
+    model.evaluate,
+    model.encode,
+    model.reconstruct,
+    model.sample,
+    model.export,
+    study.report,
+    study.compare,
+    study.curve,
+    study.tune,
+    study.sync,
+    store.verify,
+    store.gc,
+    run.schema,
 ):
     app.command()(_command)
 

@@ -1,4 +1,4 @@
-"""Runs side by side: a table, overlaid curves, and paired tests where the test rows are the same."""
+"""`stackae compare`: runs side by side: a table, overlaid curves, and paired tests where the test rows are the same."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Finished:
 
 
 def compare(folders: Sequence[Path], out: Path) -> None:
-    """Prints the runs' table and paired tests, and writes them with overlaid curves to an HTML page `out`."""
+    """Print the runs' table and paired tests, and write them with overlaid curves to an HTML page `out`."""
     if len(folders) < 2:
         raise ConfigError(f"compare: {len(folders)} run given; name at least two run folders")
     if not out.absolute().parent.is_dir():

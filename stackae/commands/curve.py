@@ -1,4 +1,4 @@
-"""Label-efficiency curves: the same pretraining fine-tuned with more and more labels, beside its controls."""
+"""`stackae curve`: the same pretraining fine-tuned with more and more labels, beside its controls."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
-from stackae.commands.run import carry_out, check_folder
+from stackae.commands.run import run_config
 from stackae.config import Config
 from stackae.config_file import load_config
 from stackae.console import make_progress, show_lines, show_table
 from stackae.errors import ConfigError
-from stackae.machine.disk import write_atomically
+from stackae.machine.disk import check_folder, write_atomically
 from stackae.progress import Progress
 from stackae.report.label_curve import HEADINGS, LabelCurve, Point, chart, table, worth, write_csv
 
 
-def trace(
+def curve(
     config: Path,
     overrides: Sequence[str],
     labels: str,
@@ -26,7 +26,7 @@ def trace(
     store: Path,
     quiet: bool,
 ) -> LabelCurve:
-    """Carries out a config per number of labels and repetition; writes and shows curve.csv and curve.svg.
+    """Carry out a config per number of labels and repetition; write and show curve.csv and curve.svg.
 
     All share the rows and the pretraining through the store, and what is done is not done again. `labels` are
     numbers, parted by commas. ConfigError where it holds none, or the config leaves out what is compared.
@@ -41,22 +41,22 @@ def trace(
     folder = out or Path("runs") / f"{settings.name}-curve"
     check_folder("out", folder)
     progress = make_progress(quiet=quiet)
-    curve = LabelCurve(
+    measured = LabelCurve(
         [_point(settings, *at, folder, store, progress) for at in product(counts, range(repeats))]
     )
-    write_csv(curve, folder / "curve.csv")
-    write_atomically(folder / "curve.svg", chart(curve, settings.name).svg)
+    write_csv(measured, folder / "curve.csv")
+    write_atomically(folder / "curve.svg", chart(measured, settings.name).svg)
     if not quiet:
-        show_table(HEADINGS, table(curve))
-        show_lines(worth(curve), f"Chart in {folder / 'curve.svg'}, figures in {folder / 'curve.csv'}.")
-    return curve
+        show_table(HEADINGS, table(measured))
+        show_lines(worth(measured), f"Chart in {folder / 'curve.svg'}, figures in {folder / 'curve.csv'}.")
+    return measured
 
 
 def _point(settings: Config, count: int, repeat: int, out: Path, store: Path, progress: Progress) -> Point:
     name = f"{settings.name}-{count}-labels-{repeat}"
     data = settings.data.model_copy(update={"labels": count})
     one = settings.model_copy(update={"name": name, "repeat": repeat, "data": data, "report": False})
-    results = carry_out(one, out / name, store, progress)
+    results = run_config(one, out / name, store, progress)
     assert results.classifier is not None
     assert results.scratch is not None
     return Point(

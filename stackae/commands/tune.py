@@ -1,4 +1,4 @@
-"""Hyper-parameter search: Optuna proposes, validation judges, the store shares what trials have in common."""
+"""`stackae tune`: Optuna proposes, validation judges, the store shares what trials have in common."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from stackae.commands.run import carry_out, check_folder
+from stackae.commands.run import run_config
 from stackae.config_file import dump_config, load_config, read_plain
 from stackae.console import make_progress, show_lines, show_table
 from stackae.errors import ConfigError, TrainingError
-from stackae.machine.disk import write_atomically
+from stackae.machine.disk import check_folder, write_atomically
 from stackae.progress import Progress, StageProgress
 from stackae.seeds import derive
 
@@ -50,7 +50,7 @@ def tune(
     store: Path,
     quiet: bool,
 ) -> Path:
-    """Searches `space` for the least validation error until there were so many trials; returns `best.yaml`.
+    """Search `space` for the least validation error until there were so many trials; return `best.yaml`.
 
     The study lies in `study.db` (SQLite): a second start goes on, and several processes can share it. Bad
     trials are pruned while they fine-tune. Test rows are not looked at; controls are left out.
@@ -81,7 +81,7 @@ def tune(
         name = f"{settings.name}-trial-{trial.number}"
         one = one.model_copy(update={"name": name, "compare": plain, "report": False})
         try:
-            results = carry_out(one, folder / f"trial-{trial.number}", store, Pruning(progress, trial))
+            results = run_config(one, folder / f"trial-{trial.number}", store, Pruning(progress, trial))
         except TrainingError as fault:
             progress.warn(f"trial {trial.number}: {fault}")
             raise library.TrialPruned from None

@@ -26,7 +26,7 @@ _SETTING = re.compile(r"(?<=[ (])data\.(columns|drop|image_size|missing|separato
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
+class NewRows:
     """Rows, and their labels as classes are named: objects, None where a row has none."""
 
     rows: Rows
@@ -38,7 +38,7 @@ class Given:
     """The images' files, below the folder that was given; None where rows are no files."""
 
 
-def read_rows(paths: str | Sequence[str], config: DataConfig, preprocessing: Preprocessing) -> Given:
+def read_rows(paths: str | Sequence[str], config: DataConfig, preprocessing: Preprocessing) -> NewRows:
     """Read rows from files as `config` reads its source, for the model that was trained on that.
 
     A table needs all columns but the target; other rows have the shape that the preprocessing takes, or, as
@@ -51,7 +51,7 @@ def read_rows(paths: str | Sequence[str], config: DataConfig, preprocessing: Pre
         raise DataError(_SETTING.sub(r"\g<0> of the run's config.yaml", str(fault), count=1)) from None
 
 
-def _read(paths: str | Sequence[str], config: DataConfig, preprocessing: Preprocessing) -> Given:
+def _read(paths: str | Sequence[str], config: DataConfig, preprocessing: Preprocessing) -> NewRows:
     form, files = form_of(paths, "data"), as_paths(paths)
     if (form == "table") != isinstance(preprocessing, TablePreprocessing):
         kinds = ("arrays or images", "a table")
@@ -62,7 +62,7 @@ def _read(paths: str | Sequence[str], config: DataConfig, preprocessing: Preproc
 
         table = read_table(files, config, like=preprocessing.columns, need_target=False)
         labels = None if table.target is None else texts(table.target, config.classes)
-        return Given(table.rows, labels, lambda row: f"data row {row + 1:,}")
+        return NewRows(table.rows, labels, lambda row: f"data row {row + 1:,}")
     shape = preprocessing.shape
     if form == "images":
         if len(shape) == 3 and shape[0] != 3:
@@ -74,14 +74,14 @@ def _read(paths: str | Sequence[str], config: DataConfig, preprocessing: Preproc
         names = tuple(file.relative_to(files[0]).as_posix() for file in images.rows.files)
         if all(label is None for label in labels):
             labels = None
-        return Given(images.rows, labels, lambda row: f"'{names[row]}'", names)
+        return NewRows(images.rows, labels, lambda row: f"'{names[row]}'", names)
     packed = files[0].suffix.lower() == ".npz"
     arrays = read_npz(files[0], None, None) if packed else read_npy(files, (), ())
     if arrays.shape not in (shape, (int(np.prod(shape)),)):
         raise DataError(f"{quoted(paths)}: rows of shape {arrays.shape}, but this run takes {shape}")
     rows = Joined([FiniteRows(part) for part in arrays.x])
     _check_scale(paths, rows, preprocessing)
-    return Given(rows, None if arrays.y is None else texts(arrays.y, config.classes), "row {:,}".format)
+    return NewRows(rows, None if arrays.y is None else texts(arrays.y, config.classes), "row {:,}".format)
 
 
 def _check_scale(paths: str | Sequence[str], rows: Rows, preprocessing: Preprocessing) -> None:

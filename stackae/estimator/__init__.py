@@ -2,7 +2,7 @@
 
 import os
 
-# As in launch.py: torch reads it when it is first imported.
+# As in commands/: torch reads it when it is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from stackae.estimator.autoencoder import StackedAutoencoder

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from stackae.commands.run import check_folder
 from stackae.config import Config
 from stackae.config_file.faults import Place, show
 from stackae.config_file.reading import Document
@@ -21,6 +20,7 @@ from stackae.console import make_progress
 from stackae.data.read import read_source
 from stackae.data.splits import hold_out
 from stackae.estimator.validation import Codes, as_value_errors, write_training_files
+from stackae.machine.disk import check_folder
 from stackae.model import Model, load
 from stackae.pipeline import carry_out
 from stackae.plan import make_plan

@@ -8,9 +8,12 @@ import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from stackae.errors import StorageError
+from stackae.errors import ConfigError, StorageError
+
+if TYPE_CHECKING:
+    pass
 
 FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EFBIG: "too large here"}
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -168,3 +171,15 @@ def size_of(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def check_folder(option: str, folder: Path) -> None:
+    """ConfigError where `folder` is none, or neither is nor can be made writable; makes nothing.
+
+    Checked at the start, so that no run trains for hours and then has nowhere to put its results.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
+    if not there.is_dir():
+        raise ConfigError(f"{option} '{folder}': '{there}' is a file; name a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"{option} '{folder}': '{there}' is not writable; name another folder")

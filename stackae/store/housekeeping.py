@@ -50,7 +50,7 @@ class LeftAlone:
     reason: str
 
 
-def verify(root: Path) -> Iterator[Checked]:
+def check_stages(root: Path) -> Iterator[Checked]:
     """Checks every finished stage of a store against its sha256s, one after the other; changes nothing."""
     for folder in _folders(root):
         found, damage = _examine(folder)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stackae.cli.words import StoreOption
+from stackae.cli.options import StoreOption
 
 
 def verify(store: StoreOption = Path(".stackae")) -> None:
@@ -15,9 +15,9 @@ def verify(store: StoreOption = Path(".stackae")) -> None:
 
     Reads all of the store against its sha256s and changes nothing.
     """
-    from stackae.commands import run
+    from stackae.commands import store as command
 
-    if not run.verify(store):
+    if not command.verify(store):
         raise typer.Exit(1)
 
 
@@ -37,8 +37,8 @@ def gc(
 
     With --keep-runs runs/a runs/b, all that only other runs need goes too.
     """
-    from stackae.commands import run
+    from stackae.commands import store as command
 
     if runs and not keep_runs:
         raise typer.BadParameter(f"'{runs[0]}': runs to keep are named after --keep-runs.")
-    run.collect(store, [*keep_runs, *(runs or [])] if keep_runs else None, dry_run=dry_run)
+    command.gc(store, [*keep_runs, *(runs or [])] if keep_runs else None, dry_run=dry_run)

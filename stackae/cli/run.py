@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stackae.cli.words import ConfigArgument, DataArgument, OverridesArgument, StoreOption, TargetOption
+from stackae.cli.options import ConfigArgument, OverridesArgument, StoreOption
 
 
 def run(
@@ -30,9 +30,9 @@ def run(
 
     Pretrains layer by layer, stacks, fine-tunes, and compares with the same network trained from scratch.
     """
-    from stackae.commands.run import launch
+    from stackae.commands.run import run as command
 
-    results = launch(
+    results = command(
         config, overrides or [], out=out, store=store, fresh=fresh, quiet=quiet, show=not as_json
     )
     if as_json:
@@ -48,36 +48,9 @@ def plan(
 
     Lists the stages with shapes and keys; trains nothing.
     """
-    from stackae.commands.run import preview
+    from stackae.commands.plan import plan as command
 
-    preview(config, overrides or [], store=store)
-
-
-def inspect(data: DataArgument, target: TargetOption = None) -> None:
-    """Show what is in data, and what a run would do with it.
-
-    Of a table its columns, of images their sizes, of arrays their shapes; and the classes.
-    """
-    from stackae.commands.init import inspect as look
-
-    look(data, target)
-
-
-def init(
-    data: DataArgument,
-    target: TargetOption = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", metavar="FILE", help="The config; named after the data by default."),
-    ] = None,
-) -> None:
-    """Write a config that fits data and runs as it is.
-
-    Finds out separator, header, missing values and types, and refuses to overwrite a file.
-    """
-    from stackae.commands.init import init as start
-
-    start(data, target, out)
+    command(config, overrides or [], store=store)
 
 
 def schema() -> None:

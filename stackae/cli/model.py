@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from stackae.cli.words import QuietOption, RowsArgument, RunArgument
+from stackae.cli.options import QuietOption, RowsArgument, RunArgument
 
 
 def predict(
@@ -24,9 +24,9 @@ def predict(
 
     With probabilities, and whether and why the row is unlike the training data.
     """
-    from stackae.commands.predict import predict as carry_out
+    from stackae.commands.predict import predict as command
 
-    carry_out(run, data, out, quiet=quiet)
+    command(run, data, out, quiet=quiet)
 
 
 def encode(
@@ -45,9 +45,9 @@ def encode(
     quiet: QuietOption = False,
 ) -> None:
     """Write the pretrained features of each row."""
-    from stackae.commands.predict import encode as carry_out
+    from stackae.commands.encode import encode as command
 
-    carry_out(run, data, out, layer=_depth(layer), quiet=quiet)
+    command(run, data, out, layer=_depth(layer), quiet=quiet)
 
 
 def reconstruct(
@@ -69,9 +69,9 @@ def reconstruct(
     The error is a score of how unusual a row is.
     To a .png the first images are drawn above their reconstructions.
     """
-    from stackae.commands.predict import reconstruct as carry_out
+    from stackae.commands.reconstruct import reconstruct as command
 
-    carry_out(run, data, out, quiet=quiet)
+    command(run, data, out, quiet=quiet)
 
 
 def evaluate(
@@ -81,10 +81,10 @@ def evaluate(
     quiet: QuietOption = False,
 ) -> None:
     """Show how well a run classifies labelled rows."""
-    from stackae.commands.predict import evaluate as carry_out
-    from stackae.commands.predict import show_figures
+    from stackae.commands.evaluate import evaluate as command
+    from stackae.commands.evaluate import show_figures
 
-    figures = carry_out(run, data, quiet=quiet)
+    figures = command(run, data, quiet=quiet)
     if as_json:
         typer.echo(json.dumps(figures, indent=1))
     else:
@@ -107,9 +107,9 @@ def sample(
     ] = None,
 ) -> None:
     """Generate rows with a run whose last layer is variational."""
-    from stackae.commands.run import generate
+    from stackae.commands.sample import sample as command
 
-    generate(run, out, n=n, seed=seed, between=between)
+    command(run, out, n=n, seed=seed, between=between)
 
 
 def export(
@@ -131,9 +131,9 @@ def export(
 
     ONNX files and torch programs take rows as they are and preprocess them within.
     """
-    from stackae.export import export as carry_out
+    from stackae.export import export as command
 
-    carry_out(run, to, out, push=push)
+    command(run, to, out, push=push)
 
 
 def _depth(layer: str | None) -> int | Literal["all"] | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stackae.cli.words import ConfigArgument, OverridesArgument, RunArgument, StoreOption
+from stackae.cli.options import ConfigArgument, OverridesArgument, RunArgument, StoreOption
 
 
 class Form(StrEnum):
@@ -32,9 +32,9 @@ def report(
     store: StoreOption = Path(".stackae"),
 ) -> None:
     """Write a finished run's report again, from its stages in the store."""
-    from stackae.commands.run import report_again
+    from stackae.commands.report import report as command
 
-    typer.echo(report_again(run, form=form.value, tsne=placed is Map.tsne, store=store))
+    typer.echo(command(run, form=form.value, tsne=placed is Map.tsne, store=store))
 
 
 def compare(
@@ -44,16 +44,16 @@ def compare(
     ] = Path("comparison.html"),
 ) -> None:
     """Show finished runs side by side, with paired tests where their test rows are the same."""
-    from stackae.commands.compare import compare as side_by_side
+    from stackae.commands.compare import compare as command
 
-    side_by_side(runs, out)
+    command(runs, out)
 
 
 def sync(run: RunArgument) -> None:
     """Upload a run's offline logs to Weights & Biases."""
-    from stackae.commands.run import upload_logs
+    from stackae.commands.sync import sync as command
 
-    typer.echo(f"{upload_logs(run)} W&B runs uploaded")
+    typer.echo(f"{command(run)} W&B runs uploaded")
 
 
 def curve(
@@ -73,9 +73,9 @@ def curve(
 
     Pretrains once; repeats fine-tuning, the control and a logistic regression with other labels each time.
     """
-    from stackae.commands.curve import trace
+    from stackae.commands.curve import curve as command
 
-    trace(config, overrides or [], labels, seeds, out=out, store=store, quiet=quiet)
+    command(config, overrides or [], labels, seeds, out=out, store=store, quiet=quiet)
 
 
 def tune(
@@ -97,6 +97,6 @@ def tune(
 
     Starting again goes on, and several processes can share one search. Writes the best config as YAML.
     """
-    from stackae.commands.tune import tune as search
+    from stackae.commands.tune import tune as command
 
-    search(config, overrides or [], space, trials, out=out, store=store, quiet=quiet)
+    command(config, overrides or [], space, trials, out=out, store=store, quiet=quiet)

@@ -1,0 +1,78 @@
+"""`stackae plan`: what a run would train, and what it would find done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from stackae.config_file import load_config
+from stackae.console import make_console, make_progress
+from stackae.machine.disk import check_folder, free_at, readable, size_of
+
+if TYPE_CHECKING:
+    from stackae.plan import Plan, Planned
+    from stackae.store import Store
+
+
+def plan(config: str | Path, overrides: Sequence[str], *, store: str | Path) -> None:
+    """Show what a run would do and what it would find done."""
+    settings = load_config(config, overrides)
+    check_folder("store", Path(store))
+    from stackae.data.read import read_source
+    from stackae.plan import make_plan
+    from stackae.store import Store
+
+    stages = make_plan(settings, read_source(settings.data))
+    show_plan(stages, Store(Path(store), make_progress(quiet=False).warn))
+
+
+def show_plan(plan: Plan, store: Store) -> None:
+    """Print the stages of a plan, with shapes, sizes and keys, and whether the store has them.
+
+    Sizes of stages to come are estimates. Warns where the disk has no room for what is still to be written.
+    """
+    from stackae.stages.disk_use import estimate, to_write
+
+    parts = plan.split
+    labelled = int(parts.labelled.sum())
+    console = make_console()
+    need, free = to_write(plan, store), free_at(store.root)
+    console.print(
+        f"{plan.config.name}: {len(parts.train):,} training rows ({labelled:,} labelled), "
+        f"{len(parts.val):,} validation, {len(parts.test):,} test; precision {plan.hardware.precision}; "
+        f"to write: {readable(need)} of {readable(free)} free",
+        soft_wrap=True,
+    )
+    if need > free:
+        make_progress(quiet=True).warn(
+            f"the run will write {readable(need)} to '{store.root}', where {readable(free)} are free; "
+            "free some, with 'stackae gc' for instance, or name another --store"
+        )
+    names = ("stage", "input", "code", "loss", "epochs", "parameters", "size", "key", "store")
+    table = Table(*names, box=None, pad_edge=False)
+
+    def kept(stage: Planned) -> tuple[str, str, str]:
+        """The columns on what the store has of a stage."""
+        done = store.has(stage.name, stage.key)
+        size = size_of(store.folder(stage.name, stage.key)) if done else estimate(plan, stage)
+        return readable(size) if done else f"~{readable(size)}", stage.key[:12], "reuse" if done else "train"
+
+    for layer in plan.layers:
+        table.add_row(
+            layer.stage.name,
+            "×".join(map(str, layer.shape)),
+            "×".join(map(str, layer.code)),
+            layer.loss,
+            str(layer.fit.epochs),
+            f"{layer.parameters:,}",
+            *kept(layer.stage),
+        )
+    tuned = str(plan.config.finetune.epochs) if plan.config.finetune else ""
+    epochs = {"unroll": str(plan.config.unroll.epochs), "finetune": tuned, "scratch": tuned}
+    for stage in plan.stages[len(plan.layers) :]:
+        taken = epochs.get(stage.name, "")
+        table.add_row(stage.name, "", "", "", taken, "", *kept(stage))
+    console.print(table)

@@ -1,0 +1,35 @@
+"""`stackae reconstruct`: how badly rows in files are reconstructed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from stackae.commands.row_stream import open_rows, write_columns
+from stackae.outputs import check_examples, check_output, write_examples
+
+ACROSS, PICTURES = 10, 40
+"""Pictures side by side, and all of them, where reconstructions are drawn."""
+
+
+def reconstruct(run: Path, data: str, out: Path, *, quiet: bool) -> None:
+    """Write each row's reconstruction error, or draws the first images above their reconstructions."""
+    check_output(out, (".csv", ".parquet", ".npy", ".npz", ".png"), data)
+    model, new = open_rows(run, data)
+    if out.suffix.lower() != ".png":
+        write_columns(out, {"error": ["error"]}, new, lambda raw: {"error": model.errors(raw)}, quiet=quiet)
+        return
+    check_examples(out, model.shape)
+    raw = new.rows.take(np.arange(min(PICTURES, len(new.rows))))
+    assert isinstance(raw, np.ndarray)
+    images = raw.reshape(len(raw), *model.shape).astype(np.float32)
+    made = model.reconstruct(raw)
+    across = min(ACROSS, len(raw))
+    # White where a last line of pictures ends early.
+    lines = [
+        np.concatenate([line, np.full((across - len(line), *model.shape), model.scale, np.float32)])
+        for at in range(0, len(raw), across)
+        for line in (images[at : at + across], made[at : at + across])
+    ]
+    write_examples(out, np.concatenate(lines), scale=model.scale, columns=across)
