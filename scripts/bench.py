@@ -30,7 +30,7 @@ from torch import nn
 
 import stackae
 from stackae.build import build_objective, build_unit
-from stackae.commands import predict
+from stackae.commands.predict import predict as predict_rows
 from stackae.config import LayerConfig, PretrainConfig, TrainerConfig
 from stackae.config_file import load_config
 from stackae.data.batches import Batches
@@ -108,7 +108,7 @@ def predict(
         )
 
         def flagged() -> None:
-            predict.predict(folder / "run", str(folder / "rows.csv"), folder / "found.csv", quiet=True)
+            predict_rows(folder / "run", str(folder / "rows.csv"), folder / "found.csv", quiet=True)
 
         def read() -> None:
             read_rows(str(folder / "rows.csv"), load_config(folder / "run.yaml").data, model.preprocessing)

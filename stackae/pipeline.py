@@ -168,7 +168,7 @@ def write_run(out: Path, plan: Plan, entries: dict[str, Entry], results: Results
     last = entries.get("unroll", layers[-1])
     save(
         out / "model",
-        plan.layers,
+        [layer.settled for layer in plan.layers],
         encoder,
         decoder,
         classifier,

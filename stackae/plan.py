@@ -73,6 +73,11 @@ class PlannedLayer:
     below: LayerConfig | None
     blocks: Blocks = None
 
+    @property
+    def settled(self) -> LayerConfig:
+        """The layer's config, with the loss it is trained with in place of `auto`."""
+        return self.config.model_copy(update={"loss": self.loss})
+
     def unit(self) -> AnyUnit:
         """The layer's unit, freshly initialised."""
         return build_unit(self.config, self.shape, first=self.below is None)

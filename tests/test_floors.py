@@ -258,7 +258,7 @@ def test_nothing_is_found_where_all_is_well(project: Path) -> None:
             "from stackae.stack import Encoder",
             "stackae.config imports stackae.stack (floor 1 from",
         ),
-        ("data/sources.py", "import stackae.tasks", "stackae.data.sources imports stackae.tasks (floor 3"),
+        ("data/sources.py", "import stackae.tasks", "stackae.data.sources imports stackae.tasks (floor 5"),
         (
             "errors.py",
             "import stackae.config",

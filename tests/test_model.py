@@ -67,7 +67,7 @@ class Saved:
         encoder, decoder = stacked(plan, self.units)
         save(
             self.run / "model",
-            plan.layers,
+            [layer.settled for layer in plan.layers],
             encoder,
             decoder,
             self.classifier if classifier else None,

@@ -1,4 +1,4 @@
-"""`stackae compare`: runs side by side: a table, overlaid curves, and paired tests where the test rows are the same."""
+"""`stackae compare`: finished runs in one table, overlaid curves, paired tests on the same test rows."""
 
 from __future__ import annotations
 

@@ -19,7 +19,6 @@ from stackae.data.preprocessing.load import Preprocessing, load_preprocessing
 from stackae.data.preprocessing.sklearn_file import FITTED
 from stackae.errors import ArtifactError, in_a_line
 from stackae.model.model import Model
-from stackae.plan import PlannedLayer
 from stackae.shallow.mixed import Block
 from stackae.stack import Classifier, Decoder, Encoder
 from stackae.weights import fill, save_weights
@@ -55,7 +54,7 @@ class Description(Section):
 
 def save(
     folder: Path,
-    layers: Sequence[PlannedLayer],
+    layers: Sequence[LayerConfig],
     encoder: Encoder,
     decoder: Decoder,
     classifier: Classifier | None,
@@ -64,7 +63,10 @@ def save(
     classes: tuple[str, ...],
     novelty: float,
 ) -> None:
-    """Writes weights as safetensors, and preprocessing and architecture as `config.json`, into `folder`."""
+    """Write weights as safetensors, and preprocessing and architecture as `config.json`, into `folder`.
+
+    Each of `layers` names the loss that it was trained with, never `auto`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     parts: dict[str, nn.Module | None] = {"encoder": encoder, "decoder": decoder, "classifier": classifier}
     for name, module in parts.items():
@@ -76,13 +78,11 @@ def save(
     (folder / FITTED).unlink(missing_ok=True)
     described = {
         "format": FORMAT,
-        "shape": list(layers[0].shape),
+        "shape": list(preprocessing.shape),
         "preprocessing": preprocessing.save(folder),
         "classes": list(classes),
         "novelty": {"error": novelty},
-        "layers": [
-            layer.config.model_dump(mode="json", by_alias=True) | {"loss": layer.loss} for layer in layers
-        ],
+        "layers": [layer.model_dump(mode="json", by_alias=True) for layer in layers],
     }
     (folder / "config.json").write_text(json.dumps(described, indent=1) + "\n")
 
