@@ -39,7 +39,7 @@ from stackae.data.new_rows import read_rows
 from stackae.data.rows import CHUNK
 from stackae.machine.hardware import Hardware, resolve
 from stackae.progress import NoProgress
-from stackae.stage_context import Job
+from stackae.stage_context import StageContext
 from stackae.tasks import PretrainTask
 from stackae.training import fit
 
@@ -225,8 +225,10 @@ def _measure(case: Case, rounds: int) -> dict[str, list[float]]:
     train = Batches(case.read("train"), batch_size=case.batch, seed=0)
     val = Batches(case.read("val"), batch_size=CHUNK)
     task = PretrainTask(unit, objective, settings, seed=0, steps=settings.epochs * len(train))
-    job = Job("pretrain-1", case.folder, 0, case.hardware, False, meter, TrainerConfig().autosave)
-    fit(job, task, train, val, settings, keep_best=False)
+    context = StageContext(
+        "pretrain-1", "layers.0", case.folder, 0, case.hardware, False, meter, TrainerConfig().autosave
+    )
+    fit(context, task, train, val, settings, keep_best=False)
     return {name: seconds[1:] for name, seconds in meter.seconds.items()}
 
 

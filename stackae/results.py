@@ -1,4 +1,4 @@
-"""The results of a run: what `results.json` holds, in its documented, stable format."""
+"""The results of a run: what `results.json` and the folder of a run hold, in stable formats."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from stackae.config_file import dump_config
 from stackae.data.features import read_array
+from stackae.data.tables.columns import with_names
 from stackae.machine.disk import write_atomically
-from stackae.plan import Plan, Planned
+from stackae.model import save
+from stackae.plan import Plan, Stage, stacked
+from stackae.report.card import card
 from stackae.report.verdict import verdict
+from stackae.stages.finished import load_classifier, load_units
 from stackae.store import Entry
 
 FORMAT = 1
@@ -52,15 +57,15 @@ class Results:
 class Outcome:
     """A stage of the plan as it ended: its entry in the store, and whether it was there before."""
 
-    planned: Planned
+    stage: Stage
     entry: Entry
     reused: bool
 
 
 def gather(plan: Plan, outcomes: Sequence[Outcome]) -> Results:
     """Puts the stages' manifests together and draws the verdict."""
-    by_name = {outcome.planned.name: outcome.entry for outcome in outcomes}
-    last = by_name.get("unroll", by_name[plan.layers[-1].stage.name]).metrics
+    by_name = {outcome.stage.name: outcome.entry for outcome in outcomes}
+    last = by_name[plan.top.name].metrics
     labels_test = read_array(by_name["data"].file("labels-test.npy"))
     right = {
         name: read_array(by_name[name].file("logits-test.npy"), mapped=True).argmax(1) == labels_test
@@ -78,7 +83,7 @@ def gather(plan: Plan, outcomes: Sequence[Outcome]) -> Results:
             "features": int(np.prod(plan.layers[0].shape)),
             "classes": len(plan.classes),
         },
-        stages=[_stage(outcome) for outcome in outcomes if outcome.planned != plan.data],
+        stages=[_stage(outcome) for outcome in outcomes if outcome.stage != plan.data],
         probe=by_name["probe"].metrics["depths"] if "probe" in by_name else [],
         classifier=_parts(by_name.get("finetune")),
         scratch=_parts(by_name.get("scratch")),
@@ -86,6 +91,31 @@ def gather(plan: Plan, outcomes: Sequence[Outcome]) -> Results:
         reconstruction={"test": {"mse": last["test_mse"], "sse_per_row": last["test_sse_per_row"]}},
         environment=_environment(plan),
     )
+
+
+def write_run(out: Path, plan: Plan, entries: dict[str, Entry], results: Results) -> None:
+    """Write the run's folder: the resolved config, the model with its card, and last the results."""
+    out.mkdir(parents=True, exist_ok=True)
+    # What a run needs to read other rows must not lie in a file elsewhere.
+    lasting = plan.config.model_copy(update={"data": with_names(plan.config.data)})
+    (out / "config.yaml").write_text(dump_config(lasting))
+    encoder, decoder = stacked(plan.layers, load_units(plan, entries))
+    classifier = load_classifier(plan, entries[plan.finetune.name]) if plan.finetune else None
+    save(
+        out / "model",
+        [layer.settled for layer in plan.layers],
+        encoder,
+        decoder,
+        classifier,
+        preprocessing=plan.preprocessing,
+        classes=plan.classes,
+        novelty=entries[plan.top.name].metrics["novelty"],
+    )
+    described = json.loads((out / "model" / "config.json").read_text())
+    text = card(plan.config, asdict(results), described, f"runs/{plan.config.name}")
+    (out / "model" / "README.md").write_text(text, encoding="utf-8")
+    write_evidence(out, plan, entries)
+    results.write(out / "results.json")
 
 
 def write_evidence(folder: Path, plan: Plan, entries: Mapping[str, Entry]) -> None:
@@ -126,8 +156,8 @@ def _stage(outcome: Outcome) -> dict[str, Any]:
     metrics = outcome.entry.metrics
     seconds, epochs = metrics.pop("seconds", None), metrics.pop("epochs", None)
     return {
-        "stage": outcome.planned.name,
-        "key": outcome.planned.key,
+        "stage": outcome.stage.name,
+        "key": outcome.stage.key,
         "reused": outcome.reused,
         "seconds": seconds,
         "epochs": epochs,

@@ -11,10 +11,12 @@ from stackae.progress import Progress
 
 
 @dataclass(frozen=True)
-class Job:
-    """Where a stage works and whom it tells: its folder, its name, a Lightning logger or False."""
+class StageContext:
+    """Where a stage works and whom it tells: its name, its folder, a Lightning logger or False."""
 
     stage: str
+    section: str
+    """Where in the config the stage's settings are, as `layers.1`."""
     folder: Path
     seed: int
     hardware: Hardware
@@ -24,14 +26,12 @@ class Job:
     """Seconds between two checkpoints, at the least; 0: one after every batch."""
 
     def setting(self, name: str) -> str:
-        """What one of the stage's settings is called in the config, as `layers.1.lr` of `pretrain-2`."""
-        kind, _, number = self.stage.partition("-")
-        section = f"layers.{int(number) - 1}" if number else {"scratch": "finetune"}.get(kind, kind)
-        return f"{section}.{name}"
+        """Return what one of the stage's settings is called in the config, as `layers.1.lr`."""
+        return f"{self.section}.{name}"
 
 
 @dataclass(frozen=True)
-class Done:
+class StageOutput:
     """What a stage returns: metrics for the manifest, and the names of its files."""
 
     metrics: dict[str, Any]

@@ -27,10 +27,11 @@ settings.load_profile("untimed")
 REPOSITORY = Path(__file__).resolve().parent.parent
 # The files that take longest, so that no worker is left alone with one at the end.
 FIRST = [
-    *("test_wandb", "test_stopping", "test_configs", "test_export", "test_estimator", "test_whole_runs"),
-    *("test_scripts", "test_kinds", "test_faults", "test_generated_input", "test_memory", "test_tuning"),
-    *("test_hostile_files", "test_page", "test_housekeeping", "test_disk", "test_init", "test_readme"),
-    *("test_cli", "test_resume", "test_table_runs", "test_bad_input", "test_use"),
+    *("test_wandb", "test_stopping", "test_configs", "test_export", "test_estimator"),
+    *("test_whole_runs", "test_scripts", "test_pipeline_kinds", "test_faults", "test_generated_input"),
+    *("test_memory", "test_tune", "test_hostile_files", "test_page", "test_housekeeping"),
+    *("test_disk", "test_init", "test_readme", "test_cli", "test_resume"),
+    *("test_pipeline_tables", "test_bad_input", "test_row_stream"),
 ]
 
 

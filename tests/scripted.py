@@ -15,7 +15,7 @@ from stackae.config import FitConfig
 from stackae.data.batches import Batch, Batches
 from stackae.machine.hardware import Hardware
 from stackae.progress import NoProgress
-from stackae.stage_context import Job
+from stackae.stage_context import StageContext
 from stackae.tasks import Task
 
 CPU = Hardware("cpu", "auto", "32-true")
@@ -94,9 +94,10 @@ def fit(
     told: NoProgress | None = None,
     autosave: float = 30.0,
     stage: str = "pretrain-2",
+    section: str = "layers.1",
 ) -> training.Fitted:
     """Fits the task to seven rows."""
     x = np.random.default_rng(0).random((ROWS, 4), dtype=np.float32)
-    job = Job(stage, folder, 0, CPU, False, told or NoProgress(), autosave)
+    context = StageContext(stage, section, folder, 0, CPU, False, told or NoProgress(), autosave)
     train = Batches(x, batch_size=BATCH, seed=1)
-    return training.fit(job, task, train, Batches(x, batch_size=5), settings, keep_best=keep_best)
+    return training.fit(context, task, train, Batches(x, batch_size=5), settings, keep_best=keep_best)

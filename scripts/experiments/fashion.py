@@ -12,10 +12,10 @@ from experiments.lab import Found, Lab, Run
 from stackae.build import build_penalties
 from stackae.config_file import load_config
 from stackae.data.read import read_source
-from stackae.plan import make_plan
+from stackae.plan import make_plan, mirrored
 from stackae.shallow.losses import LOSSES
 from stackae.shallow.objectives import Reconstruction
-from stackae.stages.weights import load_units, mirrored
+from stackae.stages.finished import load_units
 from stackae.store import Store
 
 SHOWN = 8
@@ -128,9 +128,9 @@ def negative_elbo(run: Run, x: np.ndarray) -> tuple[float, float]:
     config = load_config(run.folder / "config.yaml")
     plan = make_plan(config, read_source(config.data))
     store = Store(run.store, print)
-    entries = {stage.name: store.open(stage.name, stage.key) for stage in plan.stages}
-    layers = [entry for entry in (entries[layer.stage.name] for layer in plan.layers) if entry is not None]
-    deep = mirrored(plan, load_units(plan, layers, entries["unroll"])).train()
+    stages = [plan.data, *plan.stages]
+    entries = {stage.name: entry for stage in stages if (entry := store.open(stage.name, stage.key))}
+    deep = mirrored(plan.layers, load_units(plan, entries)).train()
     last = plan.layers[-1]
     objective = Reconstruction(
         LOSSES[plan.layers[0].loss], penalties=build_penalties(last.config, last.code)

@@ -13,7 +13,7 @@ from stackae.console import make_console, make_progress
 from stackae.machine.disk import check_folder, free_at, readable, size_of
 
 if TYPE_CHECKING:
-    from stackae.plan import Plan, Planned
+    from stackae.plan import Plan, Stage
     from stackae.store import Store
 
 
@@ -34,7 +34,7 @@ def show_plan(plan: Plan, store: Store) -> None:
 
     Sizes of stages to come are estimates. Warns where the disk has no room for what is still to be written.
     """
-    from stackae.stages.disk_use import estimate, to_write
+    from stackae.stages.disk_use import to_write
 
     parts = plan.split
     labelled = int(parts.labelled.sum())
@@ -54,10 +54,10 @@ def show_plan(plan: Plan, store: Store) -> None:
     names = ("stage", "input", "code", "loss", "epochs", "parameters", "size", "key", "store")
     table = Table(*names, box=None, pad_edge=False)
 
-    def kept(stage: Planned) -> tuple[str, str, str]:
+    def kept(stage: Stage) -> tuple[str, str, str]:
         """The columns on what the store has of a stage."""
         done = store.has(stage.name, stage.key)
-        size = size_of(store.folder(stage.name, stage.key)) if done else estimate(plan, stage)
+        size = size_of(store.folder(stage.name, stage.key)) if done else stage.size()
         return readable(size) if done else f"~{readable(size)}", stage.key[:12], "reuse" if done else "train"
 
     for layer in plan.layers:
@@ -70,9 +70,7 @@ def show_plan(plan: Plan, store: Store) -> None:
             f"{layer.parameters:,}",
             *kept(layer.stage),
         )
-    tuned = str(plan.config.finetune.epochs) if plan.config.finetune else ""
-    epochs = {"unroll": str(plan.config.unroll.epochs), "finetune": tuned, "scratch": tuned}
     for stage in plan.stages[len(plan.layers) :]:
-        taken = epochs.get(stage.name, "")
-        table.add_row(stage.name, "", "", "", taken, "", *kept(stage))
+        epochs = "" if stage.epochs is None else str(stage.epochs)
+        table.add_row(stage.name, "", "", "", epochs, "", *kept(stage))
     console.print(table)

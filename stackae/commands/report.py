@@ -16,20 +16,19 @@ def report(run: Path, *, form: Literal["html", "md"], tsne: bool, store: Path) -
     from stackae.data.read import read_source
     from stackae.plan import make_plan
     from stackae.report import write_report
-    from stackae.stages.restore import REPORT, restore
+    from stackae.stages.restore import restore
     from stackae.store import Store
 
-    source, progress = read_source(settings.data), make_progress(quiet=False)
-    plan = make_plan(settings, source)
+    progress, plan = make_progress(quiet=False), make_plan(settings, read_source(settings.data))
     opened = Store(store, progress.warn)
     entries = {}
-    for planned in [plan.data, *plan.stages]:
-        entry = opened.open(planned.name, planned.key)
+    for stage in [plan.data, *plan.stages]:
+        entry = opened.open(stage.name, stage.key)
         if entry is None:
             raise ArtifactError(
-                f"store '{store}': it does not have {planned.name} of this run; name the run's store, "
+                f"store '{store}': it does not have {stage.name} of this run; name the run's store, "
                 f"or carry it out again: stackae run {run / 'config.yaml'} --out {run}"
             )
-        entries[planned.name] = entry
-    restore(REPORT, plan, source, entries, opened, progress)
+        entries[stage.name] = entry
+    restore(plan.reported, plan, entries, opened, progress)
     return write_report(run, plan, entries, form=form, tsne=tsne)

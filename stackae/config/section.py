@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,3 +19,14 @@ class Section(BaseModel):
     """What every section of the file has in common: frozen, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+def changed(
+    section: Section, *, include: set[str] | None = None, exclude: set[str] | None = None
+) -> dict[str, Any]:
+    """Return the settings of a section that do not have their defaults, as plain data for a stage's key.
+
+    So a new option, at its default, moves no key. A default that changes is another matter: then what is
+    stored under the same key would be something else, and `store.FORMAT` has to be raised.
+    """
+    return section.model_dump(mode="json", exclude_defaults=True, include=include, exclude=exclude)

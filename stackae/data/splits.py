@@ -33,10 +33,15 @@ class Split:
     """For each row of `train`, whether training may see its label."""
 
     @property
+    def parts(self) -> dict[str, Ints]:
+        """The row numbers of each part, by its name."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    @property
     def fingerprint(self) -> str:
         """sha256 of the row numbers of the parts; which labels are kept is no part of it."""
         parts = hashlib.sha256()
-        for rows in (self.train, self.val, self.test):
+        for rows in self.parts.values():
             parts.update(f"{len(rows)}:".encode() + rows.astype("<i8").tobytes())
         return parts.hexdigest()
 

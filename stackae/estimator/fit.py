@@ -22,7 +22,7 @@ from stackae.data.splits import hold_out
 from stackae.estimator.validation import Codes, as_value_errors, write_training_files
 from stackae.machine.disk import check_folder
 from stackae.model import Model, load
-from stackae.pipeline import carry_out
+from stackae.pipeline import run_plan
 from stackae.plan import make_plan
 from stackae.progress import NoProgress
 from stackae.results import Results
@@ -73,7 +73,7 @@ def fit_model(parameters: Mapping[str, Any], x: Any, y: Codes | None) -> tuple[M
         place = Path(parameters["store"] or folder / "store")
         check_folder("store", place)
         store = Store(place, progress.warn)
-        results = carry_out(plan, source, store, NullTracker(), progress, out=folder / "run")
+        results = run_plan(plan, store, NullTracker(), progress, out=folder / "run")
         return load(folder / "run").double(), results
 
 

@@ -72,7 +72,7 @@ def gather(plan: Plan, entries: Mapping[str, Entry], model: Model, results: Mapp
     """Reads what a report needs; the figures alone, so that memory does not grow with the rows."""
     x_test = open_features(entries["data"].file, "test")
     y_test = np.load(entries["data"].file("labels-test.npy"), allow_pickle=False)
-    last = entries.get("unroll", entries[plan.layers[-1].stage.name])
+    last = entries[plan.top.name]
     rows = _spread(len(x_test), MAP_ROWS)
     shown = x_test[_of_each_class(y_test, SHOWN_ROWS)]
     histories = {name: _history(entry.folder / "metrics.csv") for name, entry in entries.items()}

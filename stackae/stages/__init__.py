@@ -1,14 +1,26 @@
-"""What is done in each stage: one function each. A stage reads finished stages, writes files into its
-folder, and returns the metrics and the names of its files; committing them is the pipeline's.
+"""What is done in each stage: one function each.
 
-Lightning takes seconds to import, so that is left to the stages that train: a run whose stages are all
-in the store does without it.
+A stage is given its context, the plan, and the finished stages by name; it writes files into its folder, and
+returns the metrics and the names of its files. Committing them is the runner's. Lightning takes seconds to
+import, so that is left to the stages that train.
 """
 
-from stackae.stages.finetune import finetune
+from collections.abc import Callable, Mapping
+
+from stackae.plan import Plan
+from stackae.stage_context import StageContext, StageOutput
+from stackae.stages.finetune import finetune, scratch
 from stackae.stages.prepare import prepare
 from stackae.stages.pretrain import pretrain, unroll
 from stackae.stages.probe import probe
-from stackae.stages.restore import REPORT, restore
+from stackae.store import Entry
 
-__all__ = ["REPORT", "finetune", "prepare", "pretrain", "probe", "restore", "unroll"]
+WORK: Mapping[str, Callable[[StageContext, Plan, Mapping[str, Entry]], StageOutput]] = {
+    "data": prepare,
+    "pretrain": pretrain,
+    "unroll": unroll,
+    "finetune": finetune,
+    "scratch": scratch,
+    "probe": probe,
+}
+"""What carries out a stage, by its kind in the plan."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,36 +13,42 @@ from stackae.build import AnyUnit
 from stackae.data.batches import Batches
 from stackae.data.features import SPLITS, encode, open_features, read_array
 from stackae.data.rows import chunk_rows
-from stackae.plan import Plan
+from stackae.plan import Plan, build_classifier
 from stackae.seeds import derive
-from stackae.stage_context import Done, Job
+from stackae.stage_context import StageContext, StageOutput
+from stackae.stages.finished import load_units
 from stackae.stages.pretrain import write_history
-from stackae.stages.weights import build_classifier, load_units
 from stackae.store import Entry
 from stackae.weights import WEIGHTS, save_weights
 
 
-def finetune(
-    job: Job, plan: Plan, data: Entry, layers: list[Entry] | None, unrolled: Entry | None = None
-) -> Done:
-    """Trains the stack with a softmax head on the labelled rows; starts from `layers`' weights.
+def finetune(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> StageOutput:
+    """Train the stack with a softmax head on the labelled rows, from the pretrained weights."""
+    return _train(context, plan, entries, pretrained=True)
 
-    Without layers it is the control: the same network from random weights, nothing frozen, one
-    learning rate.
-    """
+
+def scratch(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> StageOutput:
+    """Train the control: the same network from random weights, nothing frozen, one learning rate."""
+    return _train(context, plan, entries, pretrained=False)
+
+
+def _train(
+    context: StageContext, plan: Plan, entries: Mapping[str, Entry], *, pretrained: bool
+) -> StageOutput:
     from stackae.tasks import FinetuneTask
     from stackae.training import fit
 
     settings = plan.config.finetune
     assert settings is not None
     assert settings.epochs != "auto"
-    seed = plan.seed(job.stage)
+    seed = plan.seed(context.stage)
     torch.manual_seed(derive(seed, "init"))
+    data = entries[plan.data.name]
     units: list[AnyUnit] = (
-        load_units(plan, layers, unrolled) if layers is not None else [layer.unit() for layer in plan.layers]
+        load_units(plan, entries) if pretrained else [layer.unit() for layer in plan.layers]
     )
-    classifier = build_classifier(plan, units, settings)
-    if layers is not None and settings.freeze_encoder:
+    classifier = build_classifier(plan.layers, units, settings, len(plan.classes))
+    if pretrained and settings.freeze_encoder:
         classifier.encoder.requires_grad_(False)
     y = {split: read_array(data.file(f"labels-{split}.npy")) for split in SPLITS}
     labelled = np.flatnonzero(plan.split.labelled)
@@ -55,7 +62,7 @@ def finetune(
     )
     x_val = open_features(data.file, "val")
     val = Batches(x_val, y["val"], batch_size=chunk_rows(x_val.shape[1:]))
-    scale = settings.encoder_lr_scale if layers is not None else 1.0
+    scale = settings.encoder_lr_scale if pretrained else 1.0
     task = FinetuneTask(
         classifier,
         settings,
@@ -64,9 +71,9 @@ def finetune(
         steps=settings.epochs * len(train),
         weights=class_weights(y["train"][labelled]) if settings.balance == "weights" else None,
     )
-    fitted = fit(job, task, train, val, settings, keep_best=True)
-    save_weights(job.folder / WEIGHTS, {"": classifier})
-    write_history(fitted.history, job.folder)
+    fitted = fit(context, task, train, val, settings, keep_best=True)
+    save_weights(context.folder / WEIGHTS, {"": classifier})
+    write_history(fitted.history, context.folder)
     numbers: dict[str, Any] = {
         "epochs": len(fitted.history),
         "kept_epoch": fitted.kept_epoch,
@@ -75,13 +82,13 @@ def finetune(
     }
     for split in ("val", "test"):
         x = open_features(data.file, split)
-        encode(classifier, x, job.folder / f"logits-{split}.npy", job.hardware.device)
-        logits = np.load(job.folder / f"logits-{split}.npy", mmap_mode="r")
+        encode(classifier, x, context.folder / f"logits-{split}.npy", context.hardware.device)
+        logits = np.load(context.folder / f"logits-{split}.npy", mmap_mode="r")
         numbers[split] = metrics.classification(logits, y[split])
-    return Done(numbers, [WEIGHTS, "metrics.csv", "logits-val.npy", "logits-test.npy"])
+    return StageOutput(numbers, [WEIGHTS, "metrics.csv", "logits-val.npy", "logits-test.npy"])
 
 
 def class_weights(y: np.ndarray) -> torch.Tensor:
-    """A weight for each class, inverse to its rows: n / (classes × its rows), on average 1 over the rows."""
+    """Weigh each class inversely to its rows: n / (classes × its rows), on average 1 over the rows."""
     sizes = np.bincount(y)
     return torch.from_numpy((len(y) / (len(sizes) * sizes)).astype(np.float32))

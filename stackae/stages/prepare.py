@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from stackae.data.features import FEATURES, SPLITS, create
+from stackae.data.features import FEATURES, create
 from stackae.data.preprocessing.load import Preprocessing
 from stackae.data.source import Source
 from stackae.data.splits import Split
-from stackae.stage_context import Done, Job
+from stackae.plan import Plan
+from stackae.stage_context import StageContext, StageOutput
+from stackae.store import Entry
 
 
-def prepare(job: Job, source: Source, split: Split, preprocessing: Preprocessing) -> Done:
-    """Writes the rows of each part, preprocessed, as float32, and their classes (-1: none)."""
-    write_parts(job.folder, source, split, preprocessing)
-    files, labels = [], source.labels
-    for name, rows in _parts(split).items():
-        made = create(job.folder / f"labels-{name}.npy", (len(rows),), np.int64)
+def prepare(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> StageOutput:
+    """Write the rows of each part, preprocessed, as float32, and their classes (-1: none)."""
+    write_parts(context.folder, plan.source, plan.split, plan.preprocessing)
+    files, labels = [], plan.source.labels
+    for name, rows in plan.split.parts.items():
+        made = create(context.folder / f"labels-{name}.npy", (len(rows),), np.int64)
         made[:] = labels[rows]
         made.flush()
         files.append(f"labels-{name}.npy")
-    return Done({name: len(rows) for name, rows in _parts(split).items()}, [*FEATURES, *files])
+    return StageOutput({name: len(rows) for name, rows in plan.split.parts.items()}, [*FEATURES, *files])
 
 
 def write_parts(folder: Path, source: Source, split: Split, preprocessing: Preprocessing) -> None:
-    """Writes the rows of each part, and no classes; the source is read once, from first row to last."""
+    """Write the rows of each part, and no classes; the source is read once, from first row to last."""
     parts = [
         (rows, create(folder / f"features-{name}.npy", (len(rows), *preprocessing.shape)))
-        for name, rows in _parts(split).items()
+        for name, rows in split.parts.items()
     ]
     for first, raw in source.all.chunks():
         # Row numbers ascend, so those of a chunk are neighbours in each part.
@@ -40,7 +43,3 @@ def write_parts(folder: Path, source: Source, split: Split, preprocessing: Prepr
                 made[start:end] = x[rows[start:end] - first]
     for _, made in parts:
         made.flush()
-
-
-def _parts(split: Split) -> dict[str, np.ndarray]:
-    return dict(zip(SPLITS, (split.train, split.val, split.test), strict=True))

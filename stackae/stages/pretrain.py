@@ -17,8 +17,7 @@ from stackae.config import FitConfig
 from stackae.data.batches import Batches
 from stackae.data.features import (
     FEATURES,
-    SPLITS,
-    encode,
+    encode_parts,
     mean_row,
     open_features,
     squared_distance,
@@ -26,14 +25,14 @@ from stackae.data.features import (
 )
 from stackae.data.rows import chunk_rows
 from stackae.model import novelty
-from stackae.plan import Plan, PlannedLayer
+from stackae.plan import Plan, PlannedLayer, mirrored, stacked
 from stackae.seeds import derive
 from stackae.shallow.losses import Loss
 from stackae.shallow.objectives import Reconstruction
 from stackae.stack import Decoder, Encoder
-from stackae.stage_context import Done, Job
+from stackae.stage_context import StageContext, StageOutput
+from stackae.stages.finished import load_units
 from stackae.stages.snapshots import pictures_of
-from stackae.stages.weights import load_units, mirrored, stacked
 from stackae.store import Entry
 from stackae.weights import WEIGHTS, save_weights
 
@@ -41,54 +40,55 @@ from stackae.weights import WEIGHTS, save_weights
 MANY = 0.2
 
 
-def pretrain(job: Job, plan: Plan, below: Sequence[Entry]) -> Done:
-    """Trains one layer on the features of the layer below, then writes its own features.
+def pretrain(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> StageOutput:
+    """Train one layer on the features of the layer below, then write its own features.
 
-    `below` are the finished stages from the data to the layer below. With no epochs the layer keeps
-    its random weights, but for its output bias, which is set to the inputs' mean.
+    With no epochs the layer keeps its random weights, but for its output bias, which is set to the inputs'
+    mean.
     """
-    layer = plan.layers[len(below) - 1]
-    seed = derive(job.seed, job.stage)
+    number = plan.depths.index(context.stage)
+    layer, data, below = plan.layers[number - 1], entries[plan.data.name], entries[plan.depths[number - 1]]
+    seed = derive(context.seed, context.stage)
     torch.manual_seed(derive(seed, "init"))
     unit = layer.unit()
     if not layer.fit.epochs:
         loss = build_loss(layer.loss, layer.blocks)
-        _start_at_mean(unit, loss, mean_row(open_features(below[-1].file, "train")))
-    lower = load_units(plan, below[1:])
-    watched = pictures_of(plan, [*lower, unit], below[0])
-    numbers = _fit(job, unit, layer.objective(), layer.fit, below[-1], seed, watched)
-    save_weights(job.folder / WEIGHTS, {"": unit})
-    _encode(job, unit.encoder, below[-1])
-    numbers |= _codes(job, nn.Sequential(unit.decoder, layer.output()), below[-1])
-    numbers |= _activity(job, layer)
-    encoder, decoder = stacked(plan, [*lower, unit.eval()])
-    numbers |= _through_all(job, plan, encoder, decoder, below[0])
-    return Done(numbers, [WEIGHTS, "metrics.csv", *FEATURES])
+        _start_at_mean(unit, loss, mean_row(open_features(below.file, "train")))
+    lower = load_units(plan, entries, upto=number - 1)
+    watched = pictures_of(plan, [*lower, unit], data)
+    numbers = _fit(context, unit, layer.objective(), layer.fit, below, seed, watched)
+    save_weights(context.folder / WEIGHTS, {"": unit})
+    encode_parts(unit.encoder, below.file, context.folder, context.hardware.device)
+    numbers |= _codes(context, nn.Sequential(unit.decoder, layer.output()), below)
+    numbers |= _activity(context, layer)
+    encoder, decoder = stacked(plan.layers, [*lower, unit.eval()])
+    numbers |= _through_all(context, plan, encoder, decoder, data)
+    return StageOutput(numbers, [WEIGHTS, "metrics.csv", *FEATURES])
 
 
-def unroll(job: Job, plan: Plan, depths: Sequence[Entry]) -> Done:
-    """Trains all layers as one deep autoencoder to reconstruct the data.
+def unroll(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> StageOutput:
+    """Train all layers as one deep autoencoder to reconstruct the data.
 
     The first layer's corruption and loss and the last layer's penalties are those of the whole.
     """
     settings, first, last = plan.config.unroll, plan.layers[0], plan.layers[-1]
-    seed = derive(job.seed, job.stage)
+    seed = derive(context.seed, context.stage)
     torch.manual_seed(derive(seed, "init"))
-    units = load_units(plan, depths[1:])
-    deep = mirrored(plan, units)
+    data, units = entries[plan.data.name], load_units(plan, entries)
+    deep = mirrored(plan.layers, units)
     objective = Reconstruction(
         build_loss(first.loss, first.blocks),
         build_corruption(first.config.corruption, first.blocks),
         build_penalties(last.config, last.code),
     )
-    watched = pictures_of(plan, units, depths[0])
-    numbers = _fit(job, deep, objective, settings, depths[0], seed, watched)
-    save_weights(job.folder / WEIGHTS, {"": deep})
-    encoder, decoder = stacked(plan, units)
-    _encode(job, encoder, depths[0])
-    numbers |= _codes(job, decoder, depths[0]) | _activity(job, last)
-    numbers |= _through_all(job, plan, encoder, decoder, depths[0])
-    return Done(numbers, [WEIGHTS, "metrics.csv", *FEATURES])
+    watched = pictures_of(plan, units, data)
+    numbers = _fit(context, deep, objective, settings, data, seed, watched)
+    save_weights(context.folder / WEIGHTS, {"": deep})
+    encoder, decoder = stacked(plan.layers, units)
+    encode_parts(encoder, data.file, context.folder, context.hardware.device)
+    numbers |= _codes(context, decoder, data) | _activity(context, last)
+    numbers |= _through_all(context, plan, encoder, decoder, data)
+    return StageOutput(numbers, [WEIGHTS, "metrics.csv", *FEATURES])
 
 
 @torch.no_grad()
@@ -103,7 +103,7 @@ def _start_at_mean(unit: AnyUnit, loss: Loss, mean: np.ndarray) -> None:
 
 
 def _fit(
-    job: Job,
+    context: StageContext,
     unit: nn.Module,
     objective: nn.Module,
     settings: FitConfig,
@@ -119,12 +119,12 @@ def _fit(
     x_val = open_features(given.file, "val")
     val = Batches(x_val, batch_size=chunk_rows(x_val.shape[1:]))
     if not settings.epochs:
-        write_history([], job.folder)
+        write_history([], context.folder)
         return {"epochs": 0}
     task = PretrainTask(unit, objective, settings, seed=seed, steps=settings.epochs * len(train))
     keep_best = settings.patience is not None
-    fitted = fit(job, task, train, val, settings, keep_best=keep_best, pictures=pictures)
-    write_history(fitted.history, job.folder)
+    fitted = fit(context, task, train, val, settings, keep_best=keep_best, pictures=pictures)
+    write_history(fitted.history, context.folder)
     kept = dict(fitted.history[fitted.kept_epoch - 1])
     numbers = {name: value for name, value in kept.items() if name not in ("epoch", "seconds")}
     return numbers | {
@@ -134,15 +134,9 @@ def _fit(
     }
 
 
-def _encode(job: Job, encoder: nn.Module, given: Entry) -> None:
-    for split in SPLITS:
-        x = open_features(given.file, split)
-        encode(encoder, x, job.folder / f"features-{split}.npy", job.hardware.device)
-
-
-def _codes(job: Job, decoder: nn.Module, given: Entry) -> dict[str, float]:
+def _codes(context: StageContext, decoder: nn.Module, given: Entry) -> dict[str, float]:
     """What the codes of the validation rows are worth: of what `decoder` reconstructs."""
-    codes = np.load(job.folder / "features-val.npy", mmap_mode="r")
+    codes = np.load(context.folder / "features-val.npy", mmap_mode="r")
     rows = open_features(given.file, "val")
     baseline = squared_distance(rows, mean_row(open_features(given.file, "train")))
     # Where all rows are alike, but for rounding, there is nothing to learn.
@@ -153,34 +147,36 @@ def _codes(job: Job, decoder: nn.Module, given: Entry) -> dict[str, float]:
     }
 
 
-def _activity(job: Job, layer: PlannedLayer) -> dict[str, float]:
+def _activity(context: StageContext, layer: PlannedLayer) -> dict[str, float]:
     """Which of the layer's units say nothing of the validation rows; a warning where they are many."""
     made = activation_of(layer.config)
-    codes = np.load(job.folder / "features-val.npy", mmap_mode="r", allow_pickle=False)
+    codes = np.load(context.folder / "features-val.npy", mmap_mode="r", allow_pickle=False)
     found = metrics.activity(codes, made.low, made.high)
     if found.dead == 1.0:
-        job.progress.warn(
-            f"{job.stage}: all rows have the same code; lower the learning rate or the penalties"
+        context.progress.warn(
+            f"{context.stage}: all rows have the same code; lower the learning rate or the penalties"
         )
     elif found.dead > MANY:
         other = ", or use activation: leaky_relu" if layer.config.activation == "relu" else ""
-        job.progress.warn(
-            f"{job.stage}: {found.dead:.0%} of the units are dead (one code for every row); "
+        context.progress.warn(
+            f"{context.stage}: {found.dead:.0%} of the units are dead (one code for every row); "
             f"lower the learning rate or the width{other}"
         )
     # Sparse codes are meant to rest at their lower bound.
     if found.saturated > MANY and not {"kl", "l1"} & {penalty.type for penalty in layer.config.penalties}:
-        job.progress.warn(
-            f"{job.stage}: {found.saturated:.0%} of the units are saturated (at a bound of "
+        context.progress.warn(
+            f"{context.stage}: {found.saturated:.0%} of the units are saturated (at a bound of "
             f"'{layer.config.activation}' for most rows); lower the learning rate, or scale the input down"
         )
     return {"dead_units": found.dead, "saturated_units": found.saturated}
 
 
-def _through_all(job: Job, plan: Plan, encoder: Encoder, decoder: Decoder, data: Entry) -> dict[str, float]:
+def _through_all(
+    context: StageContext, plan: Plan, encoder: Encoder, decoder: Decoder, data: Entry
+) -> dict[str, float]:
     """How well the data's test rows come back from this depth's codes, and which errors are usual."""
     test = open_features(data.file, "test")
-    total = squared_error(decoder, np.load(job.folder / "features-test.npy", mmap_mode="r"), test)
+    total = squared_error(decoder, np.load(context.folder / "features-test.npy", mmap_mode="r"), test)
     first = plan.layers[0]
     usual = novelty(encoder, decoder, build_loss(first.loss, first.blocks), open_features(data.file, "val"))
     return {"test_sse_per_row": total / len(test), "test_mse": total / test.size, "novelty": usual}

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from stackae.data.features import SPLITS, flat, open_features, read_array, slices
 from stackae.plan import Plan
-from stackae.stage_context import Done, Job
+from stackae.stage_context import StageContext, StageOutput
 from stackae.store import Entry
 
 PROBE_ROWS = 10_000
 PROBE_STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 
 
-def probe(job: Job, plan: Plan, depths: Sequence[Entry]) -> Done:
-    """Fits a logistic regression to the labelled rows' features at each depth (0 = the data).
+def probe(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> StageOutput:
+    """Fit a logistic regression to the labelled rows' features at each depth (0 = the data).
 
     Features are standardised; of four strengths of the penalty the one best on validation is taken.
     At most 10,000 labelled rows are used.
@@ -26,13 +26,15 @@ def probe(job: Job, plan: Plan, depths: Sequence[Entry]) -> Done:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    assert plan.probe is not None
+    depths = [entries[name] for name in plan.probe.reads]
     y = {split: read_array(depths[0].file(f"labels-{split}.npy")) for split in SPLITS}
     labelled = np.flatnonzero(plan.split.labelled)
     if len(labelled) > PROBE_ROWS:
-        drawn = np.random.default_rng(plan.seed(job.stage)).choice(labelled, PROBE_ROWS, replace=False)
+        drawn = np.random.default_rng(plan.seed(context.stage)).choice(labelled, PROBE_ROWS, replace=False)
         labelled = np.sort(drawn)
     found = []
-    with job.progress.stage(job.stage, len(depths), step="depth") as line:
+    with context.progress.stage(context.stage, len(depths), step="depth") as line:
         for depth, entry in enumerate(depths):
             x = {split: flat(open_features(entry.file, split)) for split in SPLITS}
             rows, best, best_accuracy = x["train"][labelled], None, -1.0
@@ -55,7 +57,7 @@ def probe(job: Job, plan: Plan, depths: Sequence[Entry]) -> Done:
                 }
             )
             line.advance(depth + 1, 0.0, {"val_accuracy": best_accuracy})
-    return Done({"depths": found}, [])
+    return StageOutput({"depths": found}, [])
 
 
 def _accuracy(model: Any, x: np.ndarray, y: np.ndarray) -> float:

@@ -12,8 +12,7 @@ from torch import nn
 from stackae.build import AnyUnit
 from stackae.data.features import open_features
 from stackae.pictures import filter_images, grid, is_image
-from stackae.plan import Plan
-from stackae.stages.weights import stacked
+from stackae.plan import Plan, stacked
 from stackae.store import Entry
 
 WATCHED_ROWS = 10
@@ -32,7 +31,7 @@ def pictures_of(
     rows = np.array(open_features(data.file, "val")[:WATCHED_ROWS])
 
     def draw() -> Mapping[str, np.ndarray]:
-        encoder, decoder = stacked(plan, [copy.deepcopy(unit).cpu().eval() for unit in units])
+        encoder, decoder = stacked(plan.layers, [copy.deepcopy(unit).cpu().eval() for unit in units])
         with torch.no_grad():
             rebuilt = nn.Sequential(encoder, decoder)(torch.from_numpy(rows)).numpy()
         found = {"reconstructions": grid(np.concatenate([rows, rebuilt]), scale=1.0, columns=len(rows))}

@@ -12,7 +12,8 @@ from typing import Any
 
 import xxhash
 
-FORMAT = 1
+FORMAT = 2
+"""Raised when the same key comes to mean something else: a new layout, or a default that changes."""
 MANIFEST = "manifest.json"
 RECORD = {"size", "sha256", "xxh3"}
 # A file's name never leads out of its stage's folder.

@@ -7,11 +7,11 @@ import torch
 from stackae.data.batches import Batches
 from stackae.errors import TrainingError
 from stackae.machine.memory import ran_out
-from stackae.stage_context import Job
+from stackae.stage_context import StageContext
 from stackae.tasks import Task
 
 
-def too_large(job: Job, task: Task, train: Batches) -> TrainingError:
+def too_large(context: StageContext, task: Task, train: Batches) -> TrainingError:
     """The error of a fit that ran out of memory; it names a batch size that fits, found by trying halves.
 
     Leaves the task's weights changed.
@@ -19,19 +19,19 @@ def too_large(job: Job, task: Task, train: Batches) -> TrainingError:
     asked = min(train.batch_size, train.rows)
     size = asked // 2
     # With a quarter to spare: a whole fit needs a little more than one step of it.
-    while size and not _fits(job, task, train, size + size // 4):
+    while size and not _fits(context, task, train, size + size // 4):
         size //= 2
     remedy = (
-        f"{size:,} fit: set {job.setting('batch_size')}={size}"
+        f"{size:,} fit: set {context.setting('batch_size')}={size}"
         if size
         else "not even one row fits: make the layers narrower, or free memory"
     )
-    return TrainingError(f"{job.stage}: memory ran out on batches of {asked:,} rows; {remedy}")
+    return TrainingError(f"{context.stage}: memory ran out on batches of {asked:,} rows; {remedy}")
 
 
-def _fits(job: Job, task: Task, train: Batches, rows: int) -> bool:
-    device = job.hardware.device
-    mixed = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(job.hardware.precision)
+def _fits(context: StageContext, task: Task, train: Batches, rows: int) -> bool:
+    device = context.hardware.device
+    mixed = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(context.hardware.precision)
     try:
         batch = train.head(rows)
         batch = batch._replace(x=batch.x.to(device), y=None if batch.y is None else batch.y.to(device))

@@ -16,7 +16,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from stackae.machine import signals
 from stackae.machine.disk import replacing
-from stackae.stage_context import Job
+from stackae.stage_context import StageContext
 from stackae.training.divergence import Numbers
 
 CHECKPOINT = "checkpoint.ckpt"
@@ -30,10 +30,10 @@ class Autosave(Checkpoint):
     A `Checkpoint`, because Lightning calls those after all other callbacks.
     """
 
-    def __init__(self, job: Job, numbers: Numbers) -> None:
-        self._job, self._numbers = job, numbers
+    def __init__(self, context: StageContext, numbers: Numbers) -> None:
+        self._job, self._numbers = context, numbers
         self._give_back = signals.holders()
-        self._due = time.monotonic() + job.autosave
+        self._due = time.monotonic() + context.autosave
         self._epoch = self._batch = 0
         self._failed = False
 
@@ -110,9 +110,9 @@ def _write(checkpoint: dict[str, Any], file: BinaryIO) -> None:
         raise
 
 
-def usable(job: Job, numbers: Numbers) -> Path | None:
+def usable(context: StageContext, numbers: Numbers) -> Path | None:
     """The path of a checkpoint that can be gone on from, or None; removes a broken one. Says either."""
-    path = job.folder / CHECKPOINT
+    path = context.folder / CHECKPOINT
     if not path.exists():
         return None
     try:
@@ -124,10 +124,10 @@ def usable(job: Job, numbers: Numbers) -> Path | None:
         complete = False
     if complete:
         numbers.kept = done
-        signals.keep(job.stage, done)
-        job.progress.resumed(job.stage, done)
+        signals.keep(context.stage, done)
+        context.progress.resumed(context.stage, done)
         return path
-    job.progress.warn(f"{job.stage}: the checkpoint {path} is damaged; this stage starts anew")
+    context.progress.warn(f"{context.stage}: the checkpoint {path} is damaged; this stage starts anew")
     path.unlink()
     return None
 

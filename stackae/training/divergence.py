@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stackae.data.batches import Batch
 from stackae.errors import TrainingError
-from stackae.stage_context import Job
+from stackae.stage_context import StageContext
 
 
 class Numbers:
@@ -20,8 +20,8 @@ class Numbers:
     `good` is the last loss that was a number, `kept` says how far the checkpoint on disk has come, if any.
     """
 
-    def __init__(self, job: Job, lr: float) -> None:
-        self._job, self._lr = job, lr
+    def __init__(self, context: StageContext, lr: float) -> None:
+        self._job, self._lr = context, lr
         self.good: float | None = None
         self.kept = ""
 

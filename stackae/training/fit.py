@@ -22,7 +22,7 @@ from stackae.data.batches import Batches
 from stackae.machine import signals
 from stackae.machine.memory import ran_out
 from stackae.progress import StageProgress
-from stackae.stage_context import Job
+from stackae.stage_context import StageContext
 from stackae.tasks import Task
 from stackae.tracking.logger import StageLogger
 from stackae.training.batch_size import too_large
@@ -48,9 +48,11 @@ class Fitted:
 class Recorder(pl.Callback):
     """Gathers each epoch's means, hands them to logger and progress line, stops on what is no number."""
 
-    def __init__(self, job: Job, line: StageProgress, numbers: Numbers, pictures: Pictures | None) -> None:
+    def __init__(
+        self, context: StageContext, line: StageProgress, numbers: Numbers, pictures: Pictures | None
+    ) -> None:
         self._line, self._numbers, self._pictures = line, numbers, pictures
-        self._waits = job.hardware.accelerator != "cpu"
+        self._waits = context.hardware.accelerator != "cpu"
         self.history: list[dict[str, float]] = []
         self._train: dict[str, float] = {}
         self._before, self._started = 0.0, time.monotonic()
@@ -133,7 +135,7 @@ class KeepBest(pl.Callback):
 
 
 def fit(
-    job: Job,
+    context: StageContext,
     task: Task,
     train: Batches,
     val: Batches,
@@ -149,34 +151,34 @@ def fit(
     where a loss or a weight is no number and where memory runs out, and at a signal what
     `signals.watched` says, or KeyboardInterrupt.
     """
-    numbers = Numbers(job, settings.lr)
-    checkpoint = usable(job, numbers)
-    with job.progress.stage(job.stage, settings.epochs, train.rows) as line, _QuietLightning():
-        recorder = Recorder(job, line, numbers, pictures)
+    numbers = Numbers(context, settings.lr)
+    checkpoint = usable(context, numbers)
+    with context.progress.stage(context.stage, settings.epochs, train.rows) as line, _QuietLightning():
+        recorder = Recorder(context, line, numbers, pictures)
         best = KeepBest(settings.patience) if keep_best else None
-        autosave = Autosave(job, numbers)
+        autosave = Autosave(context, numbers)
         trainer = pl.Trainer(
-            accelerator=job.hardware.accelerator,
+            accelerator=context.hardware.accelerator,
             devices=1,
-            strategy=job.hardware.strategy,
-            precision=job.hardware.precision,  # type: ignore[arg-type]  # one of the config's literals
+            strategy=context.hardware.strategy,
+            precision=context.hardware.precision,  # type: ignore[arg-type]  # one of the config's literals
             max_epochs=settings.epochs,
             callbacks=[callback for callback in (recorder, best, autosave) if callback is not None],
             # Under SLURM, Lightning would otherwise take its signals for itself and queue the job anew.
             plugins=[Durable(numbers), LightningEnvironment()],
-            logger=job.logger,
+            logger=context.logger,
             profiler=_NoProfiler(),
             enable_checkpointing=True,
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
-            default_root_dir=job.folder,
+            default_root_dir=context.folder,
         )
         with signals.deferred():
             whole = _run(trainer, task, train, val, checkpoint)
         if not whole:
-            raise too_large(job, task, train)
+            raise too_large(context, task, train)
     if best is not None:
         task.load_state_dict(best.weights)
     task.cpu().eval()

@@ -16,7 +16,7 @@ from torch import nn
 
 from stackae.data.read import read_source
 from stackae.plan import make_plan
-from stackae.stages.weights import load_units
+from stackae.stages.finished import load_units
 
 
 @contextmanager
@@ -181,7 +181,7 @@ def test_tied_weights_stay_tied_through_the_store(tmp_path: Path) -> None:
     layers = [{"width": 4, "tied": True, "activation": "tanh"}]
     config = described(tmp_path, layers=layers, finetune=None)
     finished = Finished(config, tmp_path)
-    unit = load_units(finished.plan, [finished.entries["pretrain-1"]])[0]
+    unit = load_units(finished.plan, finished.entries)[0]
     weights = finished.weights("pretrain-1")
     np.testing.assert_array_equal(weights["encoder.1.weight"], weights["decoder.0.linear.weight"])
     np.testing.assert_array_equal(unit.encoder[1].weight.detach(), weights["encoder.1.weight"])

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
+from pydantic import create_model
 from torch import nn
 
-from stackae.config import ActivationName, Config, FinetuneConfig, FitConfig, LayerConfig, UnrollConfig
+from stackae.config import (
+    ActivationName,
+    Config,
+    DataConfig,
+    FinetuneConfig,
+    FitConfig,
+    LayerConfig,
+    PretrainConfig,
+    UnrollConfig,
+)
+from stackae.config.section import Section
 from stackae.data.read import read_source
 from stackae.errors import ConfigError
 from stackae.plan import Plan, make_plan
@@ -20,6 +33,7 @@ from stackae.shallow.gaussian import GaussianUnit
 from stackae.shallow.losses import LOSSES
 from stackae.shallow.objectives import Emphasis
 from stackae.shallow.units import TiedLinear
+from stackae.store import FORMAT
 
 PRETRAIN = ["pretrain-1", "pretrain-2", "pretrain-3"]
 ALL = [*PRETRAIN, "finetune", "scratch", "probe"]
@@ -59,7 +73,10 @@ def planned(config: dict[str, Any]) -> Plan:
 
 
 def keys(config: dict[str, Any]) -> dict[str, str]:
-    plan = planned(config)
+    return keys_of(planned(config))
+
+
+def keys_of(plan: Plan) -> dict[str, str]:
     return {stage.name: stage.key for stage in plan.stages} | {"data": plan.data.key}
 
 
@@ -241,7 +258,90 @@ def test_no_two_stages_share_a_key_and_each_names_the_one_before(data: Path) -> 
     }
 
 
+def test_a_new_option_at_its_default_moves_no_key(data: Path) -> None:
+    config = changed(described(data), "unroll.epochs", 2)
+    config = changed(config, "layers.2.corruption", {"type": "mix", "parts": MIX})
+    config = changed(config, "layers.1", {"kind": "sparse", "width": 5})
+    plain = Config.model_validate(config)
+    before = keys_of(make_plan(plain, read_source(plain.data)))
+    for widened in (grown(plain, 3), grown(plain, 4)):
+        after = keys_of(make_plan(widened, read_source(widened.data)))
+        assert (after == before) == (widened.seed_of_all == 3)
+
+
+DEFAULTS = Path(__file__).with_name("defaults.json")
+MIX = [{"probability": 1.0, "corruption": {"type": "gaussian"}}]
+
+
+def grown(section: Section, value: int) -> Any:
+    """A copy of a section, and of all within, of which each class has one more option, 3 by default."""
+    wider = create_model(type(section).__name__, __base__=type(section), seed_of_all=(int, 3))
+    fields = {name: grown_within(getattr(section, name), value) for name in type(section).model_fields}
+    return wider.model_construct(**fields, seed_of_all=value)
+
+
+def grown_within(value: Any, new: int) -> Any:
+    if isinstance(value, Section):
+        return grown(value, new)
+    return tuple(grown_within(each, new) for each in value) if isinstance(value, tuple) else value
+
+
+def test_a_default_that_changes_raises_the_stores_format() -> None:
+    """Settings at their defaults are left out of the keys: another default under the same key is a lie."""
+    defaults = {
+        section.__name__: {
+            name: field.get_default(call_default_factory=True)
+            for name, field in section.model_fields.items()
+            if not field.is_required()
+        }
+        for section in keyed()
+    }
+    now = json.loads(json.dumps(defaults, default=lambda value: value.model_dump(mode="json")))
+    before = json.loads(DEFAULTS.read_text())
+    assert before["format"] == FORMAT, f"write {DEFAULTS.name} anew, for the store's new format"
+    for section, known in before["defaults"].items():
+        assert {name: now[section].get(name) for name in known} == known, "raise store.FORMAT"
+    assert now == before["defaults"], f"add the new options to {DEFAULTS.name}"
+
+
+def keyed() -> list[type[Section]]:
+    """The classes of the sections whose settings are part of keys, and of those within them."""
+    own = (DataConfig, LayerConfig, PretrainConfig, UnrollConfig, FinetuneConfig)
+    within = {name for section in own for name in section.model_json_schema().get("$defs", {})}
+    return [*own, *(each for each in subclasses(Section) if each.__name__ in within)]
+
+
+def subclasses(section: type[Section]) -> Iterator[type[Section]]:
+    for each in section.__subclasses__():
+        if each.__module__.startswith("stackae."):
+            yield each
+            yield from subclasses(each)
+
+
 # ---- stages and shapes
+
+
+def test_each_stage_says_what_it_reads_and_where_its_settings_are(data: Path) -> None:
+    plan = planned(changed(described(data), "unroll.epochs", 1))
+    every = [plan.data, *plan.stages]
+    assert {stage.name: stage.reads for stage in every} == {
+        "data": (),
+        "pretrain-1": ("data",),
+        "pretrain-2": ("data", "pretrain-1"),
+        "pretrain-3": ("data", "pretrain-2"),
+        "unroll": ("data",),
+        "finetune": ("data",),
+        "scratch": ("data",),
+        "probe": ("data", "pretrain-1", "pretrain-2", "unroll"),
+    }
+    assert {stage.name: stage.section for stage in every if stage.epochs} == {
+        "pretrain-1": "layers.0",
+        "pretrain-2": "layers.1",
+        "pretrain-3": "layers.2",
+        "unroll": "unroll",
+        "finetune": "finetune",
+        "scratch": "finetune",
+    }
 
 
 def test_stages_come_in_the_order_in_which_they_are_carried_out(data: Path) -> None:

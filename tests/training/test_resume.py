@@ -22,7 +22,7 @@ from stackae.shallow.penalties import KLSparsity
 from stackae.shallow.rbm import ContrastiveDivergence
 from stackae.shallow.units import DenseUnit
 from stackae.stack import Classifier, Encoder, Unrolled
-from stackae.stage_context import Job
+from stackae.stage_context import StageContext
 from stackae.tasks import FinetuneTask, PretrainTask, Task
 
 HARDWARE = Hardware("cpu", "auto", "32-true")
@@ -103,8 +103,8 @@ def _finetune(rows: int) -> tuple[Task, Mortal]:
 
 def _fit(task: Task, train: Batches, folder: Path, *, keep_best: bool) -> training.Fitted:
     x, y = _data(11)
-    job = Job("stage", folder, 0, HARDWARE, False, NoProgress(), 0.0)
-    return training.fit(job, task, train, Batches(x, y, batch_size=4), SETTINGS, keep_best=keep_best)
+    context = StageContext("stage", "stage", folder, 0, HARDWARE, False, NoProgress(), 0.0)
+    return training.fit(context, task, train, Batches(x, y, batch_size=4), SETTINGS, keep_best=keep_best)
 
 
 @pytest.mark.parametrize(

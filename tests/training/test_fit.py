@@ -26,7 +26,7 @@ from stackae.shallow.losses import LOSSES
 from stackae.shallow.objectives import Reconstruction
 from stackae.shallow.units import DenseUnit
 from stackae.stack import Unrolled
-from stackae.stage_context import Job
+from stackae.stage_context import StageContext
 from stackae.tasks import PretrainTask
 
 # ---- early stopping
@@ -93,9 +93,9 @@ def test_fewer_rows_than_a_batch_are_trained_on(tmp_path: Path) -> None:
     task = _unit_task(settings, activation="linear")
     before = {name: tensor.clone() for name, tensor in task.state_dict().items()}
     x = np.random.default_rng(0).random((5, 4), dtype=np.float32)
-    job = Job("pretrain-1", tmp_path, 0, CPU, False, NoProgress(), 30.0)
+    context = StageContext("pretrain-1", "layers.0", tmp_path, 0, CPU, False, NoProgress(), 30.0)
     loader = Batches(x, batch_size=100, seed=1)
-    training.fit(job, task, loader, Batches(x, batch_size=5), settings, keep_best=False)
+    training.fit(context, task, loader, Batches(x, batch_size=5), settings, keep_best=False)
     assert all(not torch.equal(before[name], tensor) for name, tensor in task.state_dict().items())
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import xxhash
+from conftest import REPOSITORY
 
 from stackae.errors import ArtifactError, StorageError
 from stackae.machine.disk import write_atomically
@@ -293,7 +294,7 @@ GOOD = {
 @pytest.mark.parametrize(
     "changes",
     [
-        {"format": 2},
+        {"format": 1},
         {"key": OTHER},
         {"files": {"../x": GOOD}},
         {"files": {"../../x": GOOD}},
@@ -420,7 +421,7 @@ def test_a_second_process_waits_and_then_sees_what_the_first_one_left(ends: str,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).resolve().parent.parent,
+        cwd=REPOSITORY,
     ) as other:
         assert other.stdin is not None
         assert other.stdout is not None

@@ -17,7 +17,7 @@ from scripted import CPU, STEPS, Scripted, Told, fit
 from stackae.config import Config, FitConfig, TrainerConfig
 from stackae.data.batches import Batch
 from stackae.progress import NoProgress
-from stackae.stage_context import Job
+from stackae.stage_context import StageContext
 from stackae.training import CHECKPOINT, checkpoint
 from stackae.training.checkpoint import Autosave
 from stackae.training.divergence import Numbers
@@ -78,8 +78,8 @@ def test_saving_takes_no_more_than_a_twentieth_of_the_time(
         now += cost
 
     trainer = SimpleNamespace(num_training_batches=10**9, save_checkpoint=save)
-    job = Job("pretrain-1", tmp_path, 0, CPU, False, NoProgress(), seconds)
-    saver = Autosave(job, Numbers(job, 1.0))
+    context = StageContext("pretrain-1", "layers.0", tmp_path, 0, CPU, False, NoProgress(), seconds)
+    saver = Autosave(context, Numbers(context, 1.0))
     for number in range(1000):
         now += 1
         batch = Batch(torch.zeros(1, 1), None, 0, number)

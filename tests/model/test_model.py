@@ -20,10 +20,9 @@ from stackae.data.read import read_source
 from stackae.data.rows import CHUNK, ArrayRows
 from stackae.errors import ArtifactError, DataError
 from stackae.model import Model, load, novelty, save
-from stackae.plan import make_plan
+from stackae.plan import make_plan, stacked
 from stackae.shallow.units import DenseUnit
 from stackae.stack import Classifier, Encoder
-from stackae.stages.weights import stacked
 
 CLASSES = ("ant", "bee", "cat")
 NOVELTY = 5.0
@@ -64,7 +63,7 @@ class Saved:
             self.classifier.head.weight *= 10
             logits = self.classifier.eval()(torch.from_numpy(x / np.float32(255)))
             self.classifier.head.bias -= logits.mean(0)
-        encoder, decoder = stacked(plan, self.units)
+        encoder, decoder = stacked(plan.layers, self.units)
         save(
             self.run / "model",
             [layer.settled for layer in plan.layers],

@@ -18,7 +18,7 @@ import pytest
 from conftest import REPOSITORY, Cli
 
 from stackae.store import MANIFEST, Store
-from stackae.store.housekeeping import LeftAlone, Removal, collect, verify
+from stackae.store.housekeeping import LeftAlone, Removal, check_stages, collect
 
 TINY = """\
 name: tiny
@@ -136,7 +136,7 @@ def test_every_damaged_file_of_every_stage_is_noticed(
         if damage is swap and (not others or others[0].read_bytes() == before):
             continue
         damage(path, others[0] if others else path)
-        found = {checked.folder: checked for checked in verify(root)}
+        found = {checked.folder: checked for checked in check_stages(root)}
         warned: list[str] = []
         whole = (path.parent / MANIFEST).exists()
         entry = Store(root, warned.append).open(manifest["stage"], manifest["key"])
@@ -151,7 +151,7 @@ def test_every_damaged_file_of_every_stage_is_noticed(
         path.write_bytes(before)
         (path.parent / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
     assert unnoticed == []
-    assert not any(checked.damage for checked in verify(root))
+    assert not any(checked.damage for checked in check_stages(root))
 
 
 def test_verify_names_the_damage_changes_nothing_and_the_next_run_mends_it(
@@ -210,7 +210,7 @@ def test_another_stages_folder_under_this_name_is_found(again: Path) -> None:
     mine, theirs = (next(again.glob(f".stackae/{stage}-*")) for stage in ("finetune", "scratch"))
     shutil.rmtree(mine)
     shutil.copytree(theirs, mine)
-    found = {checked.folder: checked.damage for checked in verify(again / ".stackae")}
+    found = {checked.folder: checked.damage for checked in check_stages(again / ".stackae")}
     assert found[mine] == "manifest.json is another stage's"
 
 
@@ -322,7 +322,7 @@ def test_of_two_runs_that_need_the_same_features_one_makes_them_again(again: Pat
     from stackae.data.read import read_source
     from stackae.plan import make_plan
     from stackae.progress import NoProgress
-    from stackae.stages import restore
+    from stackae.stages.restore import restore
 
     class Told(NoProgress):
         def restored(self, name: str) -> None:
@@ -330,8 +330,7 @@ def test_of_two_runs_that_need_the_same_features_one_makes_them_again(again: Pat
 
     made: list[str] = []
     config = load_config(again / "tiny.yaml")
-    source = read_source(config.data)
-    plan, root = make_plan(config, source), again / ".stackae"
+    plan, root = make_plan(config, read_source(config.data)), again / ".stackae"
     before = hashes(root)
     list(collect(root, None, dry_run=False))
     stores = [Store(root, pytest.fail), Store(root, pytest.fail)]
@@ -341,7 +340,8 @@ def test_of_two_runs_that_need_the_same_features_one_makes_them_again(again: Pat
         for store in stores
     ]
     for store, known in zip(stores, entries, strict=True):
-        restore("probe", plan, source, known, store, Told())
+        assert plan.probe is not None
+        restore(plan.probe.reads, plan, known, store, Told())
         assert made == ["data", "pretrain-1", "pretrain-2"]
         assert known["pretrain-2"].file("features-val.npy").exists()
     assert hashes(root) == before
@@ -529,7 +529,7 @@ def test_killed_anywhere_gc_costs_no_stage_that_it_keeps(keep: bool, finished: P
         came = killed_at(step, tidy)
         done, said = opened(root)
         assert (done >= kept, said) == (True, []), step
-        assert not any(checked.damage for checked in verify(root)), step
+        assert not any(checked.damage for checked in check_stages(root)), step
         tidy()
         assert hashes(root) == hashes(after), step
         shutil.rmtree(root)

@@ -1,0 +1,90 @@
+"""One stage obtained: from the store, or carried out, tracked and committed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from stackae.machine import signals
+from stackae.machine.disk import storage_faults
+from stackae.plan import Plan, Stage
+from stackae.progress import Progress
+from stackae.results import Outcome, versions
+from stackae.stage_context import StageContext
+from stackae.stages import WORK
+from stackae.stages.restore import restore
+from stackae.store import Entry, Store
+from stackae.tracking.tracker import Tracker
+
+
+class StageRunner:
+    """Obtains the stages of one run, one after the other, and knows how those obtained so far ended."""
+
+    def __init__(
+        self, plan: Plan, store: Store, tracker: Tracker, progress: Progress, *, fresh: bool
+    ) -> None:
+        self._plan, self._store, self._tracker = plan, store, tracker
+        self._progress, self._fresh = progress, fresh
+        self.outcomes: list[Outcome] = []
+
+    @property
+    def entries(self) -> dict[str, Entry]:
+        """The finished stages by name."""
+        return {outcome.stage.name: outcome.entry for outcome in self.outcomes}
+
+    def obtain(self, stage: Stage) -> None:
+        """Have a stage finished: from the store if it is there, else worked out and committed."""
+        signals.check()
+        with self._store.lock(stage.name, stage.key) as folder:
+            if self._fresh:
+                self._store.discard(stage.name, stage.key)
+            entry = self._store.open(stage.name, stage.key)
+            reused = entry is not None
+            if entry is None:
+                entry = self._carry_out(stage, folder)
+            else:
+                self._progress.reused(stage.name)
+                signals.keep(stage.name)
+        self.outcomes.append(Outcome(stage, entry, reused))
+
+    def restore(self, reads: Iterable[str]) -> None:
+        """Make again what `gc` removed of the features of these stages."""
+        restore(reads, self._plan, self.entries, self._store, self._progress)
+
+    def _carry_out(self, stage: Stage, folder: Path) -> Entry:
+        plan, parents = self._plan, [stage.parent] if stage.parent else []
+        self._store.clear(stage.name, stage.key)
+        with (
+            storage_faults(folder),
+            self._tracker.stage(stage.name, stage.settings, parents) as log,
+            # A stage seeds the global generator; whoever called gets his own back.
+            torch.random.fork_rng(),
+        ):
+            self.restore(stage.reads)
+            started = time.monotonic()
+            context = StageContext(
+                stage.name,
+                stage.section,
+                folder,
+                plan.config.seed,
+                plan.hardware,
+                log.logger,
+                self._progress,
+                plan.config.trainer.autosave,
+            )
+            output = WORK[stage.kind](context, plan, self.entries)
+            entry = self._store.commit(
+                stage.name,
+                stage.key,
+                parent=stage.parent,
+                settings=stage.settings,
+                metrics={"seconds": time.monotonic() - started} | output.metrics,
+                versions=versions(),
+                files=output.files,
+            )
+            signals.keep(stage.name)
+            log.finish(entry.manifest, entry.folder)
+        return entry

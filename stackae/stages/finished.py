@@ -1,0 +1,34 @@
+"""The networks of finished stages, with their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from stackae.build import AnyUnit
+from stackae.plan import Plan, build_classifier, mirrored
+from stackae.stack import Classifier
+from stackae.store import Entry
+from stackae.weights import WEIGHTS, fill
+
+
+def load_units(plan: Plan, entries: Mapping[str, Entry], *, upto: int | None = None) -> list[AnyUnit]:
+    """Load the trained units of the layers, in eval mode; the first `upto` as their own stages left them.
+
+    Of all layers they are those of the unrolled stack, where that is finished.
+    """
+    layers = plan.layers[:upto]
+    units = [layer.unit() for layer in layers]
+    for layer, unit in zip(layers, units, strict=True):
+        fill(unit, entries[layer.stage.name].file(WEIGHTS))
+    if upto is None and plan.unroll and plan.unroll.name in entries:
+        fill(mirrored(plan.layers, units), entries[plan.unroll.name].file(WEIGHTS))
+    return [unit.eval() for unit in units]
+
+
+def load_classifier(plan: Plan, entry: Entry) -> Classifier:
+    """Load the fine-tuned classifier of a finished stage."""
+    assert plan.config.finetune is not None
+    units = [layer.unit() for layer in plan.layers]
+    classifier = build_classifier(plan.layers, units, plan.config.finetune, len(plan.classes))
+    fill(classifier, entry.file(WEIGHTS))
+    return classifier
