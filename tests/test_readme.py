@@ -67,7 +67,7 @@ class Reader:
                 for words in commands(block):
                     self._type(words)
             case _:
-                pytest.fail(f"nobody knows how to follow a block of '{block.language}'")
+                raise AssertionError(f"nobody knows how to follow a block of '{block.language}'")
 
     def _save(self, block: Block) -> None:
         first = block.text.partition("\n")[0]
@@ -89,7 +89,7 @@ class Reader:
             case ["stackae", command, *arguments]:
                 self._carry_out(command, arguments)
             case _:
-                pytest.fail(f"nobody knows how to carry out: {shlex.join(words)}")
+                raise AssertionError(f"nobody knows how to carry out: {shlex.join(words)}")
 
     def _carry_out(self, command: str, arguments: list[str]) -> None:
         if command in ("plan", "run", "curve", "tune"):
