@@ -207,7 +207,7 @@ def test_verify_says_what_is_not_there(again: Path, tmp_path: Path, cli: Cli) ->
 
 
 def test_another_stages_folder_under_this_name_is_found(again: Path) -> None:
-    mine, theirs = (next(again.glob(f".stackae/{stage}-*")) for stage in ("finetune", "scratch"))
+    mine, theirs = (next(again.glob(f".stackae/{stage}-*/")) for stage in ("finetune", "scratch"))
     shutil.rmtree(mine)
     shutil.copytree(theirs, mine)
     found = {checked.folder: checked.damage for checked in check_stages(again / ".stackae")}
