@@ -162,7 +162,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     made = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         made.add_row(*row)
-    make_console().print(made)
+    make_console().print(made, markup=False)
 
 
 def show_lines(*lines: str) -> None:

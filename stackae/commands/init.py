@@ -15,7 +15,7 @@ from stackae.console import make_console
 from stackae.errors import ConfigError
 
 if TYPE_CHECKING:
-    from stackae.data.autodetect import Guess
+    from stackae.data.forms.form import Guess
     from stackae.data.preprocessing.load import Preprocessing
     from stackae.data.source import Source
 
@@ -44,7 +44,7 @@ def init(data: str, target: str | None, out: Path | None) -> None:
         raise ConfigError(f"{out}: there is no folder '{out.parent}'; make it, or name another")
     from stackae.data.splits import make_split
 
-    found, source, fitted = open_described(data, target)
+    _, found, source, fitted = open_described(data, target)
     make_split(source, found.config(), seed=0)
     text = "\n".join(_lines(found, source, fitted)) + "\n"
     with out.open("x") as file:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from stackae.config import DataConfig
 from stackae.data.labels import Labels
+from stackae.data.preprocessing.scaling import Scaling, fit_scaling
 from stackae.data.rows import Joined, Rows
 
 if TYPE_CHECKING:
@@ -55,6 +57,12 @@ class Source:
     """When all rows were, later ones greater."""
     columns: tuple[Column, ...] | None = None
     """A table's columns but target, group and order; None where the source is no table."""
+
+    @property
+    def sizes(self) -> str:
+        """How many rows there are, in words."""
+        extra = f", {len(self.test):,} for the test" if self.test is not None else ""
+        return f"{len(self.rows):,} rows{extra}"
 
     @property
     def all(self) -> Rows:
@@ -148,6 +156,26 @@ def assemble(
         _order(parts),
         columns,
     )
+
+
+def fit_as_asked(
+    config: DataConfig, parts: Parts, shape: tuple[int, ...], plain: Callable[[], Scaling]
+) -> Fit:
+    """Return what fits `config.scaling` to numbers (rows, *shape); without it they are only divided."""
+
+    def fit(train: Ints) -> Preprocessing:
+        if config.scaling in (None, "none"):
+            return plain()
+        taken = parts.all.take(sample(train, shape))
+        assert isinstance(taken, np.ndarray)
+        return fit_scaling(taken, str(config.scaling))
+
+    return fit
+
+
+def scaling_text(config: DataConfig) -> str:
+    """Return what of the fingerprint says how numbers are scaled, beside the factor."""
+    return "" if config.scaling in (None, "none") else f"scaling {config.scaling}\n"
 
 
 def sample(train: Ints, shape: tuple[int, ...]) -> Ints:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_sources import X, npz, read, refused
+from test_read import X, npz, read, refused
 
 from stackae.config import DataConfig
 from stackae.data.read import read_source

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_tables import cells, column, numbered, read, refused
+from test_table import cells, column, numbered, read, refused
 
 from stackae.data.tables.columns import Column
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_tables import PEOPLE, cells, numbered, read, refused, whole, write
+from test_table import PEOPLE, cells, numbered, read, refused, whole, write
 
 from stackae.config import DataConfig
 from stackae.data.tables import csv_file, text_blocks

@@ -1,0 +1,76 @@
+"""What a form of data is: how to tell it, read it, guess its settings and describe it, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from stackae.config import DataConfig
+from stackae.data.rows import Rows
+from stackae.data.source import Source
+
+if TYPE_CHECKING:
+    from stackae.data.preprocessing.load import Preprocessing
+
+
+@dataclass(frozen=True, eq=False)
+class NewRows:
+    """Rows, and their labels as classes are named: objects, None where a row has none."""
+
+    rows: Rows
+    labels: npt.NDArray[Any] | None
+    """None where no row has one."""
+    row: Callable[[int], str]
+    """What errors call a row, by its number from 0."""
+    files: tuple[str, ...] | None = None
+    """The images' files, below the folder that was given; None where rows are no files."""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """Settings of `data` that differ from their defaults, and why, as far as it is not plain."""
+
+    settings: dict[str, Any]
+    why: dict[str, str] = field(default_factory=dict)
+    likely_target: str | None = None
+
+    def config(self) -> DataConfig:
+        """Return the settings as the section `data` of a config."""
+        return DataConfig.model_validate(self.settings)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a source holds: in words, and for columns a table with a row of cells for each."""
+
+    text: str
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form of data; all that stackae knows of it stands in the file that makes it."""
+
+    called: str
+    """What people call it, as `a table`."""
+    endings: tuple[str, ...]
+    """What the names of its files end with, compressed or not; a form of folders has none."""
+    settings: tuple[str, ...]
+    """The settings of `data` that it has and that others may not have."""
+    belongs: Callable[[Path], bool]
+    """Whether what lies at a path is of this form."""
+    read: Callable[[DataConfig], Source]
+    """Reads what a config names as its source, its test rows and its unlabelled rows."""
+    learnt_by: Callable[[Preprocessing], bool]
+    """Whether rows of this form fit a run with such a preprocessing."""
+    read_new: Callable[[str | Sequence[str], DataConfig, Preprocessing], NewRows]
+    """Reads rows for a finished run, by its config and preprocessing."""
+    guess: Callable[[str, dict[str, Any]], Guess]
+    """Guesses the settings with which a path is to be read, given those that are known."""
+    describe: Callable[[Source, Preprocessing], Description]
+    """Describes a source, and what its preprocessing makes of it."""

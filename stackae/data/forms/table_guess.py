@@ -1,0 +1,198 @@
+"""How a table that nobody has described is to be read."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stackae.config import DataConfig
+from stackae.data.forms.form import Guess
+from stackae.data.tables.columns import common_names
+from stackae.errors import DataError
+
+TARGETS = (
+    *("target", "label", "labels", "class", "classes", "y", "income", "outcome", "category", "species"),
+    *("diagnosis", "survived", "churn", "default", "attack_type"),
+)
+"""Names of columns that are likely to have the labels."""
+_ABSENT = {
+    *("na", "n/a", "n.a.", "#n/a", "nan", "nil", "none", "null", "missing", "unknown", "undefined"),
+    *("inf", "-inf", "infinity", "-infinity"),
+}
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_DECIMAL_COMMA = r"^[+-]?(0|\d{4,}|\d{1,3}(\.\d{3})+)?,\d+$|^[+-]?\d*,(\d{1,2}|\d{4,})$"
+_COMMENTS = "#|%"
+_MOSTLY = 0.9
+_DISTINCT = 100
+_COUNTED = 20  # rows; in fewer a column may count by chance
+
+
+def guess(path: Path, settings: dict[str, Any]) -> Guess:
+    """Guess header, comment, decimal sign, signs of missing values, and what types columns have."""
+    from stackae.data.tables.csv_file import Delimited
+    from stackae.data.tables.parquet_file import Parquet
+
+    why: dict[str, str] = {}
+    target = settings.get("target")
+    if path.suffix.lower() == ".parquet":
+        file: Delimited | Parquet = Parquet(path)
+    else:
+        comment = _comment(path)
+        if comment is not None:
+            settings["comment"] = comment
+        file = Delimited(path, comment=comment)
+        # A column that is asked for by its name has one.
+        if target not in file.names and not _is_header(path, file, comment):
+            settings["columns"] = [f"c{at}" for at in range(1, len(file.names) + 1)]
+            why["columns"] = "the file has no header; give its columns better names"
+            file = Delimited(path, [settings["columns"]], comment=comment)
+        if _has_decimal_commas(file):
+            settings["decimal"] = ","
+            why["decimal"] = "numbers are written with a decimal comma"
+            file = Delimited(path, [*filter(None, [settings.get("columns")])], comment=comment, decimal=",")
+    common_names([(path, file.names)])
+    others = file.others() if isinstance(file, Parquet) else {}
+    names = [name for name in file.names if name != target and name not in others]
+    missing, odd, counted = _read_cells(file, names)
+    if others or counted:
+        settings["drop"] = [*counted, *others]
+        why["drop"] = "; ".join(
+            [f"'{name}' numbers the rows" for name in counted]
+            + [f"'{name}' has cells of type {type_}" for name, type_ in others.items()]
+        )
+    if missing:
+        settings["missing"] = [*DataConfig.model_fields["missing"].default, *sorted(missing)]
+        why["missing"] = f"{', '.join(map(repr, sorted(missing)))} occurs in the file"
+    if odd:
+        settings["types"] = dict.fromkeys(odd, "categorical")
+        why["types"] = "; ".join(f"'{name}' has numbers, but also '{cell}'" for name, cell in odd.items())
+    likely = None
+    if target is None:
+        by_lower = {name.lower(): name for name in file.names}
+        likely = next((by_lower[name] for name in TARGETS if name in by_lower), None)
+    return Guess(settings, why, likely)
+
+
+def _comment(path: Path) -> str | None:
+    """The sign before a first line that is no row, as it has not as many cells as those below it."""
+    from stackae.data.tables.csv_file import Delimited
+    from stackae.data.tables.text_blocks import Lines
+
+    first = next(iter(Lines(path, None)), b"").decode().lstrip().partition("\n")[0]
+    if not first or first[0] not in _COMMENTS:
+        return None
+    below = Delimited(path, comment=first[0])
+    return first[0] if first.count(below.separator) + 1 != len(below.names) else None
+
+
+def _is_header(path: Path, file: Any, comment: str | None) -> bool:
+    """Whether the first line, which `file` took for a header, is one: no row of numbers or of values."""
+    import pyarrow.compute as pc
+
+    from stackae.data.tables.cells import numbers
+    from stackae.data.tables.csv_file import Delimited
+
+    counts = [name for name in file.names if _NUMBER.fullmatch(name)]
+    if counts:
+        # A table of pixels, say, has its columns numbered.
+        counted = [[str(at + first) for at in range(len(counts))] for first in (0, 1)]
+        return len(counts) > 2 and counts in counted
+    if "?" in file.names:
+        return False
+    places = [f"c{at}" for at in range(1, len(file.names) + 1)]
+    try:
+        batch = next(iter(Delimited(path, [places], comment=comment).batches(places)))
+    except DataError:
+        # Whoever reads the file next finds the same fault, and counts its row without the header.
+        return True
+    for name, place in zip(file.names, places, strict=True):
+        below = numbers(batch.column(place)[1:], _known())
+        if not _is_sign(name) and below.null_count < len(below) and not pc.any(pc.is_nan(below)).as_py():
+            return True
+    if len(set(file.names)) < len(file.names):
+        return False
+    again = sum(
+        name in {str(cell).strip() for cell in batch.column(place)[1:].to_pylist()}
+        for name, place in zip(file.names, places, strict=True)
+    )
+    return again <= len(places) / 2
+
+
+def _has_decimal_commas(file: Any) -> bool:
+    """Whether numbers in the first rows have a comma that can part no thousands, and none has a point."""
+    import pyarrow.compute as pc
+
+    from stackae.data.tables.cells import texts
+
+    if len(set(file.names)) < len(file.names):
+        return False
+    batch = next(iter(file.batches(file.names)))
+    commas = 0
+    for name in file.names:
+        given = texts(batch.column(name), _known()).drop_null()
+        if pc.any(pc.match_substring_regex(given, r"^[+-]?\d*\.\d+$")).as_py():
+            return False
+        # Texts may have commas between digits too, but not all of them.
+        alike = pc.match_substring_regex(given, r"^[+-]?[\d.]*(,\d+)?([eE][+-]?\d+)?$")
+        if len(given) and pc.mean(alike).as_py() >= _MOSTLY:
+            commas += int(pc.sum(pc.match_substring_regex(given, _DECIMAL_COMMA)).as_py())
+    return commas > 0
+
+
+def _read_cells(file: Any, names: Sequence[str]) -> tuple[set[str], dict[str, str], list[str]]:
+    """Signs of a missing value that stand between numbers, columns of numbers with other cells, and counters.
+
+    A counter is a column of numbers that grow by 1 from row to row: of a row it says where it stands, and
+    where rows are sorted by class it gives the class away.
+    """
+    import pyarrow.compute as pc
+
+    from stackae.data.tables.cells import numbers, texts
+
+    known = _known()
+    valid: Counter[str] = Counter()
+    odd: dict[str, Counter[str]] = {name: Counter() for name in names}
+    counters, rows = dict[str, float](), 0
+    file.check(names)
+    for batch in file.batches(names):
+        for name in names:
+            cells = batch.column(name)
+            values = numbers(cells, known)
+            if not rows or name in counters:
+                start = counters.pop(name, None)
+                inside = values.fill_null(np.nan).to_numpy(zero_copy_only=False)
+                steps = np.diff(inside, prepend=inside[0] - 1 if start is None else start)
+                if (steps == 1).all():
+                    counters[name] = float(inside[-1])
+            wrong = pc.is_nan(values)
+            others = texts(cells, known).filter(wrong)
+            valid[name] += len(values) - values.null_count - len(others)
+            if len(odd[name]) <= _DISTINCT:
+                for one in others.value_counts().to_pylist():
+                    odd[name][one["values"]] += one["counts"]
+        rows += len(batch)
+    missing, mixed = set[str](), dict[str, str]()
+    for name, others in odd.items():
+        signs = {text for text in others if _is_sign(text)} if valid[name] else {"?"} & set(others)
+        missing |= signs
+        wrong_ones = {text: count for text, count in others.items() if text not in signs}
+        count = sum(wrong_ones.values())
+        if count and valid[name] / (valid[name] + count) >= _MOSTLY:
+            mixed[name] = max(wrong_ones, key=lambda text: wrong_ones[text])
+    return missing, mixed, list(counters) if rows >= _COUNTED else []
+
+
+def _known() -> Any:
+    """What stands for a missing value without being said to."""
+    import pyarrow as pa
+
+    return pa.array(DataConfig.model_fields["missing"].default, pa.string())
+
+
+def _is_sign(text: str) -> bool:
+    return text.lower() in _ABSENT or not any(letter.isalnum() for letter in text)

@@ -1,0 +1,136 @@
+"""Tables: columns of numbers and categories, with missing cells, in files of text or Parquet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stackae.config import DataConfig
+from stackae.config.section import changed
+from stackae.data.files.paths import as_paths, without_packing
+from stackae.data.forms.form import Description, Form, Guess, NewRows
+from stackae.data.forms.table_columns import COLUMNS, describe_columns
+from stackae.data.labels import Called, number_labels, texts
+from stackae.data.source import Ints, Part, Parts, Source, assemble, sample
+from stackae.errors import DataError
+
+if TYPE_CHECKING:
+    from stackae.data.preprocessing.load import Preprocessing
+    from stackae.data.tables.table import Table
+
+ENDINGS = (".csv", ".tsv", ".txt", ".data", ".test", ".parquet")
+
+
+def belongs(path: Path) -> bool:
+    """Tell whether a path is a table, compressed or not."""
+    return without_packing(path).suffix.lower() in ENDINGS
+
+
+def read(config: DataConfig) -> Source:
+    """Read the tables that a config names; their preprocessing is fitted once the rows are divided."""
+    from stackae.data.tables.table import read_table
+
+    own = read_table(as_paths(config.source), config)
+    test = extra = None
+    if config.test is not None:
+        test = read_table(as_paths(config.test), config, like=own.columns)
+    if config.unlabelled is not None:
+        extra = read_table(as_paths(config.unlabelled), config, like=own.columns, need_target=False)
+    y, y_test, classes = None, None, tuple[str, ...]()
+    if own.target is not None:
+        called = Called(
+            f"data.target '{config.target}'",
+            "data.source",
+            "data.test",
+            lambda row: f"data row {row + 1:,}",
+            "remove data.target",
+        )
+        y, y_test, classes = number_labels(
+            own.target, None if test is None else test.target, config.classes, called
+        )
+
+    def part(table: Table) -> Part:
+        return Part(
+            table.rows,
+            lambda role, digest: digest.update(f"{role} {table.digest}\n".encode()),
+            table.group,
+            table.order,
+        )
+
+    parts = Parts(part(own), None if test is None else part(test), None if extra is None else part(extra))
+    used = sum(column.dropped is None for column in own.columns)
+    if not used:
+        why = "; ".join(f"'{column.name}' is dropped: {column.dropped}" for column in own.columns[:8])
+        raise DataError(
+            f"{as_paths(config.source)[0]}: no column is left to learn from ({why or 'there is no other'}); "
+            "drop fewer in data.drop, or set one in data.types"
+        )
+
+    def fit(train: Ints) -> Preprocessing:
+        from stackae.data.preprocessing.table import fit_table
+
+        frame: Any = parts.all.take(sample(train, (max(used, 1),)))
+        return fit_table(frame, own.columns, config)
+
+    settled = config.model_copy(update={"scaling": None}) if config.scaling == "standard" else config
+    scaled = changed(settled, include={"scaling", "rare", "types"})
+    return assemble(
+        as_paths(config.source)[0].name,
+        parts,
+        y,
+        y_test,
+        classes,
+        settings=f"table {json.dumps(scaled, sort_keys=True)}\n",
+        fit=fit,
+        columns=tuple(own.columns),
+    )
+
+
+def learnt_by(preprocessing: Preprocessing) -> bool:
+    """Tell whether tables fit a run with such a preprocessing."""
+    return preprocessing.blocks is not None
+
+
+def read_new(paths: str | Sequence[str], config: DataConfig, preprocessing: Preprocessing) -> NewRows:
+    """Read rows with all columns that the run learnt from; the target may be missing."""
+    from stackae.data.preprocessing.table import TablePreprocessing
+    from stackae.data.tables.table import read_table
+
+    assert isinstance(preprocessing, TablePreprocessing)
+    table = read_table(as_paths(paths), config, like=preprocessing.columns, need_target=False)
+    labels = None if table.target is None else texts(table.target, config.classes)
+    return NewRows(table.rows, labels, lambda row: f"data row {row + 1:,}")
+
+
+def guess(data: str, settings: dict[str, Any]) -> Guess:
+    """Guess how a table is written and what its columns hold."""
+    from stackae.data.forms import table_guess
+
+    (path,) = as_paths(data)
+    return table_guess.guess(path, settings)
+
+
+def describe(source: Source, preprocessing: Preprocessing) -> Description:
+    """Say how many rows, columns and features there are, and what becomes of each column."""
+    assert source.columns is not None
+    features = len(preprocessing.names())
+    return Description(
+        f"a table, {source.sizes}, {len(source.columns)} columns, {features} features",
+        COLUMNS,
+        describe_columns(source, preprocessing),
+    )
+
+
+FORM = Form(
+    called="a table",
+    endings=ENDINGS,
+    settings=("test", "unlabelled", "target", "group", "order", "drop", "types"),
+    belongs=belongs,
+    read=read,
+    learnt_by=learnt_by,
+    read_new=read_new,
+    guess=guess,
+    describe=describe,
+)
