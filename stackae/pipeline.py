@@ -11,7 +11,7 @@ from stackae.machine.disk import storage_faults
 from stackae.plan import Plan, make_plan
 from stackae.progress import Progress
 from stackae.report import PAGE, is_drawn, write_report
-from stackae.results import Results, gather, write_run
+from stackae.results import Results, assemble_results, write_run
 from stackae.stage_runner import StageRunner
 from stackae.store import Store
 from stackae.tracking.tracker import Tracker
@@ -31,7 +31,7 @@ def run(
 def run_plan(
     plan: Plan, store: Store, tracker: Tracker, progress: Progress, *, out: Path, fresh: bool = False
 ) -> Results:
-    """Carry out a plan; all else as in `run`."""
+    """Carry out a plan that is made already; all else is as in `run`."""
     config = plan.config
     runner = StageRunner(plan, store, tracker, progress, fresh=fresh)
     with store.claim((stage.name, stage.key) for stage in (plan.data, *plan.stages)):
@@ -48,7 +48,7 @@ def run_plan(
         if plan.probe:
             runner.obtain(plan.probe)
 
-        results = gather(plan, runner.outcomes)
+        results = assemble_results(plan, runner.outcomes)
         with storage_faults(out):
             write_run(out, plan, runner.entries, results)
             if config.report and not is_drawn(out, runner.entries):

@@ -30,7 +30,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Results:
-    """Everything a run found; fields as in the README's section on results."""
+    """The results of a run; the fields are those of `docs/results.md`."""
 
     name: str
     seed: int
@@ -45,11 +45,11 @@ class Results:
     format: int = field(default=FORMAT)
 
     def write(self, path: Path) -> None:
-        """Writes the results as JSON, whole or not at all."""
+        """Write the results as JSON, whole or not at all."""
         write_atomically(path, self.json())
 
     def json(self) -> str:
-        """The text of `results.json`."""
+        """Return the content of `results.json`."""
         return json.dumps({"format": self.format} | asdict(self), indent=1, allow_nan=False) + "\n"
 
 
@@ -62,15 +62,15 @@ class Outcome:
     reused: bool
 
 
-def gather(plan: Plan, outcomes: Sequence[Outcome]) -> Results:
-    """Puts the stages' manifests together and draws the verdict."""
-    by_name = {outcome.stage.name: outcome.entry for outcome in outcomes}
-    last = by_name[plan.top.name].metrics
-    labels_test = read_array(by_name["data"].file("labels-test.npy"))
-    right = {
-        name: read_array(by_name[name].file("logits-test.npy"), mapped=True).argmax(1) == labels_test
+def assemble_results(plan: Plan, outcomes: Sequence[Outcome]) -> Results:
+    """Assemble the results from the finished stages' metrics, and draw the verdict."""
+    entries = {outcome.stage.name: outcome.entry for outcome in outcomes}
+    deepest = entries[plan.top.name].metrics
+    labels_test = read_array(entries["data"].file("labels-test.npy"))
+    correct = {
+        name: read_array(entries[name].file("logits-test.npy"), mapped=True).argmax(1) == labels_test
         for name in ("finetune", "scratch")
-        if name in by_name
+        if name in entries
     }
     return Results(
         name=plan.config.name,
@@ -83,12 +83,12 @@ def gather(plan: Plan, outcomes: Sequence[Outcome]) -> Results:
             "features": int(np.prod(plan.layers[0].shape)),
             "classes": len(plan.classes),
         },
-        stages=[_stage(outcome) for outcome in outcomes if outcome.stage != plan.data],
-        probe=by_name["probe"].metrics["depths"] if "probe" in by_name else [],
-        classifier=_parts(by_name.get("finetune")),
-        scratch=_parts(by_name.get("scratch")),
-        verdict=asdict(verdict(right["finetune"], right["scratch"])) if len(right) == 2 else None,
-        reconstruction={"test": {"mse": last["test_mse"], "sse_per_row": last["test_sse_per_row"]}},
+        stages=[_stage_result(outcome) for outcome in outcomes if outcome.stage != plan.data],
+        probe=entries["probe"].metrics["depths"] if "probe" in entries else [],
+        classifier=_split_metrics(entries.get("finetune")),
+        scratch=_split_metrics(entries.get("scratch")),
+        verdict=asdict(verdict(correct["finetune"], correct["scratch"])) if len(correct) == 2 else None,
+        reconstruction={"test": {"mse": deepest["test_mse"], "sse_per_row": deepest["test_sse_per_row"]}},
         environment=_environment(plan),
     )
 
@@ -97,8 +97,8 @@ def write_run(out: Path, plan: Plan, entries: dict[str, Entry], results: Results
     """Write the run's folder: the resolved config, the model with its card, and last the results."""
     out.mkdir(parents=True, exist_ok=True)
     # What a run needs to read other rows must not lie in a file elsewhere.
-    lasting = plan.config.model_copy(update={"data": with_names(plan.config.data)})
-    (out / "config.yaml").write_text(dump_config(lasting))
+    self_contained = plan.config.model_copy(update={"data": with_names(plan.config.data)})
+    (out / "config.yaml").write_text(dump_config(self_contained))
     encoder, decoder = stacked(plan.layers, load_units(plan, entries))
     classifier = load_classifier(plan, entries[plan.finetune.name]) if plan.finetune else None
     save(
@@ -111,18 +111,19 @@ def write_run(out: Path, plan: Plan, entries: dict[str, Entry], results: Results
         classes=plan.classes,
         novelty=entries[plan.top.name].metrics["novelty"],
     )
-    described = json.loads((out / "model" / "config.json").read_text())
-    text = card(plan.config, asdict(results), described, f"runs/{plan.config.name}")
-    (out / "model" / "README.md").write_text(text, encoding="utf-8")
+    model_config = json.loads((out / "model" / "config.json").read_text())
+    model_card = card(plan.config, asdict(results), model_config, f"runs/{plan.config.name}")
+    (out / "model" / "README.md").write_text(model_card, encoding="utf-8")
     write_evidence(out, plan, entries)
     results.write(out / "results.json")
 
 
 def write_evidence(folder: Path, plan: Plan, entries: Mapping[str, Entry]) -> None:
-    """Writes what a run is compared by: `metrics/<stage>.csv`, one row per epoch, and `test-predictions.csv`.
+    """Write the files that runs are compared by: `metrics/<stage>.csv` and `test-predictions.csv`.
 
-    The latter has a row per test row: its number in the source, from 0, its class, and what the pretrained
-    network and the one from scratch took it for; empty where there is none.
+    The former has a row per epoch. The latter has a row per test row: its number in the source, from 0, its
+    class, and the classes that the pretrained network and the one from scratch predict; empty where there is
+    none.
     """
     (folder / "metrics").mkdir(exist_ok=True)
     for name, entry in entries.items():
@@ -145,14 +146,14 @@ def write_evidence(folder: Path, plan: Plan, entries: Mapping[str, Entry]) -> No
 
 @cache
 def versions() -> Mapping[str, str]:
-    """The versions that a manifest and the results name."""
+    """Return the versions of Python and of the packages that a manifest and the results name."""
     from importlib.metadata import version
 
-    named = {name: version(name) for name in ("stackae", "torch", "pytorch-lightning", "numpy")}
-    return MappingProxyType(named | {"python": platform.python_version()})
+    packages = {name: version(name) for name in ("stackae", "torch", "pytorch-lightning", "numpy")}
+    return MappingProxyType(packages | {"python": platform.python_version()})
 
 
-def _stage(outcome: Outcome) -> dict[str, Any]:
+def _stage_result(outcome: Outcome) -> dict[str, Any]:
     metrics = outcome.entry.metrics
     seconds, epochs = metrics.pop("seconds", None), metrics.pop("epochs", None)
     return {
@@ -165,7 +166,7 @@ def _stage(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _parts(entry: Entry | None) -> dict[str, Any] | None:
+def _split_metrics(entry: Entry | None) -> dict[str, Any] | None:
     return None if entry is None else {split: entry.metrics[split] for split in ("val", "test")}
 
 

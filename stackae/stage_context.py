@@ -26,7 +26,7 @@ class StageContext:
     """Seconds between two checkpoints, at the least; 0: one after every batch."""
 
     def setting(self, name: str) -> str:
-        """Return what one of the stage's settings is called in the config, as `layers.1.lr`."""
+        """Return the full name of one of the stage's settings in the config, as `layers.1.lr`."""
         return f"{self.section}.{name}"
 
 

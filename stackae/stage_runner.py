@@ -36,7 +36,7 @@ class StageRunner:
         return {outcome.stage.name: outcome.entry for outcome in self.outcomes}
 
     def obtain(self, stage: Stage) -> None:
-        """Have a stage finished: from the store if it is there, else worked out and committed."""
+        """Take a stage from the store if it is there, else carry it out and commit it."""
         signals.check()
         with self._store.lock(stage.name, stage.key) as folder:
             if self._fresh:

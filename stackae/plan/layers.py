@@ -28,7 +28,7 @@ from stackae.errors import ConfigError
 from stackae.plan.stage import Stage, describe, weight_bytes
 from stackae.shallow.losses import LOSSES
 
-DRAWN = {
+INITIAL = {
     "unit",
     "width",
     "activation",
@@ -40,7 +40,7 @@ DRAWN = {
     "padding",
     "pool",
 }
-"""What of a layer's config decides its initial weights."""
+"""The settings of a layer that decide its initial weights."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class PlannedLayer:
         return build_unit(self.config, self.shape, first=self.below is None)
 
     def objective(self) -> nn.Module:
-        """Build what the layer's unit is scored by."""
+        """Build the objective that the layer's unit is scored by."""
         return build_objective(
             self.config,
             self.shape,
@@ -82,12 +82,12 @@ class PlannedLayer:
         )
 
     def output(self) -> nn.Module:
-        """Build what turns what the unit's decoder returns into a reconstruction of the layer's input."""
+        """Build the module that turns the decoder's output into a reconstruction of the layer's input."""
         return output_activation(self.loss, self.below, self.blocks)
 
     @property
     def parameters(self) -> int:
-        """Parameters of the layer's encoder."""
+        """The number of parameters of the layer's encoder."""
         with torch.device("meta"):
             return sum(parameter.numel() for parameter in self.unit().encoder.parameters())
 
@@ -97,9 +97,9 @@ def plan_layers(
 ) -> tuple[PlannedLayer, ...]:
     """Settle shape, loss and stage of each layer; raise ConfigError where they do not fit each other.
 
-    `rows` is how many rows each layer encodes.
+    `rows` is the number of rows that each layer encodes.
     """
-    planned: list[PlannedLayer] = []
+    layers: list[PlannedLayer] = []
     shape, below, blocks = preprocessing.shape, data, preprocessing.blocks
     low, high = preprocessing.low, preprocessing.high
     source = f"data {quoted(config.data.source)}"
@@ -111,11 +111,11 @@ def plan_layers(
         except ValueError as fault:
             raise ConfigError(f"layers[{number}]: {fault} (input {shape})") from None
         fit = layer.pretrain(config.pretrain)
-        own = changed(layer, exclude=set(PretrainConfig.model_fields) | {"loss"})
+        layer_settings = changed(layer, exclude=set(PretrainConfig.model_fields) | {"loss"})
         stage = describe(
             f"pretrain-{number + 1}",
             below.key,
-            own | {"loss": loss, "fit": changed(fit), "precision": precision},
+            layer_settings | {"loss": loss, "fit": changed(fit), "precision": precision},
             kind="pretrain",
             section=f"layers.{number}",
             reads=tuple(dict.fromkeys((data.name, below.name))),
@@ -123,13 +123,13 @@ def plan_layers(
             epochs=fit.epochs,
             size=partial(_size, layer, shape, code, rows, first),
         )
-        lower = None if first else config.layers[number - 1]
-        planned.append(PlannedLayer(stage, layer, fit, shape, code, loss, lower, blocks))
+        layer_below = None if first else config.layers[number - 1]
+        layers.append(PlannedLayer(stage, layer, fit, shape, code, loss, layer_below, blocks))
         activation = activation_of(layer)
         low, high = activation.low, activation.high
         source = f"layers[{number}].activation '{layer.activation}'"
         shape, below, blocks = code, stage, None
-    return tuple(planned)
+    return tuple(layers)
 
 
 def _size(layer: LayerConfig, shape: Shape, code: Shape, rows: int, first: bool) -> int:
@@ -138,11 +138,11 @@ def _size(layer: LayerConfig, shape: Shape, code: Shape, rows: int, first: bool)
 
 
 def architecture(layer: LayerConfig) -> dict[str, Any]:
-    """Return what of a layer's config decides the weights it starts from, whatever it is pretrained by.
+    """Return the settings that decide a layer's initial weights, however it is pretrained.
 
     A unit that is not tied draws a decoder too, and so other weights for the layers above.
     """
-    return changed(layer, include=DRAWN) | {"variational": layer.kind == "variational"}
+    return changed(layer, include=INITIAL) | {"variational": layer.kind == "variational"}
 
 
 def _loss(number: int, layer: LayerConfig, low: float, high: float, below: str, blocks: Blocks) -> str:
@@ -156,21 +156,21 @@ def _loss(number: int, layer: LayerConfig, low: float, high: float, below: str, 
         return "bernoulli" if unit_interval else "squared_error"
     if layer.loss == "mixed":
         if layer.kind == "rbm" or not kinds:
-            other = "kind 'rbm'" if kinds else below if number == 0 else f"layers[{number}], on codes"
+            misfit = "kind 'rbm'" if kinds else below if number == 0 else f"layers[{number}], on codes"
             raise ConfigError(
-                f"layers[{number}].loss: 'mixed' is for a first layer on a table, and not for {other}; "
+                f"layers[{number}].loss: 'mixed' is for a first layer on a table, and not for {misfit}; "
                 "set loss: auto"
             )
         return layer.loss
     loss = LOSSES[layer.loss]
     if low < loss.low or high > loss.high:
-        other = (
+        remedy = (
             "scale the data to [0, 1], as data.scaling: minmax does"
             if number == 0
             else "use activation: sigmoid there"
         )
         raise ConfigError(
             f"layers[{number}].loss: '{layer.loss}' needs inputs in [{loss.low:g}, {loss.high:g}], "
-            f"but {below} gives values in [{low:g}, {high:g}]; set loss: squared_error, or {other}"
+            f"but {below} gives values in [{low:g}, {high:g}]; set loss: squared_error, or {remedy}"
         )
     return layer.loss

@@ -13,16 +13,16 @@ from stackae.stack import Classifier, Decoder, Encoder, Unrolled
 
 
 def mirrored(layers: Sequence[PlannedLayer], units: Sequence[AnyUnit]) -> Unrolled:
-    """Put the units together as one deep autoencoder."""
+    """Mirror the units into one deep autoencoder, which shares their parameters."""
     return Unrolled(units, [layer.output() for layer in layers[1 : len(units)]])
 
 
 def stacked(layers: Sequence[PlannedLayer], units: Sequence[AnyUnit]) -> tuple[Encoder, Decoder]:
-    """Stack the units' encoders and decoders; the decoders with their output activations."""
-    outputs = [
+    """Stack the units' encoders, and their decoders with the output activations."""
+    decoders = [
         nn.Sequential(unit.decoder, layer.output()) for unit, layer in zip(units, layers, strict=False)
     ]
-    return Encoder([unit.encoder for unit in units]), Decoder(outputs)
+    return Encoder([unit.encoder for unit in units]), Decoder(decoders)
 
 
 def build_classifier(

@@ -21,14 +21,14 @@ from stackae.plan.stage import Stage, describe, weight_bytes
 from stackae.seeds import derive
 
 PRETRAINED_ONLY = {"encoder_lr_scale", "freeze_encoder"}
-"""What of fine-tuning only pretrained layers have: no part of the control, nor of its key."""
+"""Settings of fine-tuning for pretrained layers alone: no part of the control, nor of its key."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """The stages of a run in their order; those that the config leaves out are None.
 
-    `config` has numbers where it said `auto` of the fine-tuning.
+    `config` has numbers in the place of fine-tuning's `auto`.
     """
 
     config: Config
@@ -52,8 +52,8 @@ class Plan:
     @property
     def stages(self) -> list[Stage]:
         """All stages but the data, in the order in which they are carried out."""
-        last = (self.unroll, self.finetune, self.scratch, self.probe)
-        return [layer.stage for layer in self.layers] + [stage for stage in last if stage is not None]
+        after_layers = (self.unroll, self.finetune, self.scratch, self.probe)
+        return [layer.stage for layer in self.layers] + [stage for stage in after_layers if stage is not None]
 
     @property
     def depths(self) -> list[str]:
@@ -72,7 +72,7 @@ class Plan:
 
 
 def make_plan(config: Config, source: Source, split: Split | None = None) -> Plan:
-    """Describe the stages of a run: here stands what each reads, what its key covers, what it writes.
+    """Describe the stages of a run: what each reads, what its key covers, how much it writes.
 
     Rows are divided as `split` says; without it as the config asks. Raises ConfigError or DataError where
     data, shapes and losses do not fit.
@@ -80,10 +80,10 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
     hardware = resolve(config.trainer)
     split = split or make_split(source, config.data, config.seed, config.repeat)
     if config.finetune is not None:
-        tuned = config.finetune.resolve(int(split.labelled.sum()))
-        config = config.model_copy(update={"finetune": tuned})
+        finetune_settings = config.finetune.resolve(int(split.labelled.sum()))
+        config = config.model_copy(update={"finetune": finetune_settings})
     preprocessing = source.preprocessing(split.train)
-    rows, judged = sum(map(len, split.parts.values())), len(split.val) + len(split.test)
+    rows, evaluated_rows = sum(map(len, split.parts.values())), len(split.val) + len(split.test)
     precision = {"precision": hardware.precision}
 
     data = describe(
@@ -119,7 +119,7 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
         with torch.device("meta"):
             units = [layer.unit() for layer in layers]
             classifier = build_classifier(layers, units, config.finetune, len(source.classes))
-        return weight_bytes(classifier) + 4 * judged * len(source.classes)
+        return weight_bytes(classifier) + 4 * evaluated_rows * len(source.classes)
 
     finetune = scratch = probe = None
     if config.finetune is not None:
@@ -134,11 +134,11 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
             size=classifier_size,
         )
         if config.compare.scratch:
-            drawn = [architecture(layer.config) for layer in layers]
+            initial = [architecture(layer.config) for layer in layers]
             scratch = describe(
                 "scratch",
                 data.key,
-                labels | changed(config.finetune, exclude=PRETRAINED_ONLY) | {"layers": drawn},
+                labels | changed(config.finetune, exclude=PRETRAINED_ONLY) | {"layers": initial},
                 section="finetune",
                 reads=(data.name,),
                 epochs=config.finetune.epochs,
@@ -146,8 +146,8 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
             )
     if config.compare.probe and source.classes:
         # Unrolling changes every layer; only the deepest features are kept of what it makes of them.
-        lower = [data.name, *(layer.stage.name for layer in layers[:-1])]
-        probe = describe("probe", top.key, labels, section="compare", reads=(*lower, top.name))
+        depths_below = [data.name, *(layer.stage.name for layer in layers[:-1])]
+        probe = describe("probe", top.key, labels, section="compare", reads=(*depths_below, top.name))
     return Plan(
         config,
         source,

@@ -1,4 +1,4 @@
-"""A stage to come: all that is to be known of it, in one place."""
+"""A stage as it is planned: all that there is to know of it before it runs, in one place."""
 
 from __future__ import annotations
 
@@ -58,5 +58,5 @@ def describe(
 
 
 def weight_bytes(module: nn.Module) -> int:
-    """Return how many bytes a module's tensors take in a file."""
+    """Return the number of bytes that a module's tensors take in a file."""
     return sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())

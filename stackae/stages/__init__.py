@@ -1,4 +1,4 @@
-"""What is done in each stage: one function each.
+"""The work of each stage: one function each.
 
 A stage is given its context, the plan, and the finished stages by name; it writes files into its folder, and
 returns the metrics and the names of its files. Committing them is the runner's. Lightning takes seconds to
@@ -23,4 +23,4 @@ WORK: Mapping[str, Callable[[StageContext, Plan, Mapping[str, Entry]], StageOutp
     "scratch": scratch,
     "probe": probe,
 }
-"""What carries out a stage, by its kind in the plan."""
+"""The function that carries out a stage, by its kind in the plan."""

@@ -12,6 +12,6 @@ def to_write(plan: Plan, store: Store) -> int:
     stages = [plan.data, *plan.stages]
     entries = {stage.name: entry for stage in stages if (entry := store.peek(stage.name, stage.key))}
     to_come = [stage for stage in stages if stage.name not in entries]
-    again = {name for stage in to_come for name in missing(stage.reads, plan, entries)}
-    restored: list[int] = [promised["size"] for name in again for promised in entries[name].removed.values()]
+    to_restore = {name for stage in to_come for name in missing(stage.reads, plan, entries)}
+    restored: list[int] = [record["size"] for name in to_restore for record in entries[name].removed.values()]
     return sum(stage.size() for stage in to_come) + sum(restored)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from stackae import metrics
 from stackae.build import AnyUnit
 from stackae.data.batches import Batches
 from stackae.data.features import SPLITS, encode, open_features, read_array
 from stackae.data.rows import chunk_rows
+from stackae.metrics import classification
 from stackae.plan import Plan, build_classifier
 from stackae.seeds import derive
 from stackae.stage_context import StageContext, StageOutput
@@ -62,11 +62,11 @@ def _train(
     )
     x_val = open_features(data.file, "val")
     val = Batches(x_val, y["val"], batch_size=chunk_rows(x_val.shape[1:]))
-    scale = settings.encoder_lr_scale if pretrained else 1.0
+    encoder_lr_scale = settings.encoder_lr_scale if pretrained else 1.0
     task = FinetuneTask(
         classifier,
         settings,
-        encoder_lr=settings.lr * scale,
+        encoder_lr=settings.lr * encoder_lr_scale,
         seed=seed,
         steps=settings.epochs * len(train),
         weights=class_weights(y["train"][labelled]) if settings.balance == "weights" else None,
@@ -74,7 +74,7 @@ def _train(
     fitted = fit(context, task, train, val, settings, keep_best=True)
     save_weights(context.folder / WEIGHTS, {"": classifier})
     write_history(fitted.history, context.folder)
-    numbers: dict[str, Any] = {
+    metrics: dict[str, Any] = {
         "epochs": len(fitted.history),
         "kept_epoch": fitted.kept_epoch,
         "seconds": fitted.seconds,
@@ -84,8 +84,8 @@ def _train(
         x = open_features(data.file, split)
         encode(classifier, x, context.folder / f"logits-{split}.npy", context.hardware.device)
         logits = np.load(context.folder / f"logits-{split}.npy", mmap_mode="r")
-        numbers[split] = metrics.classification(logits, y[split])
-    return StageOutput(numbers, [WEIGHTS, "metrics.csv", "logits-val.npy", "logits-test.npy"])
+        metrics[split] = classification(logits, y[split])
+    return StageOutput(metrics, [WEIGHTS, "metrics.csv", "logits-val.npy", "logits-test.npy"])
 
 
 def class_weights(y: np.ndarray) -> torch.Tensor:

@@ -17,13 +17,13 @@ from stackae.store import Entry
 
 
 def prepare(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> StageOutput:
-    """Write the rows of each part, preprocessed, as float32, and their classes (-1: none)."""
+    """Write the rows of each part, preprocessed, as float32, and their classes (-1: none) as int64."""
     write_parts(context.folder, plan.source, plan.split, plan.preprocessing)
     files, labels = [], plan.source.labels
     for name, rows in plan.split.parts.items():
-        made = create(context.folder / f"labels-{name}.npy", (len(rows),), np.int64)
-        made[:] = labels[rows]
-        made.flush()
+        classes = create(context.folder / f"labels-{name}.npy", (len(rows),), np.int64)
+        classes[:] = labels[rows]
+        classes.flush()
         files.append(f"labels-{name}.npy")
     return StageOutput({name: len(rows) for name, rows in plan.split.parts.items()}, [*FEATURES, *files])
 
@@ -36,10 +36,12 @@ def write_parts(folder: Path, source: Source, split: Split, preprocessing: Prepr
     ]
     for first, raw in source.all.chunks():
         # Row numbers ascend, so those of a chunk are neighbours in each part.
-        places = [(np.searchsorted(rows, [first, first + len(raw)]), rows, made) for rows, made in parts]
+        places = [
+            (np.searchsorted(rows, [first, first + len(raw)]), rows, features) for rows, features in parts
+        ]
         if any(start < end for (start, end), _, _ in places):
             x = preprocessing(raw)
-            for (start, end), rows, made in places:
-                made[start:end] = x[rows[start:end] - first]
-    for _, made in parts:
-        made.flush()
+            for (start, end), rows, features in places:
+                features[start:end] = x[rows[start:end] - first]
+    for _, features in parts:
+        features.flush()

@@ -33,7 +33,7 @@ def probe(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> St
     if len(labelled) > PROBE_ROWS:
         drawn = np.random.default_rng(plan.seed(context.stage)).choice(labelled, PROBE_ROWS, replace=False)
         labelled = np.sort(drawn)
-    found = []
+    depth_metrics = []
     with context.progress.stage(context.stage, len(depths), step="depth") as line:
         for depth, entry in enumerate(depths):
             x = {split: flat(open_features(entry.file, split)) for split in SPLITS}
@@ -45,21 +45,21 @@ def probe(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> St
                 model.fit(rows, y["train"][labelled])
                 accuracy = _accuracy(model, x["val"], y["val"])
                 if accuracy > best_accuracy:
-                    best, best_accuracy, chosen = model, accuracy, strength
+                    best, best_accuracy, best_strength = model, accuracy, strength
             assert best is not None
             test = _accuracy(best, x["test"], y["test"])
-            found.append(
+            depth_metrics.append(
                 {
                     "depth": depth,
-                    "C": chosen,
+                    "C": best_strength,
                     "val": {"accuracy": best_accuracy},
                     "test": {"accuracy": test},
                 }
             )
             line.advance(depth + 1, 0.0, {"val_accuracy": best_accuracy})
-    return StageOutput({"depths": found}, [])
+    return StageOutput({"depths": depth_metrics}, [])
 
 
 def _accuracy(model: Any, x: np.ndarray, y: np.ndarray) -> float:
-    right = sum(int(np.sum(model.predict(x[some]) == y[some])) for some in slices(x))
-    return right / len(y)
+    correct = sum(int(np.sum(model.predict(x[chunk]) == y[chunk])) for chunk in slices(x))
+    return correct / len(y)

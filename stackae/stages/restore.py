@@ -17,7 +17,7 @@ from stackae.store import Entry, Store
 def restore(
     reads: Iterable[str], plan: Plan, entries: Mapping[str, Entry], store: Store, progress: Progress
 ) -> None:
-    """Make again what was removed of the features that are to be read, and what these are made from.
+    """Make removed features that are to be read again, and those that these are made from.
 
     `reads` names their stages. Warns where they are not, bit for bit, what they were. StorageError where the
     disk has no room for them.
@@ -46,7 +46,7 @@ def missing(reads: Iterable[str], plan: Plan, entries: Mapping[str, Entry]) -> l
         if name in entries and entries[name].removed:
             source = below[name]
             lower = [] if source is None else missing([source], plan, entries)
-            names += [one for one in [*lower, name] if one not in names]
+            names += [stage for stage in [*lower, name] if stage not in names]
     return names
 
 

@@ -21,9 +21,9 @@ WATCHED_ROWS = 10
 def pictures_of(
     plan: Plan, units: Sequence[AnyUnit], data: Entry
 ) -> Callable[[], Mapping[str, np.ndarray]] | None:
-    """Draws, whenever it is called, what the units make of validation images, and the first layer's weights.
+    """Return a function that draws reconstructions of validation images, and the first layer's weights.
 
-    Works on copies, so that nothing of the training is touched. None where the data are no images.
+    It works on copies, so that nothing of the training is touched. None where the data are no images.
     """
     shape = plan.layers[0].shape
     if not is_image(shape):
@@ -34,14 +34,14 @@ def pictures_of(
         encoder, decoder = stacked(plan.layers, [copy.deepcopy(unit).cpu().eval() for unit in units])
         with torch.no_grad():
             rebuilt = nn.Sequential(encoder, decoder)(torch.from_numpy(rows)).numpy()
-        found = {"reconstructions": grid(np.concatenate([rows, rebuilt]), scale=1.0, columns=len(rows))}
+        pictures = {"reconstructions": grid(np.concatenate([rows, rebuilt]), scale=1.0, columns=len(rows))}
         if len(units) == 1:
-            weights = next((p for p in units[0].encoder.parameters() if p.ndim > 1), None)
+            weights = next((each for each in units[0].encoder.parameters() if each.ndim > 1), None)
             filters = (
                 None if weights is None else filter_images(weights.detach().float().cpu().numpy(), shape)
             )
             if filters is not None:
-                found["weights"] = grid(filters, scale=1.0)
-        return found
+                pictures["weights"] = grid(filters, scale=1.0)
+        return pictures
 
     return draw
