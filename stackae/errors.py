@@ -18,7 +18,7 @@ class ArtifactError(StackaeError):
 
 
 class TrainingError(StackaeError):
-    """Training cannot go on: the loss or a weight stopped being a number, or memory ran out."""
+    """Training cannot go on: the loss or a weight became NaN or infinite, or memory ran out."""
 
 
 class StorageError(StackaeError):
@@ -30,5 +30,5 @@ class TrackingError(StackaeError):
 
 
 def in_a_line(fault: Exception | str) -> str:
-    """Return the message of a fault, or a text, on one line of at most 200 characters."""
+    """Return the message of a fault, or a string, on one line of at most 200 characters."""
     return " ".join(str(fault).split())[:200]

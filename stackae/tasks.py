@@ -41,34 +41,34 @@ class Task(pl.LightningModule):
             super().__setattr__(name, value)
 
     def add(self, rows: int, terms: Mapping[str, Tensor]) -> None:
-        """Adds a batch's mean terms to the epoch's sums, without waiting for the device."""
+        """Add a batch's mean terms to the epoch's sums, without waiting for the device."""
         self._rows += rows
         for name, term in terms.items():
             self._sums[name] = self._sums.get(name, 0.0) + term.detach() * rows
 
     def take(self) -> dict[str, float]:
-        """The means over the rows since the last call."""
+        """Return the means over the rows since the last call, and start the sums anew."""
         means = {name: total.item() / self._rows for name, total in self._sums.items()}
         self._sums, self._rows = {}, 0
         return means
 
     def mean_loss(self) -> float:
-        """The mean loss over the rows since the last `take`."""
+        """Return the mean loss over the rows since the last `take`."""
         return self._sums["loss"].item() / self._rows
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        def part(rows: slice) -> None:
+        def validate_chunk(rows: slice) -> None:
             y = None if batch.y is None else batch.y[rows]
             self.validate(batch._replace(x=batch.x[rows], y=y))
 
-        by_chunks(len(batch.x), len(batch.x), part)
+        by_chunks(len(batch.x), len(batch.x), validate_chunk)
 
     def validate(self, batch: Batch) -> None:
-        """Adds a validation batch's terms to the sums, last of all."""
+        """Add a validation batch's terms to the sums, last of all."""
         raise NotImplementedError
 
     def validated(self, means: dict[str, float]) -> None:
-        """Sets the score from the means of a validation."""
+        """Set the score from the means of a validation."""
         raise NotImplementedError
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -113,7 +113,7 @@ class PretrainTask(Task):
         return terms
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        return optimizer(self._fit, [(self.unit, self._fit.lr)], self._steps)
+        return build_optimizer(self._fit, [(self.unit, self._fit.lr)], self._steps)
 
 
 class FinetuneTask(Task):
@@ -159,16 +159,16 @@ class FinetuneTask(Task):
         else:
             # Divided by the rows, not by their weights as PyTorch does: a batch without a rare class would
             # otherwise count as much as one with it, and the classes would not weigh alike.
-            each = F.cross_entropy(logits, batch.y, label_smoothing=self._smoothing, reduction="none")
-            loss = (self.weights[batch.y] * each).mean()
+            row_losses = F.cross_entropy(logits, batch.y, label_smoothing=self._smoothing, reduction="none")
+            loss = (self.weights[batch.y] * row_losses).mean()
         self.add(len(batch.x), {"loss": loss})
         return loss
 
     def validate(self, batch: Batch) -> None:
         assert batch.y is not None
         logits = self.classifier(batch.x).float()
-        right = (logits.argmax(1) == batch.y).float().mean()
-        self.add(len(batch.x), {"nll": F.cross_entropy(logits, batch.y), "accuracy": right})
+        accuracy = (logits.argmax(1) == batch.y).float().mean()
+        self.add(len(batch.x), {"nll": F.cross_entropy(logits, batch.y), "accuracy": accuracy})
 
     def validated(self, means: dict[str, float]) -> None:
         self.score = (means["accuracy"], -means["nll"])
@@ -178,45 +178,46 @@ class FinetuneTask(Task):
             (self.classifier.encoder, self._encoder_lr),
             (self.classifier.head, self._fit.lr),
         ]
-        return optimizer(self._fit, parts, self._steps)
+        return build_optimizer(self._fit, parts, self._steps)
 
 
-def optimizer(fit: FitConfig, parts: list[tuple[nn.Module, float]], steps: int) -> OptimizerLRScheduler:
-    """Lightning's optimiser and schedule for modules, each with its learning rate, over so many steps.
+def build_optimizer(fit: FitConfig, parts: list[tuple[nn.Module, float]], steps: int) -> OptimizerLRScheduler:
+    """Build an optimiser and its schedule over so many steps for modules, each with its learning rate.
 
-    Biases are not decayed, and frozen parameters are left out.
+    They come in the form that Lightning takes. Biases are not decayed, and frozen parameters are left out.
     """
     groups = []
     for module, lr in parts:
-        trained = [p for p in module.parameters() if p.requires_grad]
-        weights, biases = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
+        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        weights = [parameter for parameter in trained if parameter.ndim > 1]
+        biases = [parameter for parameter in trained if parameter.ndim <= 1]
         groups += [
             {"params": params, "lr": lr, "weight_decay": decay}
             for params, decay in ((weights, fit.weight_decay), (biases, 0.0))
             if params
         ]
-    made: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer
     if fit.optimizer == "sgd":
-        made = torch.optim.SGD(groups, momentum=fit.momentum, fused=True)
+        optimizer = torch.optim.SGD(groups, momentum=fit.momentum, fused=True)
     else:
-        made = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[fit.optimizer](groups, fused=True)
-    schedule = _schedule(fit, made, steps)
+        optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[fit.optimizer](groups, fused=True)
+    schedule = _schedule(fit, optimizer, steps)
     if schedule is None:
-        return made
-    return {"optimizer": made, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return optimizer
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def _schedule(
-    fit: FitConfig, made: torch.optim.Optimizer, steps: int
+    fit: FitConfig, optimizer: torch.optim.Optimizer, steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler | None:
     schedulers = torch.optim.lr_scheduler
-    highest = [group["lr"] for group in made.param_groups]
+    peak_rates = [group["lr"] for group in optimizer.param_groups]
     if fit.schedule == "one_cycle":
         # By default it cycles the momentum too, over the configured one.
-        return schedulers.OneCycleLR(made, highest, total_steps=steps, cycle_momentum=False)
+        return schedulers.OneCycleLR(optimizer, peak_rates, total_steps=steps, cycle_momentum=False)
     warmup = round(min(fit.warmup * steps / fit.epochs, steps - 1))
-    rise = schedulers.LinearLR(made, 1 / (warmup + 1), 1.0, total_iters=warmup) if warmup else None
+    rise = schedulers.LinearLR(optimizer, 1 / (warmup + 1), 1.0, total_iters=warmup) if warmup else None
     if fit.schedule == "constant":
         return rise
-    fall = schedulers.CosineAnnealingLR(made, T_max=steps - warmup)
-    return schedulers.SequentialLR(made, [rise, fall], milestones=[warmup]) if rise else fall
+    fall = schedulers.CosineAnnealingLR(optimizer, T_max=steps - warmup)
+    return schedulers.SequentialLR(optimizer, [rise, fall], milestones=[warmup]) if rise else fall

@@ -18,7 +18,7 @@ from stackae.shallow.losses import LOSSES
 from stackae.shallow.objectives import Reconstruction
 from stackae.shallow.units import DenseUnit
 from stackae.stack import Classifier, Encoder
-from stackae.tasks import FinetuneTask, PretrainTask, optimizer
+from stackae.tasks import FinetuneTask, PretrainTask, build_optimizer
 
 # ---- schedules
 
@@ -26,7 +26,7 @@ from stackae.tasks import FinetuneTask, PretrainTask, optimizer
 def rates(fit: FitConfig, steps: int, lrs: tuple[float, ...] = (0.5,)) -> np.ndarray:
     """The learning rate of each part's weights at each of `steps` steps, (steps, parts)."""
     parts: list[tuple[nn.Module, float]] = [(nn.Linear(2, 2, bias=False), lr) for lr in lrs]
-    made = optimizer(fit, parts, steps)
+    made = build_optimizer(fit, parts, steps)
     used = made["optimizer"] if isinstance(made, dict) else made
     schedule = made["lr_scheduler"]["scheduler"] if isinstance(made, dict) else None
     if isinstance(made, dict):
@@ -103,7 +103,7 @@ def test_each_part_keeps_its_own_rate_throughout(schedule: str) -> None:
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
 def test_the_configured_momentum_is_the_one_used(schedule: str) -> None:
     fit = FitConfig.model_validate({"schedule": schedule, "optimizer": "sgd", "momentum": 0.3})
-    made = optimizer(fit, [(nn.Linear(2, 2), 0.5)], 10)
+    made = build_optimizer(fit, [(nn.Linear(2, 2), 0.5)], 10)
     used = made["optimizer"] if isinstance(made, dict) else made
     assert [group["momentum"] for group in used.param_groups] == [0.3, 0.3]
 
@@ -120,7 +120,7 @@ def stepped(steps: int, **words: Any) -> tuple[np.ndarray, np.ndarray]:
     with torch.no_grad():
         linear.weight.copy_(torch.from_numpy(W))
         linear.bias.copy_(torch.from_numpy(B))
-    used = optimizer(FitConfig(**words), [(linear, 0.1)], 10)
+    used = build_optimizer(FitConfig(**words), [(linear, 0.1)], 10)
     assert isinstance(used, torch.optim.Optimizer)
     for of_weight, of_bias in GRADIENTS[:steps]:
         linear.weight.grad, linear.bias.grad = torch.from_numpy(of_weight), torch.from_numpy(of_bias)
@@ -164,7 +164,7 @@ def test_adam_adds_the_decay_to_the_weights_gradients_and_to_no_bias() -> None:
 def test_without_decay_a_weight_without_gradient_stays(name: str) -> None:
     linear = nn.Linear(2, 1)
     before = linear.weight.detach().clone()
-    used = optimizer(FitConfig.model_validate({"optimizer": name}), [(linear, 0.1)], 10)
+    used = build_optimizer(FitConfig.model_validate({"optimizer": name}), [(linear, 0.1)], 10)
     assert isinstance(used, torch.optim.Optimizer)
     linear.weight.grad = torch.zeros_like(linear.weight)
     used.step()
@@ -175,7 +175,7 @@ def test_every_parameter_is_trained_once_a_tied_one_too_and_a_frozen_one_not() -
     unit = DenseUnit((5,), 3, ACTIVATIONS["relu"], tied=True)
     head = nn.Linear(3, 2)
     head.bias.requires_grad_(False)
-    used = optimizer(FitConfig(), [(unit, 0.1), (head, 0.2)], 10)
+    used = build_optimizer(FitConfig(), [(unit, 0.1), (head, 0.2)], 10)
     assert isinstance(used, torch.optim.Optimizer)
     trained = [p for group in used.param_groups for p in group["params"]]
     assert len(trained) == 4

@@ -24,7 +24,7 @@ PATIENCE, LIMIT = 1.0, 1.8
 
 
 class Stopped(BaseException):
-    """A signal asked for an end; `number` is the signal's. No Exception, so that nobody takes it for one."""
+    """A signal asked for an end; `number` is the signal's. No Exception, so that no `except` swallows it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -32,7 +32,7 @@ class Stopped(BaseException):
 
 
 class _Watch:
-    """What is known of the signals while `watched` lasts."""
+    """The signals that have come while `watched` lasts, and whether they were heeded."""
 
     def __init__(self, last_words: Callable[[int], str]) -> None:
         self._last_words = last_words
@@ -57,16 +57,16 @@ class _Watch:
         self._heeded = True
         raise Stopped(self._number)
 
-    def listen(self, heard: int, main: int) -> None:
-        """In a thread of its own: waits for a byte with a signal's number, and then for its being heeded."""
-        number = next((byte[0] for byte in iter(lambda: os.read(heard, 1), b"") if byte[0] in SIGNALS), None)
+    def listen(self, pipe: int, main_thread: int) -> None:
+        """Wait, in a thread of its own, for a byte with a signal's number, and then for its being heeded."""
+        number = next((byte[0] for byte in iter(lambda: os.read(pipe, 1), b"") if byte[0] in SIGNALS), None)
         if number is None or self.over.wait(PATIENCE):
             return
         if not self._heeded:
-            signal.pthread_kill(main, number)
+            signal.pthread_kill(main_thread, number)
         if not self.over.wait(LIMIT - PATIENCE):
-            shown = "\x1b[?25h\n" if os.isatty(2) else ""  # a progress bar hides the cursor
-            end(number, shown + self._last_words(number))
+            cursor = "\x1b[?25h\n" if os.isatty(2) else ""  # a progress bar hides the cursor
+            end(number, cursor + self._last_words(number))
 
 
 _watch: _Watch | None = None
@@ -75,7 +75,7 @@ _kept: dict[str, str] = {}
 
 @contextmanager
 def watched(last_words: Callable[[int], str]) -> Iterator[None]:
-    """While the context lasts, signals raise Stopped; then whoever had them before has them again.
+    """Have signals raise Stopped while the context lasts; then whoever had them before has them again.
 
     `last_words` makes the line that is printed where the process has to be ended by force, from the
     signal's number. What was ignored before, as SIGHUP by `nohup`, stays so, Ctrl-C aside. Nothing is changed
@@ -87,43 +87,43 @@ def watched(last_words: Callable[[int], str]) -> Iterator[None]:
         return
     _kept.clear()
     _watch = watch = _Watch(last_words)
-    heard, told = os.pipe()
-    os.set_blocking(told, False)
-    give_back = holders()
-    listener = threading.Thread(target=watch.listen, args=(heard, threading.get_ident()), daemon=True)
+    reading_end, writing_end = os.pipe()
+    os.set_blocking(writing_end, False)
+    restore_handlers = save_handlers()
+    listener = threading.Thread(target=watch.listen, args=(reading_end, threading.get_ident()), daemon=True)
     listener.start()
-    waked = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    wakeup_before = signal.set_wakeup_fd(writing_end, warn_on_full_buffer=False)
     try:
         for number in SIGNALS:
             if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, watch.handle)
         yield
     finally:
-        give_back()
-        signal.set_wakeup_fd(waked)
+        restore_handlers()
+        signal.set_wakeup_fd(wakeup_before)
         _watch = None
         watch.over.set()
-        os.close(told)
+        os.close(writing_end)
         listener.join()
-        os.close(heard)
+        os.close(reading_end)
 
 
-def holders() -> Callable[[], None]:
-    """Notes who handles the signals now; calling what it returns gives them back to these."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+def save_handlers() -> Callable[[], None]:
+    """Return a function that gives the signals back to those who handle them now."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
 
-    def give_back() -> None:
+    def restore() -> None:
         if _in_main_thread():
-            for number, handler in before.items():
+            for number, handler in handlers.items():
                 if handler is not None:  # None: not Python's, and not to be had from here
                     signal.signal(number, handler)
 
-    return give_back
+    return restore
 
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Signals are left to the safe points for a while: `asked` and `check`, at least once a second."""
+    """Leave signals to the safe points for a while: `asked` and `check`, at least once a second."""
     if _watch is None:
         yield
         return
@@ -137,29 +137,29 @@ def deferred() -> Iterator[None]:
 
 
 def asked() -> bool:
-    """Whether a signal has come; whoever asks saves what is to be saved, and then calls `check`."""
+    """Tell whether a signal has come; whoever asks saves what is to be saved, and then calls `check`."""
     return _watch is not None and _watch.asked()
 
 
 def check() -> None:
-    """Raises Stopped if a signal has come that did not get through."""
+    """Raise Stopped if a signal has come that did not get through."""
     if _watch is not None and _watch.asked():
         _watch.stop()
 
 
 def keep(stage: str, upto: str = "") -> None:
-    """Notes what a stop would leave of a stage: all of it, or what is done `upto` somewhere."""
+    """Note what a stop would leave of a stage: all of it, or what is done up to the place `upto`."""
     _kept[stage] = f"{stage} up to {upto}" if upto else stage
 
 
 def kept() -> str:
-    """What is kept, for people: `data, pretrain-1, and pretrain-2 up to epoch 7, batch 3`; or nothing."""
-    *before, last = [*_kept.values()] or [""]
-    return ", ".join([*before, f"and {last}" if before and " " in last else last])
+    """Describe what is kept, as `data, pretrain-1, and pretrain-2 up to epoch 7, batch 3`; or nothing."""
+    *earlier, last = [*_kept.values()] or [""]
+    return ", ".join([*earlier, f"and {last}" if earlier and " " in last else last])
 
 
 def end(number: int, last_words: str) -> NoReturn:
-    """Ends the process at once after a signal, by the shell's convention with 128 and the signal's number.
+    """End the process at once after a signal, by the shell's convention with 128 and the signal's number.
 
     What else happens at the end of a process takes seconds on a busy machine, and libraries wait there for
     servers; nothing of it is needed.

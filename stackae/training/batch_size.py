@@ -1,4 +1,4 @@
-"""Which size of batch fits into memory, where the one asked for does not."""
+"""The batch size that fits into memory, where the configured one does not."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from stackae.stage_context import StageContext
 from stackae.tasks import Task
 
 
-def too_large(context: StageContext, task: Task, train: Batches) -> TrainingError:
-    """The error of a fit that ran out of memory; it names a batch size that fits, found by trying halves.
+def batch_size_error(context: StageContext, task: Task, train: Batches) -> TrainingError:
+    """Return the error of a fit that ran out of memory; it names a batch size that fits.
 
-    Leaves the task's weights changed.
+    That size is sought by halving the configured one. Leaves the task's weights changed.
     """
-    asked = min(train.batch_size, train.rows)
-    size = asked // 2
+    configured = min(train.batch_size, train.rows)
+    size = configured // 2
     # With a quarter to spare: a whole fit needs a little more than one step of it.
     while size and not _fits(context, task, train, size + size // 4):
         size //= 2
@@ -26,22 +26,22 @@ def too_large(context: StageContext, task: Task, train: Batches) -> TrainingErro
         if size
         else "not even one row fits: make the layers narrower, or free memory"
     )
-    return TrainingError(f"{context.stage}: memory ran out on batches of {asked:,} rows; {remedy}")
+    return TrainingError(f"{context.stage}: memory ran out on batches of {configured:,} rows; {remedy}")
 
 
 def _fits(context: StageContext, task: Task, train: Batches, rows: int) -> bool:
     device = context.hardware.device
-    mixed = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(context.hardware.precision)
+    autocast_type = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(context.hardware.precision)
     try:
         batch = train.head(rows)
         batch = batch._replace(x=batch.x.to(device), y=None if batch.y is None else batch.y.to(device))
         task.to(device).train()
-        with torch.autocast(device.type, mixed, enabled=mixed is not None):
+        with torch.autocast(device.type, autocast_type, enabled=autocast_type is not None):
             loss = task.training_step(batch, 0)
         assert isinstance(loss, torch.Tensor)
         loss.backward()  # type: ignore[no-untyped-call]
-        made = task.configure_optimizers()
-        optimizer = made["optimizer"] if isinstance(made, dict) else made
+        configured = task.configure_optimizers()
+        optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
         assert isinstance(optimizer, torch.optim.Optimizer)
         optimizer.step()
     except (RuntimeError, MemoryError) as fault:

@@ -1,4 +1,4 @@
-"""Sees to it that losses and weights stay numbers, and says what to do where they do not."""
+"""The check that losses and weights stay finite, and the errors that say what to do where they do not."""
 
 from __future__ import annotations
 
@@ -14,59 +14,60 @@ from stackae.errors import TrainingError
 from stackae.stage_context import StageContext
 
 
-class Numbers:
-    """Looks at the numbers of one fit, and raises TrainingError at the first that is none.
+class DivergenceGuard:
+    """Checks the losses and the state of one fit, and raises TrainingError at the first NaN or infinity.
 
-    `good` is the last loss that was a number, `kept` says how far the checkpoint on disk has come, if any.
+    `last_loss` is the last finite loss; `kept_place` says how far the checkpoint on disk has come, if any.
     """
 
     def __init__(self, context: StageContext, lr: float) -> None:
-        self._job, self._lr = context, lr
-        self.good: float | None = None
-        self.kept = ""
+        self._context, self._lr = context, lr
+        self.last_loss: float | None = None
+        self.kept_place = ""
 
-    def loss(self, loss: float, batch: Batch) -> None:
-        """Looks at the loss of a batch, right after its step."""
+    def check_loss(self, loss: float, batch: Batch) -> None:
+        """Check that the loss of a batch is finite, right after its step."""
         if math.isfinite(loss):
-            self.good = loss
+            self.last_loss = loss
         elif batch.epoch == batch.number == 0:
             low, high = batch.x.min().item(), batch.x.max().item()
             raise TrainingError(
-                f"{self._job.stage}: the loss is {loss} in epoch 1, batch 1, before any step was taken; its "
-                f"input, from {low:.4g} to {high:.4g}, is likely out of scale: standardise it, or bring it "
-                "into [0, 1]"
+                f"{self._context.stage}: the loss is {loss} in epoch 1, batch 1, before any step was taken; "
+                f"its input, from {low:.4g} to {high:.4g}, is likely out of scale: standardise it, or bring "
+                "it into [0, 1]"
             )
         else:
             raise self._diverged(f"the loss is {loss} in epoch {batch.epoch + 1}, batch {batch.number + 1}")
 
-    def epoch(self, row: Mapping[str, float], state: Any) -> None:
-        """Looks at an epoch's means, and at the state of weights and optimisers that it ends with."""
+    def check_epoch(self, row: Mapping[str, float], state: Any) -> None:
+        """Check an epoch's means, and the `state` of weights and optimisers that it ends with."""
         epoch = row["epoch"]
-        if bad := next((name for name, value in row.items() if not math.isfinite(value)), None):
-            raise self._diverged(f"{bad} is {row[bad]} in epoch {epoch}")
-        self._look(state, f"at the end of epoch {epoch}")
+        for name, value in row.items():
+            if not math.isfinite(value):
+                raise self._diverged(f"{name} is {value} in epoch {epoch}")
+        self._check_tensors(state, f"at the end of epoch {epoch}")
 
-    def checkpoint(self, state: Mapping[str, Any], place: str) -> None:
-        """Looks at all that a checkpoint is to hold: weights, the optimiser's state, sums."""
-        self._look(state, f"after {place}")
+    def check_state(self, state: Mapping[str, Any], place: str) -> None:
+        """Check all that a checkpoint is to hold: weights, the optimiser's state, sums."""
+        self._check_tensors(state, f"after {place}")
 
-    def _look(self, state: Any, place: str) -> None:
-        for name, value in _tensors(state):
-            # The sum is quick to look at, but may be infinite by itself.
-            if not (torch.isfinite(value.sum()) or torch.isfinite(value).all()):
-                raise self._diverged(f"'{name}' holds values that are no numbers {place}")
+    def _check_tensors(self, state: Any, place: str) -> None:
+        for name, tensor in _tensors(state):
+            # The sum is quick to check, but may be infinite by itself.
+            if not (torch.isfinite(tensor.sum()) or torch.isfinite(tensor).all()):
+                raise self._diverged(f"'{name}' holds NaN or infinity {place}")
 
-    def _diverged(self, what: str) -> TrainingError:
-        good = "none" if self.good is None else format(self.good, ".6g")
-        kept = f"; what was done up to {self.kept} is kept" if self.kept else ""
+    def _diverged(self, symptom: str) -> TrainingError:
+        last_loss = "none" if self.last_loss is None else format(self.last_loss, ".6g")
+        kept = f"; what was done up to {self.kept_place} is kept" if self.kept_place else ""
         return TrainingError(
-            f"{self._job.stage}: {what} (the last good loss was {good}); the learning rate {self._lr:g} is "
-            f"likely too high: set {self._job.setting('lr')}={self._lr / 10:g}{kept}"
+            f"{self._context.stage}: {symptom} (the last good loss was {last_loss}); the learning rate "
+            f"{self._lr:g} is likely too high: set {self._context.setting('lr')}={self._lr / 10:g}{kept}"
         )
 
 
 def _tensors(state: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """The tensors somewhere in nested mappings and sequences, each with the innermost name it has."""
+    """Yield the tensors in nested mappings and sequences, each with the innermost name it has."""
     if isinstance(state, Tensor):
         yield name, state
     elif isinstance(state, Mapping):

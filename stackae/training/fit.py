@@ -25,14 +25,14 @@ from stackae.progress import StageProgress
 from stackae.stage_context import StageContext
 from stackae.tasks import Task
 from stackae.tracking.logger import StageLogger
-from stackae.training.batch_size import too_large
-from stackae.training.checkpoint import Autosave, Durable, usable
-from stackae.training.divergence import Numbers
+from stackae.training.batch_size import batch_size_error
+from stackae.training.checkpoint import Autosave, Durable, usable_checkpoint
+from stackae.training.divergence import DivergenceGuard
 
-# Draws pictures of what is being trained, by name, as bytes.
 Pictures = Callable[[], Mapping[str, np.ndarray]]
+"""Draws pictures of what is being trained, by name, as bytes."""
 
-# A look at the loss waits for the device to come so far, which on the CPU it has in any case.
+# In batches: reading the loss waits for the device to come so far, which on the CPU it has in any case.
 LOOK_EVERY = 50
 
 
@@ -46,36 +46,40 @@ class Fitted:
 
 
 class Recorder(pl.Callback):
-    """Gathers each epoch's means, hands them to logger and progress line, stops on what is no number."""
+    """Gathers each epoch's means, hands them to logger and progress line, stops at NaN and infinity."""
 
     def __init__(
-        self, context: StageContext, line: StageProgress, numbers: Numbers, pictures: Pictures | None
+        self,
+        context: StageContext,
+        line: StageProgress,
+        guard: DivergenceGuard,
+        pictures: Pictures | None,
     ) -> None:
-        self._line, self._numbers, self._pictures = line, numbers, pictures
-        self._waits = context.hardware.accelerator != "cpu"
+        self._line, self._guard, self._pictures = line, guard, pictures
+        self._asynchronous = context.hardware.accelerator != "cpu"
         self.history: list[dict[str, float]] = []
-        self._train: dict[str, float] = {}
-        self._before, self._started = 0.0, time.monotonic()
+        self._means: dict[str, float] = {}
+        self._earlier_seconds, self._started = 0.0, time.monotonic()
         self._shown = self._started
 
     @property
     def seconds(self) -> float:
         """Seconds spent in this fit, those before a kill included."""
-        return self._before + time.monotonic() - self._started
+        return self._earlier_seconds + time.monotonic() - self._started
 
     def state_dict(self) -> dict[str, Any]:
         return {"history": self.history, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.history, self._before = state_dict["history"], state_dict["seconds"]
+        self.history, self._earlier_seconds = state_dict["history"], state_dict["seconds"]
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if not self._waits:
-            self._numbers.loss(outputs["loss"].item(), batch)
+        if not self._asynchronous:
+            self._guard.check_loss(outputs["loss"].item(), batch)
         elif batch.number % LOOK_EVERY == 0:
-            self._numbers.loss(_task(pl_module).mean_loss(), batch)
+            self._guard.check_loss(_task(pl_module).mean_loss(), batch)
         now = time.monotonic()
         if now - self._shown > 0.2:
             self._shown = now
@@ -83,21 +87,21 @@ class Recorder(pl.Callback):
             self._line.advance(batch.epoch, share, self.history[-1] if self.history else {})
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._train = _task(pl_module).take()
+        self._means = _task(pl_module).take()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         task = _task(pl_module)
-        validated = task.take()
-        task.validated(validated)
-        self._train |= {f"val_{name}": value for name, value in validated.items()}
+        val_means = task.take()
+        task.validated(val_means)
+        self._means |= {f"val_{name}": value for name, value in val_means.items()}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        means = self._train or _task(pl_module).take()
-        self._train = {}
+        means = self._means or _task(pl_module).take()
+        self._means = {}
         epoch = trainer.current_epoch + 1
         row = {"epoch": epoch, "train_loss": means.pop("loss")} | means
         states = [pl_module.state_dict(), *(optimizer.state_dict() for optimizer in trainer.optimizers)]
-        self._numbers.epoch(row, states)
+        self._guard.check_epoch(row, states)
         row["seconds"] = self.seconds
         self.history.append(row)
         if trainer.logger:
@@ -144,19 +148,19 @@ def fit(
     keep_best: bool,
     pictures: Pictures | None = None,
 ) -> Fitted:
-    """Trains `task` in place; goes on from the checkpoint in `folder` if a stopped run left one.
+    """Train `task` in place; go on from the checkpoint in the context's folder if a stopped run left one.
 
     With `keep_best` the task ends with its best-scored weights, else with its last. Where the stage is
-    logged, `pictures` are drawn after epochs 1, 2, 4, 8 and so on. Raises TrainingError
-    where a loss or a weight is no number and where memory runs out, and at a signal what
-    `signals.watched` says, or KeyboardInterrupt.
+    logged, `pictures` are drawn after epochs 1, 2, 4, 8 and so on. Raises TrainingError where a loss or a
+    weight is NaN or infinite and where memory runs out, and at a signal what `signals.watched` says, or
+    KeyboardInterrupt.
     """
-    numbers = Numbers(context, settings.lr)
-    checkpoint = usable(context, numbers)
+    guard = DivergenceGuard(context, settings.lr)
+    checkpoint = usable_checkpoint(context, guard)
     with context.progress.stage(context.stage, settings.epochs, train.rows) as line, _QuietLightning():
-        recorder = Recorder(context, line, numbers, pictures)
+        recorder = Recorder(context, line, guard, pictures)
         best = KeepBest(settings.patience) if keep_best else None
-        autosave = Autosave(context, numbers)
+        autosave = Autosave(context, guard)
         trainer = pl.Trainer(
             accelerator=context.hardware.accelerator,
             devices=1,
@@ -165,7 +169,7 @@ def fit(
             max_epochs=settings.epochs,
             callbacks=[callback for callback in (recorder, best, autosave) if callback is not None],
             # Under SLURM, Lightning would otherwise take its signals for itself and queue the job anew.
-            plugins=[Durable(numbers), LightningEnvironment()],
+            plugins=[Durable(guard), LightningEnvironment()],
             logger=context.logger,
             profiler=_NoProfiler(),
             enable_checkpointing=True,
@@ -176,9 +180,9 @@ def fit(
             default_root_dir=context.folder,
         )
         with signals.deferred():
-            whole = _run(trainer, task, train, val, checkpoint)
-        if not whole:
-            raise too_large(context, task, train)
+            completed = _run(trainer, task, train, val, checkpoint)
+        if not completed:
+            raise batch_size_error(context, task, train)
     if best is not None:
         task.load_state_dict(best.weights)
     task.cpu().eval()
@@ -186,8 +190,8 @@ def fit(
 
 
 def _run(trainer: pl.Trainer, task: Task, train: Batches, val: Batches, checkpoint: Path | None) -> bool:
-    """Trains to the end; False where memory ran out, with nothing left of the optimiser's."""
-    give_back = signals.holders()
+    """Train to the end; return False where memory ran out, with nothing left of the optimiser's."""
+    restore_handlers = signals.save_handlers()
     # Lightning leaves each module in the mode it finds it in; units come from the store in eval mode.
     task.train()
     try:
@@ -202,7 +206,7 @@ def _run(trainer: pl.Trainer, task: Task, train: Batches, val: Batches, checkpoi
             optimizer.state.clear()
         return False
     finally:
-        give_back()
+        restore_handlers()
     return True
 
 

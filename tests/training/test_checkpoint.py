@@ -20,7 +20,7 @@ from stackae.progress import NoProgress
 from stackae.stage_context import StageContext
 from stackae.training import CHECKPOINT, checkpoint
 from stackae.training.checkpoint import Autosave
-from stackae.training.divergence import Numbers
+from stackae.training.divergence import DivergenceGuard
 
 
 def saved_place(folder: Path) -> dict[str, int]:
@@ -79,7 +79,7 @@ def test_saving_takes_no_more_than_a_twentieth_of_the_time(
 
     trainer = SimpleNamespace(num_training_batches=10**9, save_checkpoint=save)
     context = StageContext("pretrain-1", "layers.0", tmp_path, 0, CPU, False, NoProgress(), seconds)
-    saver = Autosave(context, Numbers(context, 1.0))
+    saver = Autosave(context, DivergenceGuard(context, 1.0))
     for number in range(1000):
         now += 1
         batch = Batch(torch.zeros(1, 1), None, 0, number)

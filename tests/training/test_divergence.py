@@ -1,4 +1,4 @@
-"""What is no number stops a fit, in one line that says where and what to do; no checkpoint holds it."""
+"""NaN and infinity stop a fit, in one line that says where and what to do; no checkpoint holds it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from stackae.shallow.objectives import Reconstruction
 from stackae.shallow.units import DenseUnit
 from stackae.stage_context import StageContext
 from stackae.tasks import PretrainTask
-from stackae.training.divergence import Numbers
+from stackae.training.divergence import DivergenceGuard
 from stackae.training.fit import LOOK_EVERY, Recorder
 
 
@@ -93,14 +93,14 @@ def test_the_setting_to_change_is_the_stages_own(stage: str, section: str, tmp_p
 
 @pytest.mark.parametrize("poison", [math.inf, math.nan])
 def test_the_last_step_of_all_cannot_break_the_weights_unnoticed(poison: float, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="'steps' holds values that are no numbers at the end of epoch 2"):
+    with pytest.raises(TrainingError, match="'steps' holds NaN or infinity at the end of epoch 2"):
         fit(Breaking(2 * STEPS, poison), tmp_path, FitConfig(epochs=2))
 
 
 def test_no_checkpoint_holds_broken_weights_and_the_one_before_is_kept(tmp_path: Path) -> None:
     with pytest.raises(TrainingError) as error:
         fit(Breaking(STEPS + 2), tmp_path, FitConfig(epochs=2, lr=0.5), autosave=0.0)
-    assert "'steps' holds values that are no numbers after epoch 2, batch 2" in str(error.value)
+    assert "'steps' holds NaN or infinity after epoch 2, batch 2" in str(error.value)
     assert str(error.value).endswith("; what was done up to epoch 2, batch 1 is kept")
     kept = torch.load(tmp_path / "checkpoint.ckpt", weights_only=True)
     assert torch.isfinite(kept["state_dict"]["steps"])
@@ -109,10 +109,12 @@ def test_no_checkpoint_holds_broken_weights_and_the_one_before_is_kept(tmp_path:
 
 
 def test_large_weights_whose_sum_is_infinite_are_numbers(tmp_path: Path) -> None:
-    numbers = Numbers(StageContext("finetune", "finetune", tmp_path, 0, CPU, False, NoProgress(), 30.0), 0.5)
-    numbers.checkpoint({"weights": torch.full((10,), 1e38)}, "epoch 1, batch 1")
+    guard = DivergenceGuard(
+        StageContext("finetune", "finetune", tmp_path, 0, CPU, False, NoProgress(), 30.0), 0.5
+    )
+    guard.check_state({"weights": torch.full((10,), 1e38)}, "epoch 1, batch 1")
     with pytest.raises(TrainingError, match="'weights'"):
-        numbers.checkpoint({"weights": torch.tensor([math.inf, -math.inf, 1.0])}, "epoch 1, batch 1")
+        guard.check_state({"weights": torch.tensor([math.inf, -math.inf, 1.0])}, "epoch 1, batch 1")
 
 
 class Overflowing(Breaking):
@@ -125,7 +127,7 @@ class Overflowing(Breaking):
 @pytest.mark.parametrize("autosave", [0.0, 30.0])
 def test_an_optimiser_whose_state_is_no_number_is_noticed(autosave: float, tmp_path: Path) -> None:
     task = Overflowing(STEPS + 2, poison=1e25)
-    with pytest.raises(TrainingError, match="'exp_avg_sq' holds values that are no numbers"):
+    with pytest.raises(TrainingError, match="'exp_avg_sq' holds NaN or infinity"):
         fit(task, tmp_path, FitConfig(epochs=9), autosave=autosave)
     assert math.isfinite(task.steps.item())
     assert len(task.batches) == (STEPS + 2 if autosave == 0 else 2 * STEPS)
@@ -142,7 +144,7 @@ def test_on_an_accelerator_the_sum_so_far_is_looked_at_now_and_then(tmp_path: Pa
     context = StageContext(
         "finetune", "finetune", tmp_path, 0, Hardware("gpu", "auto", "32-true"), False, NoProgress(), 30.0
     )
-    recorder = Recorder(context, NoStageProgress(), Numbers(context, 0.5), None)
+    recorder = Recorder(context, NoStageProgress(), DivergenceGuard(context, 0.5), None)
     task = Scripted([])
     trainer = SimpleNamespace(num_training_batches=1000)
     ended = []
