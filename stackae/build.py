@@ -37,11 +37,11 @@ LARGEST_CODE = 1 << 28
 
 AnyUnit = DenseUnit | ConvUnit | GaussianUnit
 Blocks = tuple[Block, ...] | None
-"""What the features of a table mean; None for arrays and for codes."""
+"""The meanings of a table's features; None for arrays and for codes."""
 
 
 def code_shape(layer: LayerConfig, shape: Shape, *, first: bool) -> Shape:
-    """The shape of one code of a layer whose input is (rows, *shape); ValueError if it does not fit.
+    """Return the shape of one code of a layer whose input is (rows, *shape); ValueError if it does not fit.
 
     `first` says that the input is the data, whose images and signals have no axis for channels.
     """
@@ -61,7 +61,7 @@ def code_shape(layer: LayerConfig, shape: Shape, *, first: bool) -> Shape:
 
 
 def build_unit(layer: LayerConfig, shape: Shape, *, first: bool) -> AnyUnit:
-    """The unit of a layer whose input is (rows, *shape), freshly initialised."""
+    """Build the unit of a layer whose input is (rows, *shape), freshly initialised."""
     activation = activation_of(layer)
     if layer.kind == "variational":
         return GaussianUnit(shape, layer.width, activation, connectivity=layer.connectivity)
@@ -81,7 +81,7 @@ def build_unit(layer: LayerConfig, shape: Shape, *, first: bool) -> AnyUnit:
 
 
 def build_loss(loss: str, blocks: Blocks = None) -> Loss:
-    """The loss of a name, never `auto`; `mixed` needs the blocks."""
+    """Return the loss of a name, never `auto`; `mixed` needs the blocks."""
     if loss == "mixed":
         assert blocks is not None, "only a table's features have meanings"
         return Mixed(blocks)
@@ -91,7 +91,7 @@ def build_loss(loss: str, blocks: Blocks = None) -> Loss:
 def build_objective(
     layer: LayerConfig, shape: Shape, code: Shape, loss: str, *, batch_size: int, blocks: Blocks = None
 ) -> nn.Module:
-    """How a layer's unit is scored; `loss` is the name of a loss, `auto` settled by the plan before.
+    """Build the objective that a layer's unit is scored by; `loss` is the name of a loss, never `auto`.
 
     `blocks` are those of the layer's input.
     """
@@ -105,8 +105,7 @@ def build_objective(
             batch_size=batch_size,
             shape=shape,
         )
-    weights = layer.emphasis
-    emphasis = Emphasis(weights.alpha, weights.beta) if weights is not None else None
+    emphasis = Emphasis(layer.emphasis.alpha, layer.emphasis.beta) if layer.emphasis is not None else None
     return Reconstruction(
         build_loss(loss, blocks),
         build_corruption(layer.corruption, blocks),
@@ -116,7 +115,7 @@ def build_objective(
 
 
 def output_activation(loss: str, below: LayerConfig | None, blocks: Blocks = None) -> nn.Module:
-    """Turns what a layer's decoder returns under a loss into a reconstruction of the layer's input.
+    """Build the module that turns a decoder's output under a loss into a reconstruction of the layer's input.
 
     `below` is the layer whose code that input is, None for the data. A code's reconstruction is clamped to
     the range of the activation that made the code: that never takes it farther from the code, and it keeps a
@@ -124,19 +123,19 @@ def output_activation(loss: str, below: LayerConfig | None, blocks: Blocks = Non
     """
     if loss == "bernoulli" or below is None:
         return build_loss(loss, blocks).activation()
-    made = activation_of(below)
-    return nn.Hardtanh(made.low, made.high) if made.low > -math.inf or made.high < math.inf else nn.Identity()
+    low, high = activation_of(below).low, activation_of(below).high
+    return nn.Hardtanh(low, high) if low > -math.inf or high < math.inf else nn.Identity()
 
 
 def activation_of(layer: LayerConfig) -> Activation:
-    """The activation of a layer's encoder."""
+    """Return the activation of a layer's encoder."""
     if layer.activation == "top_k":
         return top_k(layer.k or max(1, layer.width // 10))
     return ACTIVATIONS[layer.activation]
 
 
 def build_corruption(config: CorruptionConfig | None, blocks: Blocks = None) -> Corruption | None:
-    """The corruption that a config describes, of a table's columns where there are blocks."""
+    """Build the corruption that a config describes, of a table's columns where there are blocks."""
     columns = None if blocks is None else columns_of(blocks)
     match config:
         case MaskingConfig(rate=rate):
@@ -148,13 +147,13 @@ def build_corruption(config: CorruptionConfig | None, blocks: Blocks = None) -> 
         case SwapConfig(rate=rate):
             return Swap(rate, columns)
         case MixConfig(parts=parts):
-            built = ((part.probability, build_corruption(part.corruption, blocks)) for part in parts)
-            return Mix(tuple((probability, way) for probability, way in built if way is not None))
+            mixed = ((part.probability, build_corruption(part.corruption, blocks)) for part in parts)
+            return Mix(tuple((probability, part) for probability, part in mixed if part is not None))
     return None
 
 
 def build_penalties(layer: LayerConfig, code: Shape) -> dict[str, nn.Module]:
-    """The penalties of a layer by their names, for codes (rows, *code)."""
+    """Build the penalties of a layer, by their names, for codes (rows, *code)."""
     return {penalty.type: _penalty(penalty, code) for penalty in layer.penalties}
 
 

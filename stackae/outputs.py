@@ -1,4 +1,4 @@
-"""What is found for each row, written to a file a chunk of rows at a time, whole or not at all."""
+"""Results for each row, written to a file a chunk of rows at a time, whole or not at all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Found = Mapping[str, np.ndarray]
-"""What was found for some rows: arrays (rows, …) by name."""
+"""The results for some rows: arrays (rows, …) by name."""
 Names = Mapping[str, Sequence[str]]
 """The names of each array's columns where it is written as columns."""
 
@@ -33,9 +33,9 @@ _VALUES = 1 << 22
 
 
 def check_output(path: Path, formats: Sequence[str], data: str | None = None) -> None:
-    """DataError where no file of this name can be written in one of the formats; `-` is CSV to the output.
+    """Raise DataError where no file of this name can be written in one of the formats.
 
-    `data` is what is read, which must not be overwritten.
+    `-` is CSV to the standard output. `data` is what is read, which must not be overwritten.
     """
     if path == STANDARD_OUTPUT and ".csv" in formats:
         return
@@ -54,7 +54,7 @@ def check_output(path: Path, formats: Sequence[str], data: str | None = None) ->
 
 
 def write_found(path: Path, names: Names, rows: int, chunks: Iterable[Found]) -> None:
-    """Writes what was found for so many rows, in their order, in the format of the file's ending.
+    """Write the results for so many rows, in their order, in the format of the file's ending.
 
     `.csv` and `.parquet` get the columns of all arrays side by side, `.npz` the arrays by name, `.npy` the
     one array that there is. Nothing is written if a chunk cannot be had.
@@ -78,12 +78,12 @@ def write_found(path: Path, names: Names, rows: int, chunks: Iterable[Found]) ->
 
 def _print_csv(names: Names, chunks: Iterable[Found]) -> None:
     sys.stdout.flush()
-    # A stream of text alone, as where output is caught, has no bytes below it.
-    below = getattr(sys.stdout, "buffer", None)
-    file = below or io.BytesIO()
+    # A stream of text alone, as where output is captured, has no binary buffer.
+    buffer = getattr(sys.stdout, "buffer", None)
+    file = buffer or io.BytesIO()
     try:
         _write_csv(file, names, chunks)
-        if below is None:
+        if buffer is None:
             sys.stdout.write(file.getvalue().decode())
         sys.stdout.flush()
     except BrokenPipeError:
@@ -96,11 +96,11 @@ def _write_csv(file: Any, names: Names, chunks: Iterable[Found]) -> None:
     import pyarrow.csv
 
     header = io.StringIO()
-    csv.writer(header, lineterminator="\n").writerow([name for own in names.values() for name in own])
+    csv.writer(header, lineterminator="\n").writerow([name for columns in names.values() for name in columns])
     file.write(header.getvalue().encode())
     options = pyarrow.csv.WriteOptions(include_header=False)
-    for found in chunks:
-        pyarrow.csv.write_csv(_table(found, names), file, options)
+    for chunk in chunks:
+        pyarrow.csv.write_csv(_table(chunk, names), file, options)
 
 
 def _write_parquet(path: Path, names: Names, chunks: Iterable[Found]) -> None:
@@ -110,8 +110,8 @@ def _write_parquet(path: Path, names: Names, chunks: Iterable[Found]) -> None:
     waiting: list[pa.Table] = []
     writer = None
     try:
-        for found in chunks:
-            waiting.append(_table(found, names))
+        for chunk in chunks:
+            waiting.append(_table(chunk, names))
             writer = writer or pq.ParquetWriter(path, waiting[0].schema)
             if sum(table.num_rows for table in waiting) * waiting[0].num_columns >= _VALUES:
                 writer.write_table(pa.concat_tables(waiting))
@@ -127,35 +127,35 @@ def _write_npz(path: Path, names: Names, rows: int, chunks: Iterable[Found]) -> 
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}-") as folder:
         files = {name: Path(folder) / f"{name}.npy" for name in names}
         _write_arrays(files, rows, chunks)
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in files.values():
-                packed.write(file, file.name)
+                archive.write(file, file.name)
 
 
 def _write_arrays(files: Mapping[str, Path], rows: int, chunks: Iterable[Found]) -> None:
-    made: dict[str, np.memmap] = {}
-    at = 0
-    for found in chunks:
-        for name, values in found.items():
-            if name not in made:
+    arrays: dict[str, np.memmap] = {}
+    start = 0
+    for chunk in chunks:
+        for name, values in chunk.items():
+            if name not in arrays:
                 shape = (rows, *values.shape[1:])
-                made[name] = open_memmap(files[name], mode="w+", dtype=values.dtype, shape=shape)
-            made[name][at : at + len(values)] = values
-        at += len(next(iter(found.values())))
-    assert at == rows, (at, rows)
-    for array in made.values():
+                arrays[name] = open_memmap(files[name], mode="w+", dtype=values.dtype, shape=shape)
+            arrays[name][start : start + len(values)] = values
+        start += len(next(iter(chunk.values())))
+    assert start == rows, (start, rows)
+    for array in arrays.values():
         array.flush()
 
 
-def _table(found: Found, names: Names) -> pa.Table:
+def _table(chunk: Found, names: Names) -> pa.Table:
     import pyarrow as pa
 
     columns = []
-    for array in found.values():
-        # An empty text is an empty cell.
-        none = array == "" if array.dtype.kind == "U" else None
-        columns += [pa.array(column, mask=none) for column in array.reshape(len(array), -1).T]
-    return pa.table(columns, names=[name for own in names.values() for name in own])
+    for array in chunk.values():
+        # An empty string is an empty cell.
+        empty = array == "" if array.dtype.kind == "U" else None
+        columns += [pa.array(column, mask=empty) for column in array.reshape(len(array), -1).T]
+    return pa.table(columns, names=[name for group in names.values() for name in group])
 
 
 FORMATS = (".png", ".npy", ".npz", ".csv")

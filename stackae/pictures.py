@@ -1,4 +1,4 @@
-"""Rows written to files: pictures for images, arrays or text for all else."""
+"""Pictures of rows and of weights, as arrays."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 
 
 def grid(images: np.ndarray, *, scale: float, columns: int | None = None) -> np.ndarray:
-    """Images (rows, height, width) or (rows, channels, height, width) side by side, as bytes.
+    """Draw images (rows, height, width) or (rows, channels, height, width) side by side, as bytes.
 
-    Grey gives (height, width), three channels (height, width, 3); a thin line parts the images.
+    Grey gives (height, width), three channels (height, width, 3); a thin line separates the images. `scale`
+    is the value of white.
     """
     if images.ndim == 3:
         images = images[:, None]
@@ -26,10 +27,10 @@ def grid(images: np.ndarray, *, scale: float, columns: int | None = None) -> np.
 
 
 def filter_images(weights: np.ndarray, shape: tuple[int, ...], most: int = 64) -> np.ndarray | None:
-    """A layer's weights as pictures in [0, 1], each on a scale of its own; None where they are none.
+    """Scale a layer's weights to pictures in [0, 1], each by itself; return None where they are no pictures.
 
     Dense weights (units, features) of inputs of `shape`, or kernels (channels, 1 or 3, height, width). At
-    most so many, those of the largest norm first; 0.5 is a weight of zero.
+    `most` so many, those of the largest norm first; 0.5 is a weight of zero.
     """
     if weights.ndim == 2 and is_image(shape) and weights.shape[1] == math.prod(shape):
         weights = weights.reshape(len(weights), *shape)
@@ -45,5 +46,5 @@ def filter_images(weights: np.ndarray, shape: tuple[int, ...], most: int = 64) -
 
 
 def is_image(shape: tuple[int, ...]) -> bool:
-    """Whether rows of this shape are pictures: (height, width), or with 1 or 3 channels in front."""
+    """Tell whether rows of this shape are pictures: (height, width), or with 1 or 3 channels in front."""
     return len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 3))

@@ -1,4 +1,4 @@
-"""What a run tells the person who started it, while it goes on."""
+"""The progress of a run, told to the person who started it while it goes on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class StageProgress(Protocol):
     """One stage's line."""
 
     def advance(self, done: int, share: float, metrics: Mapping[str, float]) -> None:
-        """`done` steps are done, and `share` of the next; `metrics` are those of the last."""
+        """Tell that `done` steps are done, and `share` of the next; `metrics` are those of the last."""
         ...
 
 
@@ -24,26 +24,26 @@ class Progress(Protocol):
     def stage(
         self, name: str, steps: int, rows: int = 0, step: str = "epoch"
     ) -> AbstractContextManager[StageProgress]:
-        """A stage of at most so many steps begins; it ends with the context.
+        """Tell that a stage of at most so many steps begins; it ends with the context.
 
         A step is called `step` and goes through `rows` rows; 0 where a rate would mean nothing.
         """
         ...
 
     def reused(self, name: str) -> None:
-        """A stage was found finished in the store."""
+        """Tell that a stage is taken from the store, finished."""
         ...
 
     def restored(self, name: str) -> None:
-        """A finished stage's features, which had been removed, were made again."""
+        """Tell that a finished stage's features, which had been removed, were made again."""
         ...
 
     def resumed(self, name: str, place: str) -> None:
-        """A stage that was stopped goes on from its checkpoint; `place` says how far that had come."""
+        """Tell that a stopped stage goes on from its checkpoint; `place` says how far that had come."""
         ...
 
     def warn(self, line: str) -> None:
-        """Something that the person should know and that stops nothing."""
+        """Warn, in one line, of something that the person should know and that stops nothing."""
         ...
 
 

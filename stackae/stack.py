@@ -24,7 +24,7 @@ class Encoder(nn.Module):
         return x
 
     def depths(self, x: Tensor) -> list[Tensor]:
-        """The codes of every depth, from the first layer's to the last's."""
+        """Return the codes of every depth, from the first layer's to the last's."""
         codes = []
         for layer in self.layers:
             x = layer(x)
@@ -70,9 +70,9 @@ class Unrolled(nn.Module):
 
     @property
     def decoder(self) -> Decoder:
-        first, *others = [unit.decoder for unit in self._units]
-        upper = [nn.Sequential(*pair) for pair in zip(others, self.between, strict=True)]
-        return Decoder([first, *upper])
+        lowest, *upper = [unit.decoder for unit in self._units]
+        activated = [nn.Sequential(*pair) for pair in zip(upper, self.between, strict=True)]
+        return Decoder([lowest, *activated])
 
     def trace(self, x: Tensor, rng: torch.Generator) -> Trace:
         *lower, last = self._units

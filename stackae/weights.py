@@ -31,25 +31,25 @@ def save_weights(
 
 
 def fill(module: nn.Module, path: Path, *, within: str = "") -> None:
-    """Give a module, which may be on the meta device, the weights in a safetensors file.
+    """Fill a module, which may be on the meta device, with the weights in a safetensors file.
 
     `within` is what the names of its tensors begin with in a file that holds others too.
 
     ArtifactError where the file is missing or damaged, or holds other tensors than the module has, of other
-    shapes, or values that are no finite numbers.
+    shapes, or NaN or infinity.
     """
-    wanted = {name: list(tensor.shape) for name, tensor in module.state_dict().items()}
+    shapes = {name: list(tensor.shape) for name, tensor in module.state_dict().items()}
     try:
         with safe_open(path, framework="pt") as file:
             names = [name for name in file.keys() if name.startswith(within)]  # noqa: SIM118
-            held = {name.removeprefix(within): file.get_slice(name) for name in names}
-            found = {name: one.get_shape() for name, one in held.items() if one.get_dtype() == "F32"}
-            if found != wanted or len(held) != len(wanted):
+            slices = {name.removeprefix(within): file.get_slice(name) for name in names}
+            stored = {name: each.get_shape() for name, each in slices.items() if each.get_dtype() == "F32"}
+            if stored != shapes or len(slices) != len(shapes):
                 raise ArtifactError(
                     f"{path}: damaged: it has not the weights that belong here; run the config again"
                 )
             # Cloned, since a tensor in a mapped file lies at any address, and sums come out otherwise there.
-            tensors = {name: file.get_tensor(within + name).clone() for name in wanted}
+            tensors = {name: file.get_tensor(within + name).clone() for name in shapes}
     except (OSError, SafetensorError) as fault:
         raise ArtifactError(
             f"{path}: damaged or missing ({in_a_line(fault)}); run the config again"

@@ -8,22 +8,19 @@ import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from stackae.errors import ConfigError, StorageError
-
-if TYPE_CHECKING:
-    pass
 
 FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EFBIG: "too large here"}
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 ZEROS = bytes(1 << 20)
 PART = ".part"
-"""What a file's name ends with while it is written."""
+"""The ending of a file's name while it is written."""
 
 
 def readable(size: int) -> str:
-    """A number of bytes for people: `512 B`, `1.5 MiB`."""
+    """Write a number of bytes for people: `512 B`, `1.5 MiB`."""
     if size < 1024:
         return f"{size} B"
     value, units = size / 1024, ["KiB", "MiB", "GiB", "TiB"]
@@ -35,14 +32,14 @@ def readable(size: int) -> str:
 
 
 def free_at(path: Path) -> int:
-    """Bytes free on the disk of `path`, which need not exist yet."""
-    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-    return shutil.disk_usage(there).free
+    """Return the bytes free on the disk of `path`, which need not exist yet."""
+    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    return shutil.disk_usage(existing).free
 
 
 @contextmanager
 def storage_faults(path: Path, needed: int | None = None) -> Iterator[None]:
-    """Raises StorageError where `path`, or what lies around it, cannot be written or has gone.
+    """Raise StorageError where `path`, or what lies around it, cannot be written or has gone.
 
     `needed` is the number of bytes that were to be written there. Other errors pass, and so do those
     of files that are neither above, beside nor below `path`.
@@ -50,25 +47,25 @@ def storage_faults(path: Path, needed: int | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as fault:
-        where = Path(os.fsdecode(fault.filename)) if isinstance(fault.filename, str | bytes) else path
+        place = Path(os.fsdecode(fault.filename)) if isinstance(fault.filename, str | bytes) else path
         # numpy writes what fits, and then says so without a number.
         short = fault.errno is None and "requested and" in str(fault)
-        here, there = path.absolute(), where.absolute()
-        if not (there.is_relative_to(here.parent) or here.is_relative_to(there)):
+        target, failed = path.absolute(), place.absolute()
+        if not (failed.is_relative_to(target.parent) or target.is_relative_to(failed)):
             raise
         if fault.errno in FULL or short:
             need = "" if needed is None else f"{readable(needed)} needed, "
             raise StorageError(
-                f"{where}: {FULL.get(fault.errno or errno.ENOSPC)} ({need}{readable(free_at(where))} free); "
+                f"{place}: {FULL.get(fault.errno or errno.ENOSPC)} ({need}{readable(free_at(place))} free); "
                 "free some, with 'stackae gc' for instance, or name another --store (or --out)"
             ) from fault
         if fault.errno in CLOSED:
             raise StorageError(
-                f"{where}: cannot be written ({os.strerror(fault.errno or 0)}); "
+                f"{place}: cannot be written ({os.strerror(fault.errno or 0)}); "
                 "allow it, or name another --store (or --out)"
             ) from fault
         if fault.errno == errno.ENOENT:
-            raise StorageError(f"{where}: has gone; was the store deleted? start the run again") from fault
+            raise StorageError(f"{place}: has gone; was the store deleted? start the run again") from fault
         raise
 
 
@@ -103,15 +100,15 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def overwrite(path: Path, text: str) -> None:
-    """Writes a longer text over a file, in the room that the file has; StorageError where that is too little.
+    """Write a longer text over a file, in the room that the file has; StorageError where that is too little.
 
     For a disk that is full. In one write, which a kill cannot tear; a power cut could.
     """
     content = text.encode()
     with storage_faults(path, len(content)):
-        found = path.stat()
-        assert found.st_size <= len(content)
-        if found.st_blocks * 512 < len(content):
+        status = path.stat()
+        assert status.st_size <= len(content)
+        if status.st_blocks * 512 < len(content):
             raise OSError(errno.ENOSPC, "", str(path))
         with path.open("r+b", buffering=0) as file:
             file.write(content)
@@ -119,26 +116,26 @@ def overwrite(path: Path, text: str) -> None:
 
 
 def allocate(file: BinaryIO, size: int) -> None:
-    """Takes `size` bytes from where the file stands now, so that a memory map of them cannot run out of disk.
+    """Allocate `size` bytes at the file's position, so that a memory map of them cannot run out of disk.
 
     OSError where they are not to be had; a sparse file would have the process killed by SIGBUS instead.
     """
-    at = file.tell()
+    start = file.tell()
     if size and hasattr(os, "posix_fallocate"):
         file.flush()
         try:
-            os.posix_fallocate(file.fileno(), at, size)
+            os.posix_fallocate(file.fileno(), start, size)
             return
         except OSError as fault:
             if fault.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
                 raise
-    for done in range(0, size, len(ZEROS)):
-        file.write(ZEROS[: size - done])
+    for written in range(0, size, len(ZEROS)):
+        file.write(ZEROS[: size - written])
     file.flush()
 
 
 def sync(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk itself."""
+    """Wait until a file, or the names in a folder, are on the disk itself."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -147,14 +144,14 @@ def sync(path: Path) -> None:
 
 
 def empty(folder: Path, keep: Collection[str] = ()) -> None:
-    """Removes everything in a folder but what is named; a link is removed, not what it leads to."""
+    """Remove everything in a folder but the names in `keep`; a link is removed, not what it leads to."""
     for path in folder.iterdir():
         if path.name not in keep:
             remove(path)
 
 
 def remove(path: Path) -> None:
-    """Removes a file, a link or a folder with all that is in it."""
+    """Remove a file, a link or a folder with all that is in it."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -162,7 +159,7 @@ def remove(path: Path) -> None:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder. Links count nothing, nor does what vanishes meanwhile."""
+    """Return the bytes of a file or of a folder's files; links and what vanishes meanwhile count nothing."""
     if path.is_symlink():
         return 0
     if path.is_dir():
@@ -174,12 +171,12 @@ def size_of(path: Path) -> int:
 
 
 def check_folder(option: str, folder: Path) -> None:
-    """ConfigError where `folder` is none, or neither is nor can be made writable; makes nothing.
+    """Raise ConfigError where `folder` is no folder, or neither is nor can be made writable; make nothing.
 
     Checked at the start, so that no run trains for hours and then has nowhere to put its results.
     """
-    there = next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
-    if not there.is_dir():
-        raise ConfigError(f"{option} '{folder}': '{there}' is a file; name a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigError(f"{option} '{folder}': '{there}' is not writable; name another folder")
+    existing = next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
+    if not existing.is_dir():
+        raise ConfigError(f"{option} '{folder}': '{existing}' is a file; name a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ConfigError(f"{option} '{folder}': '{existing}' is not writable; name another folder")

@@ -1,4 +1,4 @@
-"""What the machine computes on, and in which precision."""
+"""The hardware that the machine computes on, and the precision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stackae.errors import ConfigError
 
 @dataclass(frozen=True)
 class Hardware:
-    """What Lightning's Trainer is told: `accelerator` cpu, gpu or mps, and its `precision`."""
+    """The settings for Lightning's Trainer: `accelerator` cpu, gpu or mps, strategy and precision."""
 
     accelerator: str
     strategy: str
@@ -27,15 +27,15 @@ class Hardware:
 
 
 def resolve(config: TrainerConfig) -> Hardware:
-    """Settles what the config leaves on `auto`; ConfigError where it asks for what is not there."""
-    present = {"cpu": True, "gpu": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    """Resolve the settings that are `auto`; raise ConfigError where others ask for what is not there."""
+    available = {"cpu": True, "gpu": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if config.devices > 1:
         raise ConfigError(
             f"trainer.devices: {config.devices} devices asked for; one is used at present, write 1"
         )
     if config.accelerator == "auto":
-        accelerator = next(name for name in ("gpu", "mps", "cpu") if present[name])
-    elif present[config.accelerator]:
+        accelerator = next(name for name in ("gpu", "mps", "cpu") if available[name])
+    elif available[config.accelerator]:
         accelerator = config.accelerator
     else:
         raise ConfigError(f"trainer.accelerator: no '{config.accelerator}' on this machine; use auto or cpu")
@@ -48,7 +48,7 @@ def resolve(config: TrainerConfig) -> Hardware:
 
 
 def multiplies_in_bf16(accelerator: str) -> bool:
-    """Whether the hardware has bfloat16 matrix products; elsewhere they are emulated and slow."""
+    """Tell whether the hardware has bfloat16 matrix products; elsewhere they are emulated and slow."""
     if accelerator == "gpu":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if accelerator == "cpu" and platform.system() == "Linux":

@@ -5,30 +5,30 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 
-# What torch says of the main memory and of a device's; it has a class of its own for the latter alone.
+# Parts of torch's messages on main and device memory; it has an error class for the latter alone.
 SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED", "bad_alloc")
 
 
 def ran_out(fault: BaseException) -> bool:
-    """Whether an error means that memory ran out."""
+    """Tell whether an error means that memory ran out."""
     if isinstance(fault, RuntimeError):
         return any(sign in str(fault) for sign in SIGNS)
     return isinstance(fault, MemoryError) or (isinstance(fault, OSError) and fault.errno == errno.ENOMEM)
 
 
 def by_chunks(rows: int, size: int, work: Callable[[slice], object]) -> None:
-    """Has the rows worked through in order, at most `size` at a time; fewer where memory runs out.
+    """Call `work` on chunks of the rows, in order, at most `size` at a time; fewer where memory runs out.
 
-    `work` is called again with fewer rows, so what it leaves behind comes after all that needs memory.
+    It is called again with fewer rows, so what it leaves behind comes after all that needs memory.
     """
-    at = 0
-    while at < rows:
-        size = min(size, rows - at)
+    start = 0
+    while start < rows:
+        size = min(size, rows - start)
         try:
-            work(slice(at, at + size))
+            work(slice(start, start + size))
         except (RuntimeError, MemoryError) as fault:
             if size == 1 or not ran_out(fault):
                 raise
             size //= 2
         else:
-            at += size
+            start += size

@@ -24,17 +24,20 @@ class Activation:
 
 
 def _he(slope: float) -> Callable[[Tensor], Tensor]:
-    """He et al. 2015, equation 14: keeps the variance through a rectifier with this negative slope."""
+    """Return an initialisation that keeps the variance through a rectifier with this negative slope.
+
+    He et al. 2015, equation 14.
+    """
     return lambda weight: nn.init.kaiming_uniform_(weight, a=slope, nonlinearity="leaky_relu")
 
 
 def _glorot(gain: float) -> Callable[[Tensor], Tensor]:
-    """Glorot & Bengio 2010, equation 16, times a gain."""
+    """Return the initialisation of Glorot & Bengio 2010, equation 16, times a gain."""
     return lambda weight: nn.init.xavier_uniform_(weight, gain=gain)
 
 
 def _lecun(weight: Tensor) -> Tensor:
-    """LeCun normal, which self-normalisation assumes (Klambauer et al. 2017, section 3)."""
+    """Fill with LeCun normal values, as self-normalisation assumes (Klambauer et al. 2017, section 3)."""
     return nn.init.kaiming_normal_(weight, nonlinearity="linear")
 
 
@@ -64,11 +67,11 @@ class TopK(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         flat = x.flatten(1)
         # Chosen by index and not by a threshold, so that ties leave k and not more.
-        chosen = flat.topk(self.k, dim=1, sorted=False).indices
-        kept = torch.zeros_like(flat, dtype=torch.bool).scatter(1, chosen, True)
-        return torch.where(kept, flat, 0.0).view_as(x)
+        largest = flat.topk(self.k, dim=1, sorted=False).indices
+        mask = torch.zeros_like(flat, dtype=torch.bool).scatter(1, largest, True)
+        return torch.where(mask, flat, 0.0).view_as(x)
 
 
 def top_k(k: int) -> Activation:
-    """The activation that keeps the k largest of a row's pre-activations, as they are."""
+    """Return the activation that keeps the k largest of a row's pre-activations, as they are."""
     return Activation(lambda: TopK(k), _glorot(1.0), -math.inf, math.inf)

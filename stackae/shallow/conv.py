@@ -13,7 +13,7 @@ from stackae.shallow.units import Trace
 
 
 def with_channels(shape: tuple[int, ...], *, first: bool) -> tuple[int, ...]:
-    """The numbers of `shape` as (channels, length) or (channels, height, width).
+    """Return the shape (channels, length) or (channels, height, width) of rows of `shape`, the same numbers.
 
     `first` says that they are the data's own: (length,) and (height, width) then get one channel.
     A code from below has its channels first already, but for a dense layer's (width,), a signal of
@@ -23,8 +23,8 @@ def with_channels(shape: tuple[int, ...], *, first: bool) -> tuple[int, ...]:
         return (1, *shape)
     if len(shape) == 3 or (not first and len(shape) == 2):
         return shape
-    taken = "(length,), (height, width)" if first else "codes (width,), (channels, length)"
-    raise ValueError(f"a conv layer takes {taken} or (channels, height, width), not {shape}")
+    allowed = "(length,), (height, width)" if first else "codes (width,), (channels, length)"
+    raise ValueError(f"a conv layer takes {allowed} or (channels, height, width), not {shape}")
 
 
 def conv_code_shape(
@@ -36,22 +36,24 @@ def conv_code_shape(
     padding: int | None,
     pool: int | None,
 ) -> tuple[int, ...]:
-    """The shape (width, *sizes) of the code of an input (channels, *sizes), without the rows.
+    """Compute the shape (width, *sizes) of the code of an input (channels, *sizes), without the rows.
 
     `padding` None is half the kernel, rounded down; `pool` None pools nothing. Raises ValueError where
     the kernel is larger than the padded input, or the pool larger than what the convolution leaves.
     """
-    border = kernel // 2 if padding is None else padding
-    spaces = [size + 2 * border - kernel for size in channels_shape[1:]]
+    margin = kernel // 2 if padding is None else padding
+    spaces = [size + 2 * margin - kernel for size in channels_shape[1:]]
     if min(spaces) < 0:
-        padded = f" with padding {border}" if border else ""
+        padded = f" with padding {margin}" if margin else ""
         raise ValueError(f"kernel {kernel}{padded} does not fit {channels_shape}")
-    left = (width, *(space // stride + 1 for space in spaces))
+    convolved = (width, *(space // stride + 1 for space in spaces))
     if pool is None:
-        return left
-    if min(left[1:]) < pool:
-        raise ValueError(f"pool {pool} does not fit {left}, what the convolution leaves of {channels_shape}")
-    return (width, *(size // pool for size in left[1:]))
+        return convolved
+    if min(convolved[1:]) < pool:
+        raise ValueError(
+            f"pool {pool} does not fit {convolved}, what the convolution leaves of {channels_shape}"
+        )
+    return (width, *(size // pool for size in convolved[1:]))
 
 
 class Arrange(nn.Module):
@@ -101,17 +103,17 @@ class TiedConvTranspose(nn.Module):
 
     def forward(self, code: Tensor) -> Tensor:
         conv = self.conv
-        back = F.conv_transpose1d if isinstance(conv, nn.Conv1d) else F.conv_transpose2d
-        # Torch's type of a padding has room for a word too; ours is numbers.
+        conv_transpose = F.conv_transpose1d if isinstance(conv, nn.Conv1d) else F.conv_transpose2d
+        # Torch's type of a padding allows a string too; ours is numbers.
         padding = cast(tuple[int, ...], conv.padding)
-        x: Tensor = back(code, conv.weight, self.bias, conv.stride, padding, self.beyond)
+        x: Tensor = conv_transpose(code, conv.weight, self.bias, conv.stride, padding, self.beyond)
         return x
 
 
 def transpose(
     width: int, channels: int, kernel: int, stride: int, padding: int, beyond: tuple[int, ...]
 ) -> nn.ConvTranspose1d | nn.ConvTranspose2d:
-    """A transposed convolution with weights of its own, from `width` to `channels` channels.
+    """Build a transposed convolution with weights of its own, from `width` to `channels` channels.
 
     `beyond` is how many inputs at the end of each axis the convolution never sees, because its stride steps
     over them; they get the bias alone, and the outputs exactly the inputs' size.

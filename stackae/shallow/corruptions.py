@@ -29,8 +29,8 @@ class Masking:
     def __call__(self, x: Tensor, rng: torch.Generator) -> Tensor:
         if self.columns is not None:
             column = torch.tensor(self.columns, device=x.device)
-            drawn = torch.rand(len(x), max(self.columns) + 1, generator=rng, device=x.device)
-            return x * (drawn >= self.rate).index_select(1, column)
+            draw = torch.rand(len(x), max(self.columns) + 1, generator=rng, device=x.device)
+            return x * (draw >= self.rate).index_select(1, column)
         keep = torch.rand(x.shape, generator=rng, device=x.device) >= self.rate
         return x * keep
 
@@ -50,7 +50,7 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class SaltPepper:
-    """Sets each input, with probability `rate` in [0, 1), to 0 or to 1 with equal chances.
+    """Sets each input, with probability `rate` in [0, 1), to 0 or to 1 with equal probability.
 
     For inputs in [0, 1] (Vincent et al. 2010, section 3.3).
     """
@@ -88,11 +88,11 @@ class Swap:
         return swapped.view(x.shape)
 
     def _draw(self, like: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Row and column of each value (rows, columns) to replace, and the row that its new value is from."""
+        """Draw row and column of each value (rows, columns) to replace, and the row of its new value."""
         # Drawing for the chosen values alone halves the time at low rates.
         row, column = (torch.rand(like.shape, generator=rng, device=like.device) < self.rate).nonzero().T
         other = torch.randint(0, len(like) - 1, row.shape, generator=rng, device=like.device)
-        return row, column, other + (other >= row)  # the own row is stepped over
+        return row, column, other + (other >= row)  # the row itself is stepped over
 
 
 @dataclass(frozen=True)

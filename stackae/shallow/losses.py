@@ -23,15 +23,15 @@ class Loss(Protocol):
     def high(self) -> float: ...
     def __call__(self, output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor: ...
     def each(self, output: Tensor, target: Tensor) -> Tensor:
-        """The loss of every row by itself, (rows,)."""
+        """Return the loss of every row by itself, (rows,)."""
         ...
 
     def inverse(self, mean: Tensor) -> Tensor:
-        """The decoder's output that stands for a reconstruction, kept finite."""
+        """Return the decoder's output that stands for a reconstruction, kept finite."""
         ...
 
     def activation(self) -> nn.Module:
-        """Turns the decoder's output into the reconstruction, in the target's units."""
+        """Return the module from the decoder's output to the reconstruction, in the target's units."""
         ...
 
 

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# The least share that `inverse` tells from none; categories may be far rarer than dark grey values.
+# The least probability that `inverse` tells from zero; categories may be far rarer than dark grey values.
 _LEAST = 1e-4
-# Where a group of logits is padded. Not minus infinity: times a target of zero that is no number.
+# Where a group of logits is padded. Not minus infinity: times a target of zero that is NaN.
 _NEVER = -1e30
 
 
@@ -31,7 +31,7 @@ class Block:
 
 
 def columns_of(blocks: Sequence[Block]) -> tuple[int, ...] | None:
-    """For each feature the index of the column it comes from; None where no two come from the same."""
+    """Return each feature's column by its index, or None where no two features share a column."""
     columns = tuple(block.column for block in blocks for _ in range(block.size))
     return columns if len(set(columns)) < len(columns) else None
 
@@ -40,7 +40,7 @@ class Mixed(nn.Module):
     """Squared error of numbers; cross-entropy, in nats, of logits for what is yes or no and for categories.
 
     Outputs, targets and weights are (rows, features), the features as `blocks` say. Targets of a categorical
-    block are shares; where they are all zero, a category that training never saw, it costs nothing.
+    block are probabilities; where they are all zero, a category that training never saw, it costs nothing.
     """
 
     low, high = -math.inf, math.inf
@@ -52,31 +52,34 @@ class Mixed(nn.Module):
 
     def forward(self, output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         numbers, answers, groups = self.layout.gather(output, pad=_NEVER)
-        true_numbers, true_answers, shares = self.layout.gather(target, pad=0.0)
+        true_numbers, true_answers, true_groups = self.layout.gather(target, pad=0.0)
         squares = (numbers - true_numbers).square()
         weights = None
         if weight is not None:
-            of_numbers, weights, of_shares = self.layout.gather(weight, pad=0.0)
-            squares = of_numbers * squares
-            shares = [share * own for share, own in zip(shares, of_shares, strict=True)]
+            number_weights, weights, group_weights = self.layout.gather(weight, pad=0.0)
+            squares = number_weights * squares
+            true_groups = [
+                true_group * group_weight
+                for true_group, group_weight in zip(true_groups, group_weights, strict=True)
+            ]
         total = squares.sum()
         total = total + F.binary_cross_entropy_with_logits(answers, true_answers, weights, reduction="sum")
-        for logits, share in zip(groups, shares, strict=True):
-            total = total - (share * logits.log_softmax(1)).sum()
+        for logits, true_group in zip(groups, true_groups, strict=True):
+            total = total - (true_group * logits.log_softmax(1)).sum()
         return total / len(target)
 
     def each(self, output: Tensor, target: Tensor) -> Tensor:
-        """The loss of every row by itself, (rows,)."""
+        """Return the loss of every row by itself, (rows,)."""
         numbers, answers, groups = self.layout.gather(output, pad=_NEVER)
-        true_numbers, true_answers, shares = self.layout.gather(target, pad=0.0)
+        true_numbers, true_answers, true_groups = self.layout.gather(target, pad=0.0)
         total = (numbers - true_numbers).square().sum(0)
         total = total + F.binary_cross_entropy_with_logits(answers, true_answers, reduction="none").sum(0)
-        for logits, share in zip(groups, shares, strict=True):
-            total = total - (share * logits.log_softmax(1)).sum((0, 1))
+        for logits, true_group in zip(groups, true_groups, strict=True):
+            total = total - (true_group * logits.log_softmax(1)).sum((0, 1))
         return total
 
     def inverse(self, mean: Tensor) -> Tensor:
-        """The decoder's output that stands for a reconstruction (…, features), kept finite."""
+        """Return the decoder's output that stands for a reconstruction (…, features), kept finite."""
         return self.layout.map(
             mean, 0.0, lambda answer: answer.logit(eps=_LEAST), lambda share: share.clamp(min=_LEAST).log()
         )
@@ -86,7 +89,7 @@ class Mixed(nn.Module):
 
 
 class MixedActivation(nn.Module):
-    """Turns outputs (…, features) under `Mixed` into numbers, probabilities, and shares that add up to 1."""
+    """Turns outputs (…, features) under `Mixed` into numbers and probabilities; a category's add up to 1."""
 
     def __init__(self, blocks: Sequence[Block]) -> None:
         super().__init__()
@@ -135,7 +138,7 @@ class Layout(nn.Module):
         self.register_buffer("place", torch.tensor(order).argsort(stable=True)[:end], persistent=False)
 
     def gather(self, x: Tensor, pad: float) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Numbers and answers (features, rows) and groups (blocks, widest, rows) of x (rows, features)."""
+        """Split x (rows, features) into numbers, answers (features, rows), groups (blocks, widest, rows)."""
         padded = F.pad(x.t(), (0, 0, 0, 1), value=pad)
         numbers, answers, *groups = torch.split(padded.index_select(0, self.order), self.sizes)
         shaped = [group.view(*shape, len(x)) for group, shape in zip(groups, self.shapes, strict=True)]
@@ -148,7 +151,7 @@ class Layout(nn.Module):
         binary: Callable[[Tensor], Tensor],
         categorical: Callable[[Tensor], Tensor],
     ) -> Tensor:
-        """x (…, features) with its answers, and its groups (blocks, widest, rows), replaced."""
+        """Return x (…, features) with `binary` applied to its answers and `categorical` to its groups."""
         numbers, answers, groups = self.gather(x.reshape(-1, x.shape[-1]), pad)
         mapped = [numbers, binary(answers), *(categorical(group).flatten(0, 1) for group in groups)]
         return torch.cat(mapped).index_select(0, self.place).t().reshape(x.shape)

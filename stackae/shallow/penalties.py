@@ -110,7 +110,7 @@ class GaussianKL(nn.Module):
 def hutchinson(
     function: Callable[[Tensor], Tensor], x: Tensor, rng: torch.Generator, probes: int = 1
 ) -> Tensor:
-    """Estimates, for each row of x, the squared Frobenius norm of the Jacobian of `function`.
+    """Estimate, for each row of x, the squared Frobenius norm of the Jacobian of `function`.
 
     (rows, *shape) -> (rows,), in float32. `function` maps each row by itself. Unbiased: the expectation of
     |v' J|^2 is the trace of J J' where v has independent signs (Hutchinson 1990, proposition 1). The result
@@ -127,7 +127,7 @@ def hutchinson(
 
 
 def _slope(activation: nn.Module, code: Tensor) -> Tensor | None:
-    """The activation's derivative where its output is `code`; None where the output does not tell it."""
+    """Return the activation's derivative where its output is `code`; None where the output is not enough."""
     match activation:
         case nn.Sigmoid():
             return code * (1 - code)

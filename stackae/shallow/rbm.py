@@ -12,12 +12,12 @@ from stackae.shallow.losses import Loss
 from stackae.shallow.units import DenseUnit, TiedLinear, Unit
 
 UnitType = Literal["binary", "gaussian"]
-"""What a visible or hidden unit is given the other side: a Bernoulli variable with a logistic mean, or a
-normal variable with variance 1 and a linear mean."""
+"""The distribution of a visible or hidden unit, given the other side: Bernoulli with a logistic mean, or
+normal with variance 1 and a linear mean."""
 
 
 def free_energy(unit: Unit, x: Tensor, visible: UnitType, hidden: UnitType) -> Tensor:
-    """The free energy −log Σ_h exp(−E(v, h)) of each row of x (rows, *shape): (rows,), in nats.
+    """Compute the free energy −log Σ_h exp(−E(v, h)) of each row of x (rows, *shape): (rows,), in nats.
 
     W and c are the weight and bias of the unit's linear layer, b is its decoder's bias, and
     E(v, h) = −hᵀWv − c·h − b·v with binary units. Gaussian hidden units add ½‖h‖² (then −n/2 log 2π is
@@ -31,9 +31,9 @@ def free_energy(unit: Unit, x: Tensor, visible: UnitType, hidden: UnitType) -> T
     with torch.autocast(x.device.type, enabled=False):
         v = x.flatten(1).to(bias.dtype)
         field = linear(v)
-        own = (v - bias).square().sum(1) / 2 if visible == "gaussian" else -(v @ bias)
-        shared = F.softplus(field) if hidden == "binary" else field.square() / 2
-        energy: Tensor = own - shared.sum(1)
+        visible_energy = (v - bias).square().sum(1) / 2 if visible == "gaussian" else -(v @ bias)
+        hidden_energy = F.softplus(field) if hidden == "binary" else field.square() / 2
+        energy: Tensor = visible_energy - hidden_energy.sum(1)
         return energy
 
 
@@ -81,11 +81,11 @@ class ContrastiveDivergence(nn.Module):
             output = unit.decoder(unit.encoder(x)).float()
             return {"reconstruction": self.loss(output, x), "free_energy": data}
         with torch.no_grad():
-            sample = self._continued(unit, x, rng) if self.persistent else self._gibbs(unit, x, rng)
+            sample = self._continue_chains(unit, x, rng) if self.persistent else self._gibbs(unit, x, rng)
         return {"contrastive_divergence": data - free_energy(unit, sample, self.visible, self.hidden).mean()}
 
-    def _continued(self, unit: Unit, x: Tensor, rng: torch.Generator) -> Tensor:
-        """Moves the chains, starting at x those that have not been started: (rows, *shape)."""
+    def _continue_chains(self, unit: Unit, x: Tensor, rng: torch.Generator) -> Tensor:
+        """Move the chains, and start at x those that have not been started: (rows, *shape)."""
         rows = len(x)
         if rows > len(self.chains):
             raise ValueError(
@@ -99,7 +99,7 @@ class ContrastiveDivergence(nn.Module):
         return sample
 
     def _gibbs(self, unit: Unit, v: Tensor, rng: torch.Generator) -> Tensor:
-        """The visible units after `steps` steps of Gibbs sampling from v (rows, *shape)."""
+        """Return the visible units after `steps` steps of Gibbs sampling from v (rows, *shape)."""
         # Hidden states must be sampled, but the last reconstruction may be the mean: it lessens the noise
         # (Hinton 2010, section 3.2; section 13.2 for Gaussian units) and compares like with like where the
         # data are probabilities themselves, as pixels or the codes of a layer below. A persistent chain must
@@ -115,7 +115,7 @@ class ContrastiveDivergence(nn.Module):
 
 
 def _parameters(unit: Unit) -> tuple[nn.Linear, Tensor]:
-    """The linear layer of a tied dense unit (W and c), and the visible units' bias b."""
+    """Return the linear layer of a tied dense unit (W and c), and the visible units' bias b."""
     if isinstance(unit, DenseUnit) and isinstance(unit.decoder[0], TiedLinear):
         return unit.linear, unit.decoder[0].bias
     raise TypeError(f"an rbm needs a DenseUnit with tied=True, and this {type(unit).__name__} is none")

@@ -11,7 +11,7 @@ from stackae.shallow.units import Unit
 
 @torch.no_grad()
 def score(unit: Unit, loss: Loss, x: Tensor, sigma: float) -> Tensor:
-    """Estimates the gradient of the log density at x: (reconstruction - x) / sigma^2.
+    """Estimate the gradient of the log density at x: (reconstruction - x) / sigma^2.
 
     (rows, *shape) -> (rows, *shape), in units of 1/x. For a unit in eval mode that was trained with `loss`
     on inputs with unclipped Gaussian noise of standard deviation `sigma` > 0. For the best such unit this

@@ -26,7 +26,7 @@ class Trace(NamedTuple):
 
 
 class Unit(Protocol):
-    """What objectives and stacks need of a unit. The encoder's output is the layer's features."""
+    """The interface of a unit to objectives and stacks. The encoder's output is the layer's features."""
 
     training: bool
 
@@ -47,7 +47,7 @@ class SparseLinear(nn.Linear):
         self.register_buffer("mask", (torch.rand(outputs, inputs) < connectivity).to(self.weight.dtype))
 
     def connected(self) -> Tensor:
-        """The weight (outputs, inputs), zero where there is no connection."""
+        """Return the weight (outputs, inputs), zero where there is no connection."""
         return self.weight * self.mask
 
     def forward(self, x: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ class DenseUnit(nn.Module):
 
 
 def connect(inputs: int, outputs: int, activation: Activation | None, connectivity: float = 1.0) -> nn.Linear:
-    """A linear layer, initialised for the activation it feeds (None: no activation), biases zero."""
+    """Build a linear layer, initialised for the activation it feeds (None: no activation), biases zero."""
     linear = (
         nn.Linear(inputs, outputs) if connectivity == 1.0 else SparseLinear(inputs, outputs, connectivity)
     )

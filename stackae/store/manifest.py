@@ -21,27 +21,27 @@ NAME = re.compile(r"[\w-][\w .-]*")
 
 
 class DamageError(Exception):
-    """What is wrong with a manifest or a file, in a few words."""
+    """A manifest or a file is damaged; the message says in a few words how."""
 
 
 def chained_key(parent: str, settings: Mapping[str, Any]) -> str:
-    """sha256 of the canonical JSON of the format version, the key before, and what changes the numbers."""
+    """Return the sha256 of the canonical JSON of the format version, the parent's key and the settings."""
     return _sha256({"format": FORMAT, "parent": parent, "settings": settings})
 
 
 def seal(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest as its file will give it back, with the checksum of all the rest."""
+    """Return the manifest as its file will give it back, with the checksum of all the rest."""
     rest = json.loads(json.dumps({name: value for name, value in manifest.items() if name != "checksum"}))
     return {**rest, "checksum": _sha256(rest)}
 
 
 def render(manifest: Mapping[str, Any]) -> str:
-    """The text of a manifest's file."""
+    """Return the content of a manifest's file."""
     return json.dumps(manifest, indent=1) + "\n"
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """The manifest in a stage's folder; None where there is none, DamageError where it is not as written."""
+    """Read the manifest in a stage's folder; None where there is none, DamageError where it is damaged."""
     path = folder / MANIFEST
     try:
         regular = stat.S_ISREG(path.lstat().st_mode)
@@ -62,7 +62,7 @@ def read(folder: Path) -> dict[str, Any] | None:
         raise DamageError(f"{MANIFEST} cannot be read")
     if "checksum" not in manifest:
         raise DamageError(f"{MANIFEST} has no checksum, as older versions wrote it")
-    # 1e-05 and 1E-05 are one number and two texts: the text is compared too, so that every bit counts.
+    # 1e-05 and 1E-05 are one number and two strings: the text is compared too, so that every bit counts.
     sealed = seal(manifest)
     if manifest["checksum"] != sealed["checksum"] or text != render(manifest):
         raise DamageError(f"{MANIFEST} does not match its checksum")
@@ -72,22 +72,22 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 
 def record(path: Path) -> dict[str, Any]:
-    """A file's size and hashes, as a manifest has them."""
+    """Return a file's size and hashes, as a manifest has them."""
     return {"size": path.stat().st_size, "sha256": _hash(path, "sha256"), "xxh3": _hash(path, "xxh3")}
 
 
-def fault(path: Path, promised: Mapping[str, Any], algorithm: str) -> str | None:
-    """What is wrong with a file, by its size and one of its hashes (`sha256`, `xxh3`); None if nothing."""
+def file_fault(path: Path, promised: Mapping[str, Any], algorithm: str) -> str | None:
+    """Say what is wrong with a file, by its size and one hash (`sha256`, `xxh3`); None if nothing is."""
     try:
-        found = path.lstat()
+        status = path.lstat()
     except OSError:
         return "is missing"
-    if stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         return "is a link to elsewhere"
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         return "is missing"
-    if found.st_size != promised["size"]:
-        return f"has {found.st_size} bytes instead of {promised['size']}"
+    if status.st_size != promised["size"]:
+        return f"has {status.st_size} bytes instead of {promised['size']}"
     try:
         same = _hash(path, algorithm) == promised[algorithm]
     except OSError as unreadable:
@@ -103,5 +103,5 @@ def _sha256(content: Any) -> str:
 
 def _hash(path: Path, algorithm: str) -> str:
     with path.open("rb") as file:
-        made = hashlib.file_digest(file, xxhash.xxh3_128 if algorithm == "xxh3" else algorithm)
-    return made.hexdigest()
+        digest = hashlib.file_digest(file, xxhash.xxh3_128 if algorithm == "xxh3" else algorithm)
+    return digest.hexdigest()

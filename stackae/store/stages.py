@@ -1,4 +1,4 @@
-"""Finished stages, found by name and key; the folders they lie in, and who holds them."""
+"""Finished stages, by name and key; the folders they lie in, and who holds them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from filelock import FileLock, Timeout
 
 from stackae.errors import ArtifactError, StorageError
 from stackae.machine.disk import empty, remove, storage_faults, sync, write_atomically
-from stackae.store.manifest import FORMAT, MANIFEST, NAME, DamageError, fault, read, record, render, seal
+from stackae.store.manifest import FORMAT, MANIFEST, NAME, DamageError, file_fault, read, record, render, seal
 
 CHECKPOINTS = "*.ckpt"
-"""What an unfinished stage goes on from."""
+"""The files that an unfinished stage goes on from."""
 
 
 @dataclass(eq=False)
@@ -41,7 +41,7 @@ class Entry:
         return dict(self.manifest.get("removed", {}))
 
     def file(self, name: str) -> Path:
-        """The path of one of the stage's files.
+        """Return the path of one of the stage's files.
 
         ArtifactError if the stage has none of that name, or `gc` removed it; StorageError if it has gone.
         """
@@ -56,14 +56,14 @@ class Entry:
 
 
 class Store:
-    """Finished stages under `root`, found by stage name and key.
+    """Finished stages under `root`, by stage name and key.
 
     `warn` is called with one line wherever an entry is damaged or another process is waited for.
     """
 
     def __init__(self, root: Path, warn: Callable[[str], None]) -> None:
         self.root, self._warn = root, warn
-        self._told = set[Path]()
+        self._warned_of = set[Path]()
 
     def folder(self, stage: str, key: str) -> Path:
         return self.root / self.folder_name(stage, key)
@@ -73,27 +73,27 @@ class Store:
         return f"{stage}-{key[:16]}"
 
     def has(self, stage: str, key: str) -> bool:
-        """Whether the stage is marked as done; its files are looked at only when it is opened."""
+        """Tell whether the stage is marked as done; its files are checked only when it is opened."""
         return self.peek(stage, key) is not None
 
     def peek(self, stage: str, key: str) -> Entry | None:
-        """The stage as its manifest describes it, its files unseen; None if not done or damaged."""
+        """Return the stage as its manifest describes it, its files unchecked; None if not done or damaged."""
         try:
             return self._read(stage, key)
         except DamageError:
             return None
 
     def open(self, stage: str, key: str) -> Entry | None:
-        """The finished stage, every file checked by size and xxh3; None if not done or damaged."""
+        """Return the finished stage, every file checked by size and xxh3; None if not done or damaged."""
         folder = self.folder(stage, key)
         try:
             entry = self._read(stage, key)
             for name, promised in entry.manifest["files"].items() if entry else ():
-                if found := fault(folder / name, promised, "xxh3"):
-                    raise DamageError(f"{name} {found}")
+                if fault := file_fault(folder / name, promised, "xxh3"):
+                    raise DamageError(f"{name} {fault}")
         except DamageError as damage:
             self._warn(f"{folder}: {damage}; this stage is done again")
-            self._told.add(folder)
+            self._warned_of.add(folder)
             with storage_faults(folder):
                 remove(folder / MANIFEST)
             return None
@@ -110,7 +110,7 @@ class Store:
 
     @contextmanager
     def lock(self, stage: str, key: str) -> Iterator[Path]:
-        """Holds the stage alone and yields its folder, in which files may be written."""
+        """Hold the stage alone and yield its folder, in which files may be written."""
         folder = self.folder(stage, key)
         lock = self.stage_lock(folder)
         with storage_faults(folder):
@@ -129,19 +129,19 @@ class Store:
             lock.release()
 
     def clear(self, stage: str, key: str) -> None:
-        """Removes what an unfinished stage left, but for its checkpoint. The caller holds its lock.
+        """Remove the files that an unfinished stage left, but for its checkpoint. The caller holds its lock.
 
-        Where there is no checkpoint to go on from, that is said.
+        Warns where there is no checkpoint to go on from.
         """
         folder = self.folder(stage, key)
         with storage_faults(folder):
             checkpoints = {path.name for path in folder.glob(CHECKPOINTS) if not path.is_symlink()}
-            if any(folder.iterdir()) and not checkpoints and folder not in self._told:
+            if any(folder.iterdir()) and not checkpoints and folder not in self._warned_of:
                 self._warn(f"{stage}: begun before but not finished; it is done again")
             empty(folder, keep=checkpoints)
 
     def discard(self, stage: str, key: str) -> None:
-        """Forgets a stage, finished or half done. The caller holds its lock."""
+        """Forget a stage, finished or half done. The caller holds its lock."""
         folder = self.folder(stage, key)
         with storage_faults(folder):
             (folder / MANIFEST).unlink(missing_ok=True)
@@ -158,7 +158,7 @@ class Store:
         versions: Mapping[str, str],
         files: list[str],
     ) -> Entry:
-        """Declares the stage done: every file on disk first, its manifest last and at once.
+        """Declare the stage done: every file on disk first, its manifest last and at once.
 
         What else lies in the folder (a checkpoint, a part of a file) is removed. StorageError where the
         disk is full, or a file has gone.
@@ -175,7 +175,7 @@ class Store:
                 "config": dict(settings),
                 "metrics": dict(metrics),
                 "versions": dict(versions),
-                "files": _recorded(folder, files),
+                "files": _synced_records(folder, files),
             }
             entry = _declare(folder, manifest)
             sync(self.root)
@@ -184,7 +184,7 @@ class Store:
         return entry
 
     def refresh(self, entry: Entry) -> None:
-        """Reads the manifest of a finished stage again, which another process may have changed."""
+        """Read the manifest of a finished stage again, which another process may have changed."""
         try:
             manifest = read(entry.folder)
         except DamageError as damage:
@@ -194,21 +194,21 @@ class Store:
         entry.manifest = manifest
 
     def put_back(self, entry: Entry) -> list[str]:
-        """Declares removed files made again; the names of those that are not what they were.
+        """Declare removed files made again; return the names of those that are not what they were.
 
         The caller holds the stage's lock.
         """
         removed = entry.removed
         with storage_faults(entry.folder):
-            made = _recorded(entry.folder, removed)
-            files = dict(sorted((dict(entry.manifest["files"]) | made).items()))
+            records = _synced_records(entry.folder, removed)
+            files = dict(sorted((dict(entry.manifest["files"]) | records).items()))
             rest = {name: value for name, value in entry.manifest.items() if name != "removed"}
             entry.manifest = _declare(entry.folder, rest | {"files": files}).manifest
-        return [name for name in made if made[name] != removed[name]]
+        return [name for name in records if records[name] != removed[name]]
 
     @contextmanager
     def claim(self, stages: Iterable[tuple[str, str]]) -> Iterator[None]:
-        """Keeps `gc` away from these stages, given by name and key, while the context lasts."""
+        """Keep `gc` away from these stages, given by name and key, while the context lasts."""
         names = [self.folder(stage, key).name for stage, key in stages]
         path = self.root / f"run-{uuid4().hex}.json"
         lock = FileLock(path.with_suffix(".lock"))
@@ -227,12 +227,12 @@ class Store:
 
     @staticmethod
     def stage_lock(folder: Path) -> FileLock:
-        """The lock of a stage's folder, not yet held."""
+        """Return the lock of a stage's folder, not yet held."""
         return FileLock(folder.with_name(f"{folder.name}.lock"))
 
 
-def _recorded(folder: Path, files: Iterable[str]) -> dict[str, Any]:
-    """The records of files, which are on the disk itself afterwards."""
+def _synced_records(folder: Path, files: Iterable[str]) -> dict[str, Any]:
+    """Return the records of files, and see to it that the files are on the disk itself."""
     records = {}
     for name in sorted(files):
         records[name] = record(folder / name)
