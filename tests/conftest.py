@@ -54,8 +54,8 @@ class RunCli(Protocol):
 @pytest.fixture(scope="session", autouse=True)
 def _isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keeps the user's W&B account, caches and settings out of the tests, and torch on one thread."""
-    # A script's jobs in the background start with Ctrl-C ignored, and those of `nohup` with SIGHUP ignored; so
-    # would the processes that they start.
+    # Jobs in the background start with Ctrl-C ignored, and those of `nohup` with SIGHUP; so would the
+    # processes that they start.
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
