@@ -30,7 +30,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Results:
-    """Everything a run found; fields as in the README's section on results."""
+    """Everything a run found; fields as in docs/results.md."""
 
     name: str
     seed: int
