@@ -54,9 +54,11 @@ class RunCli(Protocol):
 @pytest.fixture(scope="session", autouse=True)
 def _isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keeps the user's W&B account, caches and settings out of the tests, and torch on one thread."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # A script's jobs in the background start so, and the processes that they start.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Jobs in the background start with Ctrl-C ignored, and those of `nohup` with SIGHUP; so would the
+    # processes that they start.
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):

@@ -98,6 +98,7 @@ def _stage_figures(name: str, results: Results) -> str:
         depths = (f"{found['test']['accuracy']:.2%}" for found in results.probe)
         return "test by depth " + ", ".join(depths)
     metrics = next(stage["metrics"] for stage in results.stages if stage["stage"] == name)
-    return (
-        f"error ratio {metrics['reconstruction_ratio']:.3f}, effective rank {metrics['effective_rank']:.0f}"
-    )
+    if "reconstruction_ratio" in metrics:
+        ratio, rank = metrics["reconstruction_ratio"], metrics["effective_rank"]
+        return f"error ratio {ratio:.3f}, effective rank {rank:.0f}"
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in metrics.items())

@@ -144,7 +144,7 @@ def test_a_batch_that_is_too_large_names_one_that_fits(
     first: int, stage: str, setting: str, tmp_path: Path
 ) -> None:
     with pytest.raises(TrainingError) as error:
-        fit(Greedy(1, first=first), tmp_path, FitConfig(epochs=3), stage=stage)
+        fit(Greedy(1, first=first), tmp_path, FitConfig(epochs=3), stage=stage, section=setting)
     assert str(error.value) == (
         f"{stage}: memory ran out on batches of 3 rows; 1 fit: set {setting}.batch_size=1"
     )

@@ -16,8 +16,8 @@ from stackae.errors import DataError
 FORMS: Mapping[str, Form] = {
     "built_in": built_in_sets.FORM,
     "images": images.FORM,
-    "arrays": arrays.FORM,
     "table": tables.FORM,
+    "arrays": arrays.FORM,
 }
 """In the order in which a path is held against them."""
 
@@ -48,7 +48,7 @@ def _name_of(path: Path, setting: str, *, built_in: bool) -> str:
             return name
     if path.suffix.lower() in IMAGES:
         raise DataError(f"{setting}: '{path}' is one image; name the folder that it is in")
-    endings = ", ".join(ending for name in ("table", "arrays") for ending in FORMS[name].endings)
+    endings = ", ".join(ending for form in FORMS.values() for ending in form.endings)
     raise DataError(
         f"{setting}: '{path}' has none of the endings {endings}, packed or not; rename it after what is in it"
     )
