@@ -1,4 +1,4 @@
-"""Settings with which data that nobody has described can be learnt from."""
+"""Settings for data that nobody has described, guessed from what is at a path."""
 
 from __future__ import annotations
 

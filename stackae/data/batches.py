@@ -25,7 +25,7 @@ class Batches:
     """Batches of an array's rows; with a seed in an order that depends on (seed, epoch) alone.
 
     `balanced`, which needs a seed and classes, draws as many rows instead, each of any class with equal
-    chances and then any row of that class: rows of rare classes come several times, others not at all.
+    probability and then any row of that class: rows of rare classes come several times, others not at all.
     Reads a memory map as well as an array in memory. The last, shorter batch is yielded too.
     Lightning saves and restores the position through `state_dict`, and supplies the epoch through
     `sampler.set_epoch`, which is why `sampler` is the loader itself.
@@ -58,26 +58,30 @@ class Batches:
 
     @property
     def rows(self) -> int:
-        """How many rows an epoch has."""
+        """Number of rows in an epoch."""
         return len(self._rows)
 
     def head(self, rows: int) -> Batch:
-        """The first rows, in no random order."""
-        taken = self._rows[:rows]
-        y = None if self._y is None else torch.from_numpy(self._y[taken])
-        return Batch(torch.from_numpy(np.asarray(self._x[taken])), y, 0, 0)
+        """Return the first rows, in no random order."""
+        first = self._rows[:rows]
+        y = None if self._y is None else torch.from_numpy(self._y[first])
+        return Batch(torch.from_numpy(np.asarray(self._x[first])), y, 0, 0)
 
     @property
     def sampler(self) -> Batches:
+        """The loader itself, whose `set_epoch` Lightning calls."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
+        """Set the epoch, on which the order of the rows depends."""
         self._epoch = epoch
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the position within the epoch, in batches."""
         return {"position": self._position}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a position that `state_dict` returned."""
         self._position = state["position"]
 
     def __iter__(self) -> Iterator[Batch]:
@@ -101,12 +105,12 @@ class Batches:
         return order
 
     def _draw(self, rng: torch.Generator) -> np.ndarray:
-        """As many rows as there are, with every class that occurs among them equally likely."""
+        """Draw as many rows as there are, with every class that occurs among them equally likely."""
         assert self._y is not None
         _, classes, sizes = np.unique(self._y[self._rows], return_inverse=True, return_counts=True)
         by_class = self._rows[np.argsort(classes, kind="stable")]
-        drawn = torch.randint(len(sizes), (len(self._rows),), generator=rng).numpy()
+        draws = torch.randint(len(sizes), (len(self._rows),), generator=rng).numpy()
         share = torch.rand(len(self._rows), generator=rng, dtype=torch.float64).numpy()
-        first = np.cumsum(sizes) - sizes
-        order: np.ndarray = by_class[first[drawn] + (share * sizes[drawn]).astype(np.int64)]
+        starts = np.cumsum(sizes) - sizes
+        order: np.ndarray = by_class[starts[draws] + (share * sizes[draws]).astype(np.int64)]
         return order

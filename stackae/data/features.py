@@ -22,10 +22,10 @@ FEATURES = tuple(f"features-{split}.npy" for split in SPLITS)
 
 
 def create(path: Path, shape: tuple[int, ...], dtype: type[np.generic] = np.float32) -> np.memmap:
-    """A new memory map on disk, to be filled; StorageError where the disk has no room for all of it."""
-    described = np.dtype(dtype)
-    size = math.prod(shape) * described.itemsize
-    header = {"descr": described.str, "fortran_order": False, "shape": shape}
+    """Create a memory map on disk, to be filled; StorageError where the disk has no room for all of it."""
+    type_ = np.dtype(dtype)
+    size = math.prod(shape) * type_.itemsize
+    header = {"descr": type_.str, "fortran_order": False, "shape": shape}
     with storage_faults(path, size):
         try:
             # A new file: the old one may still be mapped by another process, or be a link to elsewhere.
@@ -37,17 +37,17 @@ def create(path: Path, shape: tuple[int, ...], dtype: type[np.generic] = np.floa
             with suppress(OSError):
                 path.unlink(missing_ok=True)
             raise
-        made: np.memmap = open_memmap(path, mode="r+")
-    return made
+        array: np.memmap = open_memmap(path, mode="r+")
+    return array
 
 
 def open_features(file: Callable[[str], Path], split: str) -> np.ndarray:
-    """The features of one part, as a read-only memory map; `file` gives the path of a file's name."""
+    """Open the features of one part as a read-only memory map; `file` gives the path of a file's name."""
     return read_array(file(f"features-{split}.npy"), mapped=True)
 
 
 def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:
-    """An array that a stage wrote, as a read-only memory map if asked for; ArtifactError where it is none."""
+    """Read an array that a stage wrote, memory-mapped read-only if `mapped`; ArtifactError if it is none."""
     array = None
     with suppress(ValueError, EOFError):
         array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
@@ -57,25 +57,25 @@ def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:
 
 
 def slices(x: np.ndarray) -> Iterator[slice]:
-    """Slices of x (rows, *shape) that are worked on one at a time."""
+    """Divide the rows of x (rows, *shape) into slices that are worked on one at a time."""
     size = chunk_rows(x.shape[1:])
-    return (slice(at, at + size) for at in range(0, len(x), size))
+    return (slice(start, start + size) for start in range(0, len(x), size))
 
 
 def flat(x: np.ndarray) -> np.ndarray:
-    """(rows, *shape) -> (rows, features)."""
+    """Flatten each row: (rows, *shape) -> (rows, features)."""
     return x.reshape(len(x), -1)
 
 
 def encode_parts(module: nn.Module, file: Callable[[str], Path], folder: Path, device: torch.device) -> None:
-    """Writes a module's features of every part into `folder`; `file` gives the path of its input's files."""
+    """Write a module's features of every part into `folder`; `file` gives the path of its input's files."""
     for split, name in zip(SPLITS, FEATURES, strict=True):
         encode(module, open_features(file, split), folder / name, device)
 
 
 @torch.no_grad()
 def encode(module: nn.Module, x: np.ndarray, path: Path, device: torch.device) -> None:
-    """Writes module(x) in eval mode and float32, chunk by chunk, into a memory map at `path`."""
+    """Write module(x) in eval mode and float32, chunk by chunk, into a memory map at `path`."""
     module.eval().to(device)
     out: np.memmap | None = None
 
@@ -93,29 +93,29 @@ def encode(module: nn.Module, x: np.ndarray, path: Path, device: torch.device) -
 
 
 def mean_row(x: np.ndarray) -> np.ndarray:
-    """The mean of the rows, (*shape), in float64."""
+    """Return the mean of the rows, (*shape), in float64."""
     total = np.zeros(x.shape[1:])
-    for some in slices(x):
-        total += x[some].sum(axis=0, dtype=np.float64)
+    for chunk in slices(x):
+        total += x[chunk].sum(axis=0, dtype=np.float64)
     mean: np.ndarray = total / len(x)
     return mean
 
 
 @torch.no_grad()
 def squared_error(decoder: nn.Module, codes: np.ndarray, target: np.ndarray) -> float:
-    """Sum of squares of decoder(codes) - target over all rows."""
+    """Return the sum of squares of decoder(codes) - target over all rows."""
     decoder.eval()
     total = 0.0
 
     def work(rows: slice) -> None:
         nonlocal total
-        guess = decoder(torch.from_numpy(np.array(codes[rows])))
-        total += (guess - torch.from_numpy(np.array(target[rows]))).double().square().sum().item()
+        reconstruction = decoder(torch.from_numpy(np.array(codes[rows])))
+        total += (reconstruction - torch.from_numpy(np.array(target[rows]))).double().square().sum().item()
 
     by_chunks(len(target), chunk_rows(target.shape[1:]), work)
     return total
 
 
 def squared_distance(x: np.ndarray, row: np.ndarray) -> float:
-    """Sum of squares of x - row over all rows of x (rows, *shape)."""
-    return sum(float(np.square(x[some] - row).sum()) for some in slices(x))
+    """Return the sum of squares of x - row over all rows of x (rows, *shape)."""
+    return sum(float(np.square(x[chunk] - row).sum()) for chunk in slices(x))

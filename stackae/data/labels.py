@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from stackae.errors import DataError
 
-Given = npt.NDArray[Any]
-"""Labels of rows: whole numbers, where -1 is none, texts, where '' is, or objects, where None is."""
+RawLabels = npt.NDArray[Any]
+"""Labels of rows: whole numbers, where -1 is none, strings, where '' is, or objects, where None is."""
 Labels = npt.NDArray[np.int64]
 """The number of each row's class, -1 where a row has no label."""
 
@@ -21,8 +21,8 @@ _FEW = 20  # classes, of which there may be nearly as many as rows in a small tr
 
 
 @dataclass(frozen=True)
-class Called:
-    """What errors call the labels' file, the labels, those of the test part, and a test row by its number."""
+class LabelWording:
+    """The names that errors give the labels' file, the labels, those of the test part, and a test row."""
 
     file: str
     y: str = "y"
@@ -32,9 +32,9 @@ class Called:
 
 
 def number_labels(
-    y: Given, y_test: Given | None, names: Mapping[str, str], called: Called
+    y: RawLabels, y_test: RawLabels | None, names: Mapping[str, str], wording: LabelWording
 ) -> tuple[Labels, Labels | None, tuple[str, ...]]:
-    """The class of each row, the class of each test row, and the classes' names by number.
+    """Number the classes: of each row, of each test row, and the classes' names by number.
 
     Classes are the labels of `y`, sorted. `names` gives labels other names, `*` all those without one; labels
     of one name are one class. Raises `DataError` where there is no label, one class only, quantities instead
@@ -44,64 +44,64 @@ def number_labels(
     test_values, test_codes = distinct(y_test) if y_test is not None else ([], None)
     if names:
         _check_names(names, {str(value) for value in [*values, *test_values]})
-        values, test_values = (rename(given, names) for given in (values, test_values))
+        values, test_values = (rename(labels, names) for labels in (values, test_values))
     if not values:
-        raise DataError(f"{called.file}: {called.y} has no label in any row; {called.without}")
-    # Texts of an array are sorted as such, all others that are numbers as numbers.
+        raise DataError(f"{wording.file}: {wording.y} has no label in any row; {wording.without}")
+    # Strings of an array are sorted as such, all others that are numbers as numbers.
     as_numbers = (names or y.dtype.kind == "O") and all(map(_is_number, values))
     classes = sorted(set(values), key=(lambda label: (float(label), label)) if as_numbers else None)
     if len(classes) == 1:
         raise DataError(
-            f"{called.file}: {called.y} has one class only ({classes[0]}); at least two are needed, "
-            f"or {called.without}"
+            f"{wording.file}: {wording.y} has one class only ({classes[0]}); at least two are needed, "
+            f"or {wording.without}"
         )
     labelled = int((codes >= 0).sum())
     if len(classes) > _FEW and (
         len(classes) == labelled or (len(classes) > labelled // 2 and _are_quantities(classes))
     ):
         raise DataError(
-            f"{called.file}: {called.y} has {len(classes):,} different values in {labelled:,} labelled "
-            f"rows, as quantities have; classes are needed, or {called.without}"
+            f"{wording.file}: {wording.y} has {len(classes):,} different values in {labelled:,} labelled "
+            f"rows, as quantities have; classes are needed, or {wording.without}"
         )
     number = {label: n for n, label in enumerate(classes)}
-    numbered = _look_up([number[label] for label in values], codes)
-    known = tuple(map(str, classes))
+    numbers = _look_up([number[label] for label in values], codes)
+    class_names = tuple(map(str, classes))
     if test_codes is None:
-        return numbered, None, known
+        return numbers, None, class_names
     unseen = np.array([*(label not in number for label in test_values), False])[test_codes]
     if unseen.any():
         row = int(np.argmax(unseen))
         raise DataError(
-            f"{called.file}: {called.y_test} has the label '{test_values[test_codes[row]]}' "
-            f"({called.row(row)}), which never occurs in {called.y}; "
+            f"{wording.file}: {wording.y_test} has the label '{test_values[test_codes[row]]}' "
+            f"({wording.row(row)}), which never occurs in {wording.y}; "
             "leave such rows out, or rename it in data.classes"
         )
-    return numbered, _look_up([number.get(label, -1) for label in test_values], test_codes), known
+    return numbers, _look_up([number.get(label, -1) for label in test_values], test_codes), class_names
 
 
-def distinct(given: Given) -> tuple[list[Any], Labels]:
-    """The labels that occur, and for each row which of them it has, -1 for none."""
-    if given.dtype.kind == "O":
+def distinct(labels: RawLabels) -> tuple[list[Any], Labels]:
+    """Return the labels that occur, and for each row which of them it has, -1 for none."""
+    if labels.dtype.kind == "O":
         import pandas as pd
 
-        codes, values = pd.factorize(given)
+        codes, values = pd.factorize(labels)
         return list(values), codes.astype(np.int64)
-    values, codes = np.unique(given, return_inverse=True)
-    none = values == "" if given.dtype.kind == "U" else values < 0
-    place = np.where(none, -1, np.cumsum(~none) - 1)
-    return values[~none].tolist(), place[codes].astype(np.int64)
+    values, codes = np.unique(labels, return_inverse=True)
+    none = values == "" if labels.dtype.kind == "U" else values < 0
+    position = np.where(none, -1, np.cumsum(~none) - 1)
+    return values[~none].tolist(), position[codes].astype(np.int64)
 
 
-def texts(given: Given, names: Mapping[str, str]) -> npt.NDArray[Any]:
-    """The labels as texts under their other names, as objects, None where a row has none."""
-    values, codes = distinct(given)
+def as_strings(labels: RawLabels, names: Mapping[str, str]) -> npt.NDArray[Any]:
+    """Return the labels as strings under their other names, as objects, None where a row has none."""
+    values, codes = distinct(labels)
     named = np.array([*rename(values, names), None], object)
-    renamed: npt.NDArray[Any] = named[codes]
-    return renamed
+    strings: npt.NDArray[Any] = named[codes]
+    return strings
 
 
 def rename(labels: list[Any], names: Mapping[str, str]) -> list[str]:
-    """The labels' other names, where they have one."""
+    """Return the labels' other names, or themselves where they have none."""
     return [names.get(str(label), names.get("*", str(label))) for label in labels]
 
 
@@ -118,7 +118,7 @@ def _look_up(numbers: list[int], codes: Labels) -> Labels:
 
 
 def _are_quantities(labels: list[Any]) -> bool:
-    """Whether labels are numbers that do not count something: with fractions, or with wide gaps."""
+    """Tell whether labels are numbers that do not count something: with fractions, or with wide gaps."""
     if not all(map(_is_number, labels)):
         return False
     values = [float(label) for label in labels]

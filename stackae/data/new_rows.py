@@ -29,9 +29,9 @@ def read_rows(paths: str | Sequence[str], config: DataConfig, preprocessing: Pre
         form = form_of(paths, "data")
         if not form.learnt_by(preprocessing):
             kinds = ("arrays or images", "a table")
-            wanted, given = kinds if form is FORMS["table"] else kinds[::-1]
+            trained_on, form_name = kinds if form is FORMS["table"] else kinds[::-1]
             raise DataError(
-                f"{quoted(paths)}: {given} where this run was trained on {wanted}; give it the like"
+                f"{quoted(paths)}: {form_name} where this run was trained on {trained_on}; give it the like"
             )
         return form.read_new(paths, config, preprocessing)
     except DataError as fault:

@@ -1,4 +1,4 @@
-"""What a config names as data, read, checked at the door and fingerprinted."""
+"""Reads the data that a config names, checked at the door and fingerprinted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Source", "read_source"]
 
 
 def read_source(config: DataConfig) -> Source:
-    """Read what `config.source` names, and what `config.test` and `config.unlabelled` name beside it.
+    """Read the data that `config.source` names, and those of `config.test` and `config.unlabelled`.
 
     Classes are the sorted labels of the source. 8-bit images are divided by 255 (`digits` by 16) and tables
     are preprocessed; all else stays as it is unless `config.scaling` is set.
@@ -27,9 +27,9 @@ def read_source(config: DataConfig) -> Source:
             raise DataError(
                 f"data.{setting}: '{other}' is of another form than data.source, '{config.source}'"
             )
-    own = {path.resolve() for path in as_paths(config.source)}
+    source_paths = {path.resolve() for path in as_paths(config.source)}
     for path in as_paths(config.test):
-        if path.resolve() in own:
+        if path.resolve() in source_paths:
             raise DataError(
                 f"data.test: '{path}' is in data.source too, so that its rows would be learnt before they "
                 "are tested; remove it from one of them"
@@ -38,7 +38,7 @@ def read_source(config: DataConfig) -> Source:
 
 
 def _check_settings(config: DataConfig, form: Form) -> None:
-    for setting in dict.fromkeys(name for each in FORMS.values() for name in each.settings):
+    for setting in dict.fromkeys(name for other in FORMS.values() for name in other.settings):
         default = DataConfig.model_fields[setting].default
         if setting not in form.settings and getattr(config, setting) != default:
             raise DataError(f"data.{setting}: has no meaning for the source '{config.source}'; remove it")

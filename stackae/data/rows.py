@@ -19,7 +19,7 @@ _VALUES = 1 << 24
 
 
 def chunk_rows(shape: Sequence[int]) -> int:
-    """How many rows of a shape are worked on at once: CHUNK, or fewer where rows are very large."""
+    """Return how many rows of a shape are worked on at once: CHUNK, or fewer where rows are very large."""
     return max(1, min(CHUNK, _VALUES // max(1, int(np.prod(shape)))))
 
 
@@ -28,11 +28,11 @@ class Rows(Protocol):
 
     def __len__(self) -> int: ...
     def chunks(self) -> Iterator[tuple[int, Raw]]:
-        """All rows in their order: the number of a chunk's first row, and the chunk."""
+        """Yield all rows in their order: the number of a chunk's first row, and the chunk."""
         ...
 
     def take(self, rows: np.ndarray) -> Raw:
-        """Rows by their numbers, which ascend, in memory."""
+        """Return rows by their numbers, which ascend, in memory."""
         ...
 
 
@@ -46,13 +46,15 @@ class ArrayRows:
         return len(self.x)
 
     def chunks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield all rows in their order: the number of a chunk's first row, and the chunk."""
         size = chunk_rows(self.x.shape[1:])
-        for at in range(0, len(self.x), size):
-            yield at, np.asarray(self.x[at : at + size])
+        for start in range(0, len(self.x), size):
+            yield start, np.asarray(self.x[start : start + size])
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        taken: np.ndarray = np.asarray(self.x[rows])
-        return taken
+        """Return rows by their numbers, in memory."""
+        array: np.ndarray = np.asarray(self.x[rows])
+        return array
 
 
 class Joined:
@@ -67,21 +69,23 @@ class Joined:
         return int(self._ends[-1])
 
     def chunks(self) -> Iterator[tuple[int, Raw]]:
+        """Yield all rows of each part in turn: the number of a chunk's first row, and the chunk."""
         for part, end in zip(self.parts, self._ends, strict=True):
-            for at, raw in part.chunks():
-                yield int(end) - len(part) + at, raw
+            for start, raw in part.chunks():
+                yield int(end) - len(part) + start, raw
 
     def take(self, rows: np.ndarray) -> Raw:
-        taken = []
+        """Return rows by their numbers, which ascend, in memory."""
+        pieces = []
         for part, end in zip(self.parts, self._ends, strict=True):
             first = int(end) - len(part)
-            own = rows[(rows >= first) & (rows < end)]
-            if len(own):
-                taken.append(part.take(own - first))
-        if not taken:
+            inside = rows[(rows >= first) & (rows < end)]
+            if len(inside):
+                pieces.append(part.take(inside - first))
+        if not pieces:
             return self.parts[0].take(rows)
-        if isinstance(taken[0], np.ndarray):
-            return np.concatenate(taken)
+        if isinstance(pieces[0], np.ndarray):
+            return np.concatenate(pieces)
         import pandas as pd
 
-        return pd.concat(taken, ignore_index=True)
+        return pd.concat(pieces, ignore_index=True)

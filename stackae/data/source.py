@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Ints = npt.NDArray[np.int64]
 Fit = Callable[[Ints], "Preprocessing"]
-"""Fits what makes raw rows what the network sees, to rows by their numbers, which ascend."""
+"""Fits a preprocessing to rows by their numbers, which ascend."""
 
 SAMPLE = 200_000
 """The most rows to which a preprocessing is fitted; fewer where they have more than 100 values."""
@@ -52,15 +52,15 @@ class Source:
     preprocessing: Fit
     extra: int = 0
     group: Ints | None = None
-    """Which of all rows belong together, by number."""
+    """The number of each row's group, of all rows; rows of a group belong together."""
     order: npt.NDArray[np.float64] | None = None
-    """When all rows were, later ones greater."""
+    """The time of each of all rows, later ones greater."""
     columns: tuple[Column, ...] | None = None
     """A table's columns but target, group and order; None where the source is no table."""
 
     @property
     def sizes(self) -> str:
-        """How many rows there are, in words."""
+        """The number of rows, in words."""
         extra = f", {len(self.test):,} for the test" if self.test is not None else ""
         return f"{len(self.rows):,} rows{extra}"
 
@@ -83,7 +83,7 @@ class Source:
 class Part:
     """Rows that are published together, and what is known of each.
 
-    `hash` adds their content, in a role such as `x_test`, to a digest. Groups are texts, or None.
+    `hash` adds their content, in a role such as `x_test`, to a digest. Groups are strings, or None.
     """
 
     rows: Rows
@@ -94,21 +94,21 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """A source's own rows, published test rows, and rows for pretraining alone."""
+    """A source's main rows, published test rows, and rows for pretraining alone."""
 
-    own: Part
+    main: Part
     test: Part | None
     extra: Part | None
 
     @property
     def rows(self) -> Rows:
         """The rows to learn from, the extra ones last."""
-        return self.own.rows if self.extra is None else Joined([self.own.rows, self.extra.rows])
+        return self.main.rows if self.extra is None else Joined([self.main.rows, self.extra.rows])
 
     @property
     def in_order(self) -> list[Part]:
         """The parts in the order in which their rows are numbered."""
-        return [part for part in (self.own, self.extra, self.test) if part is not None]
+        return [part for part in (self.main, self.extra, self.test) if part is not None]
 
     @property
     def all(self) -> Rows:
@@ -127,10 +127,10 @@ def assemble(
     fit: Fit,
     columns: tuple[Column, ...] | None = None,
 ) -> Source:
-    """The source of these parts; `settings` says how they are read and scaled, for the fingerprint."""
+    """Make the source of these parts; `settings` says how they are read and scaled, for the fingerprint."""
     digest = hashlib.sha256(settings.encode())
     for role, labelled, part, labels in (
-        ("x", "y", parts.own, y),
+        ("x", "y", parts.main, y),
         ("x_test", "y_test", parts.test, y_test),
         ("extra", "", parts.extra, None),
     ):
@@ -161,46 +161,46 @@ def assemble(
 def fit_as_asked(
     config: DataConfig, parts: Parts, shape: tuple[int, ...], plain: Callable[[], Scaling]
 ) -> Fit:
-    """Return what fits `config.scaling` to numbers (rows, *shape); without it they are only divided."""
+    """Return the function that fits `config.scaling` to numbers (rows, *shape), or `plain` without it."""
 
     def fit(train: Ints) -> Preprocessing:
         if config.scaling in (None, "none"):
             return plain()
-        taken = parts.all.take(sample(train, shape))
-        assert isinstance(taken, np.ndarray)
-        return fit_scaling(taken, str(config.scaling))
+        rows = parts.all.take(sample(train, shape))
+        assert isinstance(rows, np.ndarray)
+        return fit_scaling(rows, str(config.scaling))
 
     return fit
 
 
 def scaling_text(config: DataConfig) -> str:
-    """Return what of the fingerprint says how numbers are scaled, beside the factor."""
+    """Return the fingerprint's line on how numbers are scaled, beside the factor; empty if they are not."""
     return "" if config.scaling in (None, "none") else f"scaling {config.scaling}\n"
 
 
 def sample(train: Ints, shape: tuple[int, ...]) -> Ints:
-    """At most SAMPLE of rows of a shape, ascending: the same ones whenever the rows are the same."""
-    most = min(SAMPLE, 100 * SAMPLE // math.prod(shape))
-    if len(train) <= most:
+    """Draw at most SAMPLE of rows of a shape, ascending: the same ones whenever the rows are the same."""
+    limit = min(SAMPLE, 100 * SAMPLE // math.prod(shape))
+    if len(train) <= limit:
         return train
-    return np.sort(np.random.default_rng(0).choice(train, most, replace=False))
+    return np.sort(np.random.default_rng(0).choice(train, limit, replace=False))
 
 
 def _groups(parts: Parts) -> Ints | None:
-    """The number of each row's group; -1 where extra rows have none."""
-    if parts.own.group is None:
+    """Number each row's group; -1 where extra rows have none."""
+    if parts.main.group is None:
         return None
     import pandas as pd
 
-    given = [np.full(len(part.rows), None) if part.group is None else part.group for part in parts.in_order]
-    group, _ = pd.factorize(np.concatenate(given))
-    numbered: Ints = group.astype(np.int64)
-    return numbered
+    names = [np.full(len(part.rows), None) if part.group is None else part.group for part in parts.in_order]
+    codes, _ = pd.factorize(np.concatenate(names))
+    groups: Ints = codes.astype(np.int64)
+    return groups
 
 
 def _order(parts: Parts) -> npt.NDArray[np.float64] | None:
-    """When each row was; NaN where extra rows do not say."""
-    if parts.own.order is None:
+    """Return when each row was; NaN where extra rows do not say."""
+    if parts.main.order is None:
         return None
     return np.concatenate(
         [np.full(len(part.rows), np.nan) if part.order is None else part.order for part in parts.in_order]

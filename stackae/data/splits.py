@@ -18,7 +18,7 @@ Mask = npt.NDArray[np.bool_]
 
 _TEST_SHARE = 0.2  # where none is published and none is asked for
 
-# Each part has its own generator, so that a draw does not depend on how many numbers another one took.
+# Each part has its own generator, so that a draw does not depend on how many numbers another part took.
 _GENERATOR = {"test": 1, "val": 2, "train": 3, "labels": 4}
 
 
@@ -30,7 +30,7 @@ class Split:
     val: Ints
     test: Ints
     labelled: Mask
-    """For each row of `train`, whether training may see its label."""
+    """A mask over the rows of `train`: those whose label training may see."""
 
     @property
     def parts(self) -> dict[str, Ints]:
@@ -65,16 +65,16 @@ def make_split(source: Source, config: DataConfig, seed: int, repeat: int = 0) -
     """
     y = source.labels
     usable = y >= 0 if source.y is not None else np.ones(len(y), bool)
-    everything, first = np.arange(len(y), dtype=np.int64), len(source.rows)
-    extra = everything[first - source.extra : first]
+    all_rows, first_test = np.arange(len(y), dtype=np.int64), len(source.rows)
+    extra = all_rows[first_test - source.extra : first_test]
     published = source.test is not None and not config.split.pool
-    rows = np.setdiff1d(everything[:first] if published else everything, extra)
+    rows = np.setdiff1d(all_rows[:first_test] if published else all_rows, extra)
 
-    test = everything[first:] if published else rows
+    test = all_rows[first_test:] if published else rows
     test = test[usable[test]]
     if config.split.test is not None or not published:
-        leave = 0 if published else 2
-        test = _part("test", test, config.split.test or _TEST_SHARE, source, y, seed, leave)
+        groups_left = 0 if published else 2
+        test = _part("test", test, config.split.test or _TEST_SHARE, source, y, seed, groups_left)
     elif len(test) == 0:
         raise DataError(
             f"{source.name}: no published test row has a label; set data.split.pool, or add labels"
@@ -109,8 +109,8 @@ def hold_out(source: Source, share: float, seed: int) -> Split:
     classes = max(1, len(source.classes))
     val = _drawn("val", usable, share, y, seed)
     train = np.setdiff1d(rows, val)
-    spared = len(train) > 0 and (source.y is None or len(np.unique(y[train][y[train] >= 0])) == classes)
-    if share * len(usable) < classes or not spared:
+    enough = len(train) > 0 and (source.y is None or len(np.unique(y[train][y[train] >= 0])) == classes)
+    if share * len(usable) < classes or not enough:
         train, val = rows, usable
     return Split(train, val, val, y[train] >= 0)
 
@@ -123,75 +123,75 @@ def allocate(total: int, sizes: Ints, least: int = 0) -> Ints:
     Needs `least * len(sizes) <= total <= sizes.sum()` and `least <= sizes`. Returns rows per class.
     """
     shares = np.full(len(sizes), least, np.int64)
-    free = np.ones(len(sizes), bool)
-    left = total
-    while np.any(below := free & (left * sizes < least * sizes[free].sum())):
-        free &= ~below
-        left = total - least * int(np.sum(~free))
-    shares[free], remainders = np.divmod(left * sizes[free], sizes[free].sum())
-    short = left - int(shares[free].sum())
-    shares[np.flatnonzero(free)[np.argsort(-remainders, kind="stable")[:short]]] += 1
+    unsettled = np.ones(len(sizes), bool)
+    remaining = total
+    while np.any(below := unsettled & (remaining * sizes < least * sizes[unsettled].sum())):
+        unsettled &= ~below
+        remaining = total - least * int(np.sum(~unsettled))
+    shares[unsettled], remainders = np.divmod(remaining * sizes[unsettled], sizes[unsettled].sum())
+    short = remaining - int(shares[unsettled].sum())
+    shares[np.flatnonzero(unsettled)[np.argsort(-remainders, kind="stable")[:short]]] += 1
     return shares
 
 
-def _part(part: str, rows: Ints, wanted: int | float, source: Source, y: Ints, seed: int, leave: int) -> Ints:
-    """`wanted` of `rows`, a number or a share of them, in the way that the source's rows ask for.
+def _part(part: str, rows: Ints, size: int | float, source: Source, y: Ints, seed: int, leave: int) -> Ints:
+    """Take `size` of `rows`, a number or a share of them, in the way that the source's rows ask for.
 
     Of groups at least `leave` are left.
     """
     if source.group is not None:
-        return _whole_groups(part, rows, wanted, source.group, y, seed, leave)
+        return _whole_groups(part, rows, size, source.group, y, seed, leave)
     if source.order is not None:
-        return _last(part, rows, wanted, source.order)
-    return _drawn(part, rows, wanted, y, seed)
+        return _last(part, rows, size, source.order)
+    return _drawn(part, rows, size, y, seed)
 
 
-def _size(part: str, rows: Ints, wanted: int | float) -> int:
-    """How many of `rows` a part takes: a number, or a share of them, but at least one."""
-    size = wanted if isinstance(wanted, int) else max(1, round(wanted * len(rows)))
-    if size > len(rows):
+def _count(part: str, rows: Ints, size: int | float) -> int:
+    """Return how many of `rows` a part takes: a number, or a share of them, but at least one."""
+    count = size if isinstance(size, int) else max(1, round(size * len(rows)))
+    if count > len(rows):
         raise DataError(
-            f"data.split.{part}: {wanted:,} rows asked for, but there are only {len(rows):,} to draw from; "
+            f"data.split.{part}: {size:,} rows asked for, but there are only {len(rows):,} to draw from; "
             "ask for fewer, here or in the parts drawn before (test, then val)"
         )
-    return size
+    return count
 
 
-def _drawn(part: str, rows: Ints, wanted: int | float, y: Ints, seed: int) -> Ints:
-    """Rows drawn at random, stratified by `y`."""
-    size = _size(part, rows, wanted)
+def _drawn(part: str, rows: Ints, size: int | float, y: Ints, seed: int) -> Ints:
+    """Draw rows at random, stratified by `y`."""
+    count = _count(part, rows, size)
     _, stratum, sizes = np.unique(y[rows], return_inverse=True, return_counts=True)
     # training needs every class; test and validation must not take the last row of a rare one
-    least = 1 if part == "train" and size >= len(sizes) else 0
-    return rows[_first_of_each(stratum, allocate(size, sizes, least), seed, part)]
+    least = 1 if part == "train" and count >= len(sizes) else 0
+    return rows[_first_of_each(stratum, allocate(count, sizes, least), seed, part)]
 
 
 def _whole_groups(
-    part: str, rows: Ints, wanted: int | float, group: Ints, y: Ints, seed: int, leave: int
+    part: str, rows: Ints, size: int | float, group: Ints, y: Ints, seed: int, leave: int
 ) -> Ints:
-    """Rows of groups drawn at random, nearly as many of each class as if rows were drawn."""
-    size = _size(part, rows, wanted)
-    if size == len(rows):
+    """Draw whole groups at random, with nearly as many rows of each class as if rows were drawn."""
+    count = _count(part, rows, size)
+    if count == len(rows):
         return rows
     _, stratum, sizes = np.unique(y[rows], return_inverse=True, return_counts=True)
-    names, number = np.unique(group[rows], return_inverse=True)
-    counts = np.bincount(number * len(sizes) + stratum, minlength=len(names) * len(sizes))
+    names, index = np.unique(group[rows], return_inverse=True)
+    counts = np.bincount(index * len(sizes) + stratum, minlength=len(names) * len(sizes))
     order = np.random.default_rng([seed, _GENERATOR[part]]).permutation(len(names))
-    taken = choose_groups(counts.reshape(len(names), -1), allocate(size, sizes), order, leave)
-    if not taken.any():
+    chosen = choose_groups(counts.reshape(len(names), -1), allocate(count, sizes), order, leave)
+    if not chosen.any():
         raise DataError(
             f"data.group: of {len(names)} groups none can be spared for data.split.{part}, since at least "
             f"{leave} must be left and each must leave every class a row; use finer groups, or none"
         )
-    chosen: Ints = rows[taken[number]]
-    return chosen
+    chosen_rows: Ints = rows[chosen[index]]
+    return chosen_rows
 
 
-def _last(part: str, rows: Ints, wanted: int | float, order: npt.NDArray[np.float64]) -> Ints:
-    """The last rows by time, as near to `wanted` as rows of the same time allow."""
-    size = _size(part, rows, wanted)
+def _last(part: str, rows: Ints, size: int | float, order: npt.NDArray[np.float64]) -> Ints:
+    """Take the last rows by time, as near to `size` as rows of the same time allow."""
+    count = _count(part, rows, size)
     times, counts = np.unique(order[rows], return_counts=True)
-    if size == len(rows):
+    if count == len(rows):
         return rows
     if len(times) == 1:
         raise DataError(
@@ -199,13 +199,13 @@ def _last(part: str, rows: Ints, wanted: int | float, order: npt.NDArray[np.floa
             "name another column, or remove data.order"
         )
     later = np.cumsum(counts[::-1])[::-1]
-    since = times[1:][np.argmin(np.abs(later[1:] - size))]
+    since = times[1:][np.argmin(np.abs(later[1:] - count))]
     last: Ints = rows[order[rows] >= since]
     return last
 
 
 def _apart(source: Source, rows: Ints, taken: Ints, *, published: bool = False) -> Ints:
-    """Those of `rows` that may go to other parts when `taken` is one; a published part takes only itself."""
+    """Return the rows that other parts may have when `taken` is one; a published one takes only itself."""
     if source.group is not None:
         shared = np.isin(source.group[rows], source.group[taken])
         if published and shared.any():
@@ -221,21 +221,23 @@ def _apart(source: Source, rows: Ints, taken: Ints, *, published: bool = False) 
 
 
 def _first_of_each(stratum: Ints, shares: Ints, seed: int, part: str, repeat: int = 0) -> Mask:
-    """The first `shares[s]` rows of each stratum `s`, in an order that depends on seed and part only."""
+    """Mark the first `shares[s]` rows of each stratum `s`, in an order that depends on seed and part only."""
     order = np.random.default_rng([seed, _GENERATOR[part], *([repeat] if repeat else [])]).permutation(
         len(stratum)
     )
     grouped = order[np.argsort(stratum[order], kind="stable")]
     sizes = np.bincount(stratum, minlength=len(shares))
     rank = np.arange(len(stratum)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    taken = np.zeros(len(stratum), bool)
-    taken[grouped] = rank < np.repeat(shares, sizes)
-    return taken
+    first = np.zeros(len(stratum), bool)
+    first[grouped] = rank < np.repeat(shares, sizes)
+    return first
 
 
 def _check_every_class(source: Source, y: Ints, train: Ints, val: Ints, test: Ints) -> None:
-    n = len(source.classes)
-    in_train, in_val, in_test = (np.bincount(y[r][y[r] >= 0], minlength=n) for r in (train, val, test))
+    classes = len(source.classes)
+    in_train, in_val, in_test = (
+        np.bincount(y[rows][y[rows] >= 0], minlength=classes) for rows in (train, val, test)
+    )
     if in_train.all():
         return
     absent = int(np.argmin(in_train))
@@ -247,40 +249,40 @@ def _check_every_class(source: Source, y: Ints, train: Ints, val: Ints, test: In
 
 
 def _keep_labels(source: Source, y: Ints, config: DataConfig, seed: int, repeat: int) -> Mask:
-    """Which of the training rows, labelled `y`, keep their label."""
-    wanted = config.labels
-    if wanted == "all":
+    """Choose which of the training rows, labelled `y`, keep their label."""
+    labels = config.labels
+    if labels == "all":
         return y >= 0
     if source.y is None:
-        asked = f"{wanted.per_class} per class" if isinstance(wanted, PerClass) else f"{wanted:,}"
+        asked = f"{labels.per_class} per class" if isinstance(labels, PerClass) else f"{labels:,}"
         raise DataError(
             f"data.labels: {asked} asked for, but {source.name} has no labels; add them, or say labels: all"
         )
     kept = np.zeros(len(y), bool)
     kept[y >= 0] = _first_of_each(
-        y[y >= 0], _labels_per_class(source, np.bincount(y[y >= 0]), wanted), seed, "labels", repeat
+        y[y >= 0], _labels_per_class(source, np.bincount(y[y >= 0]), labels), seed, "labels", repeat
     )
     return kept
 
 
-def _labels_per_class(source: Source, sizes: Ints, wanted: int | PerClass) -> Ints:
-    if isinstance(wanted, PerClass):
+def _labels_per_class(source: Source, sizes: Ints, labels: int | PerClass) -> Ints:
+    if isinstance(labels, PerClass):
         rarest = int(np.argmin(sizes))
-        if wanted.per_class > sizes[rarest]:
+        if labels.per_class > sizes[rarest]:
             raise DataError(
-                f"data.labels.per_class: {wanted.per_class:,} labels of each class asked for, but class "
+                f"data.labels.per_class: {labels.per_class:,} labels of each class asked for, but class "
                 f"'{source.classes[rarest]}' has only {sizes[rarest]:,} labelled training rows; ask for fewer"
             )
-        return np.full(len(sizes), wanted.per_class, np.int64)
-    if wanted > sizes.sum():
+        return np.full(len(sizes), labels.per_class, np.int64)
+    if labels > sizes.sum():
         raise DataError(
-            f"data.labels: {wanted:,} labels asked for, but there are only {sizes.sum():,} labelled training "
+            f"data.labels: {labels:,} labels asked for, but there are only {sizes.sum():,} labelled training "
             "rows; ask for fewer, or say labels: all"
         )
-    if wanted < len(sizes):
-        without = source.classes[int(np.argmin(allocate(wanted, sizes)))]
+    if labels < len(sizes):
+        absent = source.classes[int(np.argmin(allocate(labels, sizes)))]
         raise DataError(
-            f"data.labels: {wanted:,} labels asked for, but there are {len(sizes)} classes and '{without}' "
+            f"data.labels: {labels:,} labels asked for, but there are {len(sizes)} classes and '{absent}' "
             f"would have none; ask for at least {len(sizes)}"
         )
-    return allocate(wanted, sizes, least=1)
+    return allocate(labels, sizes, least=1)

@@ -305,7 +305,7 @@ def test_each_column_s_use_is_shown(tmp_path: Path, cli: Cli) -> None:
         ("init shop.csv --target labl", "did you mean 'label'?"),
         ("init shop.csv --target age", "200 different values in 200 labelled rows, as quantities have"),
         ("inspect shop.csv --target age", "200 different values in 200 labelled rows, as quantities have"),
-        ("init pictures", "07.png: is no image that can be decoded"),
+        ("init pictures", "07.png: is not an image that can be decoded"),
         ("inspect notes.md", "notes.md"),
         ("inspect twice.csv --target label", "twice.csv: several columns are called 'pay'"),
         ("inspect twice.parquet", "twice.parquet: several columns are called 'pay'"),

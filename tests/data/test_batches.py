@@ -140,7 +140,7 @@ def balanced(seed: int = 1, **words: Any) -> Batches:
 
 
 def within(count: int, draws: int, rate: float) -> bool:
-    """Whether a count is one that a binomial draw gives with all but a chance of 1 in 10^8."""
+    """Whether a count is one that a binomial draw gives with all but a probability of 1 in 10^8."""
     low, high = binom.ppf([5e-9, 1 - 5e-9], draws, rate)
     return bool(low <= count <= high)
 

@@ -205,8 +205,8 @@ def test_numbers_that_are_missing_only_after_the_fit_are_taken_for_the_median(
     [
         (
             {"age": np.inf},
-            "X: data row 1, column 'age': 'inf' is no finite number, but most of the column are; correct it, "
-            "or leave the column out",
+            "X: data row 1, column 'age': 'inf' is not a finite number, but most of the column are; correct "
+            "it, or leave the column out",
         ),
         (
             {"age": 1.0, "job": "a", "city": "b", "since": "c"},

@@ -199,7 +199,7 @@ def test_arrays_of_objects_are_no_data(array: str, folder: Path, cli: Cli) -> No
 def test_a_pickle_in_an_archive_is_no_data(member: str, folder: Path, cli: Cli) -> None:
     with zipfile.ZipFile(folder / "rows.npz", "w") as archive:
         archive.writestr(member, pickle.dumps(Trap()))
-    assert "rows.npz: x is no array" in refused(cli, "run x.yaml", folder)
+    assert "rows.npz: x is not an array" in refused(cli, "run x.yaml", folder)
 
 
 @hostile

@@ -1,4 +1,4 @@
-"""What a packed file claims to hold, checked before it is unpacked: a small one may hold more than fits."""
+"""Checks of what a compressed file claims to hold, before it is decompressed: it may be more than fits."""
 
 from __future__ import annotations
 
@@ -20,46 +20,46 @@ CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 def check_array(name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo, on_disk: int) -> None:
-    """DataError where an array of an `.npz` holds objects, is packed too tightly, or not as large as claimed.
+    """Check that an array of an `.npz` has no objects, and the size that it claims; DataError if not.
 
     `on_disk` is the size of the whole file in bytes, which no claim in it can change.
     """
-    unpacked = member.file_size
-    check_packing(name, packed=min(member.compress_size, on_disk), unpacked=unpacked)
+    uncompressed = member.file_size
+    check_compression(name, compressed=min(member.compress_size, on_disk), uncompressed=uncompressed)
     with archive.open(member) as stream:
         head = io.BytesIO(stream.read(LONGEST_HEADER))
     try:
         version = npy.read_magic(head)
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, dtype = read(head)
+        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = read_header(head)
     except ValueError as fault:
-        raise DataError(f"{name} is no array ({fault}); write the file again") from None
+        raise DataError(f"{name} is not an array ({fault}); write the file again") from None
     if dtype.hasobject:
         hint = f"save numbers, or strings as {name}.astype(str)"
         raise DataError(f"{name} holds Python objects, which are never loaded; {hint}")
-    claimed, there = math.prod(shape) * dtype.itemsize, unpacked - head.tell()
-    if claimed != there:
+    claimed, actual = math.prod(shape) * dtype.itemsize, uncompressed - head.tell()
+    if claimed != actual:
         raise DataError(
-            f"{name} claims the shape {shape}, so {claimed:,} bytes, but has {there:,}; write the file again"
+            f"{name} claims the shape {shape}, so {claimed:,} bytes, but has {actual:,}; write the file again"
         )
 
 
-def check_packing(name: str, *, packed: int, unpacked: int) -> None:
-    """DataError where more would be unpacked than data could be packed into `packed` bytes.
+def check_compression(name: str, *, compressed: int, uncompressed: int) -> None:
+    """Check that `compressed` bytes can hold as much as is claimed; DataError where they cannot.
 
-    No data are refused for being sparse: documents of 50 words out of 50,000 pack 500 times. Beyond 1000
+    No data are refused for being sparse: documents of 50 words out of 50,000 compress 500 times. Beyond 1000
     times, where deflate's limit is 1032, there is next to nothing but one repeated pattern, and who has a
-    gigabyte of that all the same may save it unpacked.
+    gigabyte of that all the same may save it uncompressed.
     """
-    if unpacked > MOST_UNASKED and unpacked > TIGHTEST * packed:
+    if uncompressed > MOST_UNASKED and uncompressed > TIGHTEST * compressed:
         raise DataError(
-            f"{name} would unpack to {_gib(unpacked)}, more than {TIGHTEST:,} times its size in the file; "
-            "if it is meant to, save it uncompressed"
+            f"{name} would decompress to {_gib(uncompressed)}, more than {TIGHTEST:,} times its size in the "
+            "file; if it is meant to, save it uncompressed"
         )
 
 
 def check_memory(name: str, size: int) -> None:
-    """DataError where `size` bytes are more than the memory that this process may use at most."""
+    """Check that `size` bytes fit the memory that this process may use; DataError where they do not."""
     limits = [limit for limit in (_machine(), _allowed(), _group()) if limit is not None]
     if limits and size > min(limits):
         raise DataError(

@@ -26,7 +26,7 @@ _IN_NPZ = ("x", "y", "x_test", "y_test")
 
 
 @dataclass(frozen=True, eq=False)
-class Named:
+class NamedArray:
     """An array, the file that it is from, and its name in there (none in an `.npy` file)."""
 
     file: str
@@ -36,29 +36,30 @@ class Named:
     def __str__(self) -> str:
         return f"{self.file}: {self.name}" if self.name else self.file
 
-    def beside(self, other: Named) -> str:
-        """What to call it in a sentence that began with the other's file."""
+    def beside(self, other: NamedArray) -> str:
+        """Return what to call it in a sentence that began with the other's file."""
         return self.name if self.file == other.file else str(self)
 
 
 class FiniteRows(ArrayRows):
-    """The rows of an array, of which each chunk raises `DataError` where a value is no finite number."""
+    """The rows of an array, of which each chunk raises `DataError` where a value is NaN or infinite."""
 
-    def __init__(self, named: Named) -> None:
+    def __init__(self, named: NamedArray) -> None:
         super().__init__(named.x)
         self._named = named
 
     def chunks(self) -> Iterator[tuple[int, Array]]:
-        for at, chunk in super().chunks():
+        """Yield all rows in their order: the number of a chunk's first row, and the chunk."""
+        for start, chunk in super().chunks():
             if chunk.dtype.kind == "f":
                 finite = np.isfinite(chunk)
                 if not finite.all():
                     raise DataError(
                         f"{self._named} has a value that is NaN or infinite, "
-                        f"in row {at + _first_row(~finite):,}; replace such values or leave those rows out"
+                        f"in row {start + _first_row(~finite):,}; replace such values or leave those rows out"
                     )
-                _check_size(self._named, at, chunk)
-            yield at, chunk
+                _check_size(self._named, start, chunk)
+            yield start, chunk
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,14 +67,14 @@ class Arrays:
     """Rows to learn from, to test with, and for pretraining alone, each in one array or more; and labels.
 
     Rows are numbers of one shape, all 8-bit images or none, and may be memory-mapped. Labels are one per
-    row: int64, where -1 is none, or texts, where '' is none.
+    row: int64, where -1 is none, or strings, where '' is none.
     """
 
-    x: Sequence[Named]
+    x: Sequence[NamedArray]
     y: Array | None
-    x_test: Sequence[Named]
+    x_test: Sequence[NamedArray]
     y_test: Array | None
-    extra: Sequence[Named]
+    extra: Sequence[NamedArray]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -82,14 +83,14 @@ class Arrays:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """What rows are hashed as: uint8, or floats of at most 64 bits that hold all of them."""
-        return np.result_type(*(_kept(part.x.dtype) for part in (*self.x, *self.x_test, *self.extra)))
+        """The type that rows are hashed as: uint8, or floats of at most 64 bits that hold all of them."""
+        return np.result_type(*(_hashed_type(part.x.dtype) for part in (*self.x, *self.x_test, *self.extra)))
 
 
 def read_npz(source: Path, test: Path | None, extra: Path | None) -> Arrays:
-    """Reads `x`, `y`, `x_test`, `y_test` of an `.npz` file; of `test` its `x` and `y`, of `extra` its `x`.
+    """Read `x`, `y`, `x_test`, `y_test` of an `.npz` file; of `test` its `x` and `y`, of `extra` its `x`.
 
-    Raises `DataError` where a file is damaged, or its arrays are no numbers or do not fit together.
+    Raises `DataError` where a file is damaged, or its arrays are not numbers or do not fit together.
     """
     arrays = _load_npz(source)
     if test is not None:
@@ -114,9 +115,9 @@ def read_npz(source: Path, test: Path | None, extra: Path | None) -> Arrays:
                 f"{len(rows.x):,} rows; give one label per row"
             )
     if y is not None and y_test is not None and y.dtype.kind != y_test.dtype.kind:
-        given = [arrays[name] for name in ("y", "y_test")]
+        labels = [arrays[name] for name in ("y", "y_test")]
         raise DataError(
-            f"{given[0]} is {given[0].x.dtype}, but {given[1].beside(given[0])} {given[1].x.dtype}; "
+            f"{labels[0]} is {labels[0].x.dtype}, but {labels[1].beside(labels[0])} {labels[1].x.dtype}; "
             "save both alike"
         )
     return Arrays([x], y, x_test, y_test, more)
@@ -125,29 +126,31 @@ def read_npz(source: Path, test: Path | None, extra: Path | None) -> Arrays:
 def read_npy(
     source: Sequence[Path], test: Sequence[Path], extra: Sequence[Path], target: Path | None = None
 ) -> Arrays:
-    """Maps `.npy` files of rows into memory; `target` has the labels of `source`, then those of `test`.
+    """Map `.npy` files of rows into memory; `target` has the labels of `source`, then those of `test`.
 
-    Raises `DataError` where a file is damaged, or the arrays are no numbers or do not fit together.
+    Raises `DataError` where a file is damaged, or the arrays are not numbers or do not fit together.
     """
     x, x_test, more = ([_map_npy(path) for path in paths] for paths in (source, test, extra))
     _check_rows([*x, *x_test, *more])
     y = y_test = None
     if target is not None:
-        given = _map_npy(target)
-        here, there = (sum(len(part.x) for part in parts) for parts in (x, x_test))
-        if given.x.shape != (here + there,):
-            rows = f"{here:,} rows" + (f" and {there:,} for the test" if there else "")
+        named = _map_npy(target)
+        size, test_size = (sum(len(part.x) for part in parts) for parts in (x, x_test))
+        if named.x.shape != (size + test_size,):
+            rows = f"{size:,} rows" + (f" and {test_size:,} for the test" if test_size else "")
             raise DataError(
-                f"{target} has shape {given.x.shape}, but there are {rows}; give one label per row, "
+                f"{target} has shape {named.x.shape}, but there are {rows}; give one label per row, "
                 "first those of data.source, then those of data.test"
             )
-        labels = labels_of(given)
-        y, y_test = labels[:here], labels[here:] if there else None
+        labels = labels_of(named)
+        y, y_test = labels[:size], labels[size:] if test_size else None
     return Arrays(x, y, x_test, y_test, more)
 
 
-def hash_rows(parts: Sequence[Named], role: str, dtype: np.dtype[Any], digest: _Hash) -> tuple[float, float]:
-    """Adds the content to a digest, as one array in a byte order that is the same on every machine.
+def hash_rows(
+    parts: Sequence[NamedArray], role: str, dtype: np.dtype[Any], digest: _Hash
+) -> tuple[float, float]:
+    """Add the content to a digest, as one array in a byte order that is the same on every machine.
 
     Returns the least and the greatest value; raises `DataError` where a value cannot be learnt from.
     """
@@ -156,32 +159,32 @@ def hash_rows(parts: Sequence[Named], role: str, dtype: np.dtype[Any], digest: _
     digest.update(f"{role} {stored.str} {(rows, *parts[0].x.shape[1:])}\n".encode())
     low, high = np.inf, -np.inf
     for part in parts:
-        wrong, first = 0, 0
-        for at, chunk in ArrayRows(part.x).chunks():
+        count, first = 0, 0
+        for start, chunk in ArrayRows(part.x).chunks():
             if chunk.dtype.kind == "f":
                 finite = np.isfinite(chunk)
                 if not finite.all():
-                    first = first if wrong else at + _first_row(~finite)
-                    wrong += int(np.sum(~finite))
+                    first = first if count else start + _first_row(~finite)
+                    count += int(np.sum(~finite))
                     continue
-                _check_size(part, at, chunk)
+                _check_size(part, start, chunk)
             digest.update(np.ascontiguousarray(chunk, dtype=stored).data)
             low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
-        if wrong:
+        if count:
             raise DataError(
-                f"{part} has {wrong:,} values that are NaN or infinite, the first in row {first:,}; "
+                f"{part} has {count:,} values that are NaN or infinite, the first in row {first:,}; "
                 "replace them or leave those rows out"
             )
     return low, high
 
 
-def labels_of(given: Named) -> Array:
-    """Labels as int64, -1 for none, or as texts; DataError where they are neither."""
-    y = given.x
+def labels_of(named: NamedArray) -> Array:
+    """Return labels as int64, -1 for none, or as strings; DataError where they are neither."""
+    y = named.x
     if y.dtype.kind == "U":
         return y
     if y.dtype.kind not in "biuf":
-        raise DataError(f"{given} is {y.dtype}; integers or strings are needed, as y.astype(str)")
+        raise DataError(f"{named} is {y.dtype}; integers or strings are needed, as y.astype(str)")
     whole = np.where(np.isnan(y), -1, y) if y.dtype.kind == "f" else y
     wrong = whole < -1
     if y.dtype.kind == "f":
@@ -189,13 +192,13 @@ def labels_of(given: Named) -> Array:
     if np.any(wrong):
         row = int(np.argmax(wrong))
         raise DataError(
-            f"{given} has the label {y[row]} (row {row:,}); labels are whole numbers from 0, or -1 for none"
+            f"{named} has the label {y[row]} (row {row:,}); labels are whole numbers from 0, or -1 for none"
         )
     return whole.astype(np.int64)
 
 
-def _kept(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """uint8 or a float in the machine's byte order; integers as single, all large floats as double."""
+def _hashed_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return uint8 or a float in the machine's byte order; integers as single, all large floats as double."""
     if dtype == np.uint8:
         return dtype
     if dtype.kind != "f":
@@ -207,19 +210,19 @@ def _first_row(wrong: npt.NDArray[np.bool_]) -> int:
     return int(np.argmax(wrong.reshape(len(wrong), -1).any(axis=1)))
 
 
-def _check_size(part: Named, at: int, chunk: Array) -> None:
+def _check_size(part: NamedArray, start: int, chunk: Array) -> None:
     # The network is in single precision, where such a value would become infinite.
     if chunk.dtype.itemsize <= 4:
         return
     huge = np.abs(chunk) > np.finfo(np.float32).max
     if huge.any():
         raise DataError(
-            f"{part} has values beyond 3.4e38, the first in row {at + _first_row(huge):,}; rescale them"
+            f"{part} has values beyond 3.4e38, the first in row {start + _first_row(huge):,}; rescale them"
         )
 
 
-def _check_rows(parts: Sequence[Named]) -> None:
-    """DataError where rows are no numbers, or not all of one shape, or some are 8-bit images and some not."""
+def _check_rows(parts: Sequence[NamedArray]) -> None:
+    """Check that rows are numbers of one shape, all 8-bit images or none; DataError where they are not."""
     first = parts[0]
     for part in parts:
         x = part.x
@@ -245,15 +248,15 @@ def _check_rows(parts: Sequence[Named]) -> None:
 # ---- files
 
 
-def _rows_of(path: Path, arrays: dict[str, Named]) -> Named:
+def _rows_of(path: Path, arrays: dict[str, NamedArray]) -> NamedArray:
     if "x" not in arrays:
         raise DataError(f"{path}: there is no array 'x'; it holds the rows to learn from")
     return arrays["x"]
 
 
-def _load_npz(path: Path) -> dict[str, Named]:
-    """The file's arrays by name."""
-    arrays: dict[str, Named] = {}
+def _load_npz(path: Path) -> dict[str, NamedArray]:
+    """Load the file's arrays by name."""
+    arrays: dict[str, NamedArray] = {}
     name = "the file"
     try:
         if not zipfile.is_zipfile(path):
@@ -266,7 +269,7 @@ def _load_npz(path: Path) -> dict[str, Named]:
                 check_array(name, file.zip, member, path.stat().st_size)
             check_memory("the file", sum(member.file_size for member in members))
             for name in file.files:
-                arrays[name] = Named(str(path), name, file[name])
+                arrays[name] = NamedArray(str(path), name, file[name])
     except DataError as fault:
         raise DataError(f"{path}: {str(fault).removeprefix(f'{path}: ')}") from None
     except Exception as error:  # whatever a damaged archive makes its many readers raise
@@ -281,9 +284,9 @@ def _check_name(path: Path, name: str) -> None:
         raise DataError(f"{path}: unknown array '{name}'; {hint}")
 
 
-def _map_npy(path: Path) -> Named:
+def _map_npy(path: Path) -> NamedArray:
     try:
-        return Named(str(path), "", open_memmap(path, mode="r"))
+        return NamedArray(str(path), "", open_memmap(path, mode="r"))
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: {_unreadable('the array', error)}") from None
 

@@ -1,4 +1,4 @@
-"""Folders of images, one folder per class: found, checked and hashed, and decoded a chunk at a time."""
+"""Folders of images, one folder per class: listed, checked and hashed, and decoded a chunk at a time."""
 
 from __future__ import annotations
 
@@ -42,18 +42,20 @@ class ImageRows:
         return len(self.files)
 
     def chunks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield all images in their order: the number of a chunk's first image, and the chunk, decoded."""
         size = chunk_rows(self.shape)
-        for at in range(0, len(self), size):
-            yield at, self._read(self.files[at : at + size])
+        for start in range(0, len(self), size):
+            yield start, self._read(self.files[start : start + size])
 
     def take(self, rows: np.ndarray) -> np.ndarray:
+        """Return images by their numbers, decoded."""
         return self._read([self.files[row] for row in rows])
 
     def _read(self, files: Sequence[Path]) -> np.ndarray:
-        read = np.empty((len(files), *self.shape), np.uint8)
-        for at, file in enumerate(files):
-            read[at] = self._pixels(file, _open(file)[0])
-        return read
+        pixels = np.empty((len(files), *self.shape), np.uint8)
+        for row, file in enumerate(files):
+            pixels[row] = self._pixels(file, _open(file)[0])
+        return pixels
 
     def _pixels(self, file: Path, image: Image) -> np.ndarray:
         height, width = self.size
@@ -81,26 +83,26 @@ class Images:
 def read_images(
     folder: Path, resize: Size | None, mode: Mode | None, *, like: ImageRows | None = None
 ) -> Images:
-    """The images in `folder`, which have no class, and in the folders in it, whose names are their classes.
+    """Read the images in `folder`, without a class, and in the folders in it, whose names are their classes.
 
     All get the size `resize` or, without it, must be of one size; grey or coloured as `mode` says, or as the
     first image. With `like` both are those of other images. Every file is read, but none decoded. Raises
     `DataError` where there is no image, or a file is damaged, far too large, or of another size.
     """
-    files, labels = _find(folder)
+    files, labels = _list_images(folder)
     digest = hashlib.sha256()
     size, first = (like.size, "those to learn from") if like is not None else (resize, "")
     mode = like.mode if like is not None else mode
     for file in files:
         image, content = _open(file)
         mode = mode or ("grey" if image.mode in ("1", "L", "LA") else "rgb")
-        here = (image.height, image.width)
+        image_size = (image.height, image.width)
         if size is None:
-            size, first = here, f"'{file}'"
-        if resize is None and here != size:
+            size, first = image_size, f"'{file}'"
+        if resize is None and image_size != size:
             raise DataError(
-                f"{file}: has {here[0]} by {here[1]} pixels (height by width), but {first} {size[0]} by "
-                f"{size[1]}; set data.image_size to resize all"
+                f"{file}: has {image_size[0]} by {image_size[1]} pixels (height by width), but {first} "
+                f"{size[0]} by {size[1]}; set data.image_size to resize all"
             )
         digest.update(hashlib.sha256(content).digest())
     assert size is not None
@@ -109,27 +111,27 @@ def read_images(
     return Images(ImageRows(files, size, mode), labels, digest.hexdigest())
 
 
-def _find(folder: Path) -> tuple[list[Path], np.ndarray]:
-    """The folder's image files in the order of their names, and the class of each, or None."""
+def _list_images(folder: Path) -> tuple[list[Path], np.ndarray]:
+    """List the folder's image files in the order of their names, and the class of each, or None."""
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    found: list[tuple[Path, str | None]] = [(file, None) for file in _images_in(folder)]
+    images: list[tuple[Path, str | None]] = [(file, None) for file in _images_in(folder)]
     for inner in folders:
-        own = _images_in(inner)
+        inner_files = _images_in(inner)
         deeper = next((path for path in sorted(inner.iterdir()) if path.is_dir() and _images_in(path)), None)
         if deeper is not None:
             raise DataError(
                 f"{folder}: the images in '{deeper.relative_to(folder)}' lie one folder too deep; "
                 f"name the folder of which the folders are classes, as '{inner}'"
             )
-        found += [(file, inner.name) for file in own]
-    if not found:
+        images += [(file, inner.name) for file in inner_files]
+    if not images:
         raise DataError(
             f"data: the folder '{folder}' has no images, neither in it nor in folders in it, that end in "
             f"{', '.join(IMAGES)}; name a folder of images, or a file: a table, .npz or .npy"
         )
-    labels = np.empty(len(found), object)
-    labels[:] = [label for _, label in found]
-    return [file for file, _ in found], labels
+    labels = np.empty(len(images), object)
+    labels[:] = [label for _, label in images]
+    return [file for file, _ in images], labels
 
 
 def _images_in(folder: Path) -> list[Path]:
@@ -141,7 +143,7 @@ def _images_in(folder: Path) -> list[Path]:
 
 
 def _open(file: Path) -> tuple[Image, bytes]:
-    """The image, its head read and its pixels not yet, and its file; DataError if damaged or too large."""
+    """Open an image, its pixels not yet read; return it and its file. DataError if damaged or too large."""
     from PIL import Image
 
     try:
@@ -151,8 +153,8 @@ def _open(file: Path) -> tuple[Image, bytes]:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(content), formats=sorted(set(IMAGES.values())))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        most = Image.MAX_IMAGE_PIXELS or 0
-        raise DataError(f"{file}: has more than {most:,} pixels; make it smaller") from None
+        limit = Image.MAX_IMAGE_PIXELS or 0
+        raise DataError(f"{file}: has more than {limit:,} pixels; make it smaller") from None
     except Exception as fault:  # whatever a damaged file makes the reader raise
         raise DataError(_damaged(file, fault)) from None
     if image.mode.startswith(("I", "F")):
@@ -161,5 +163,5 @@ def _open(file: Path) -> tuple[Image, bytes]:
 
 
 def _damaged(file: Path, fault: Exception) -> str:
-    says = str(fault).partition("<_io")[0].strip() or type(fault).__name__
-    return f"{file}: is no image that can be decoded ({says}); replace it, or leave it out"
+    cause = str(fault).partition("<_io")[0].strip() or type(fault).__name__
+    return f"{file}: is not an image that can be decoded ({cause}); replace it, or leave it out"

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stackae.data.files.archive_safety import check_memory, check_packing
+from stackae.data.files.archive_safety import check_compression, check_memory
 from stackae.errors import DataError
 
 TRAIN_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
@@ -85,7 +85,7 @@ IDX_SETS = {
 
 
 def read_idx_set(name: str, root: str | None) -> tuple[Part, Part]:
-    """Read the published training and test part of one of `IDX_SETS`, downloading what is missing.
+    """Read the published training and test part of one of `IDX_SETS`, downloading missing files.
 
     `root` is the folder the files are looked for in; None takes the environment variable STACKAE_DATA, else
     the user's cache folder. Raises `DataError` where files are missing and cannot be downloaded, are damaged,
@@ -94,7 +94,8 @@ def read_idx_set(name: str, root: str | None) -> tuple[Part, Part]:
     idx_set = IDX_SETS[name]
     folders = [_root(root) / folder for folder in idx_set.folders]
     folder = next(
-        (f for f in folders if any(_present(f, file) for file in TRAIN_FILES + TEST_FILES)), folders[0]
+        (path for path in folders if any(_present(path, file) for file in TRAIN_FILES + TEST_FILES)),
+        folders[0],
     )
     paths = [
         _present(folder, file) or _download(name, folder, file, folders) for file in TRAIN_FILES + TEST_FILES
@@ -111,16 +112,16 @@ def read_idx_set(name: str, root: str | None) -> tuple[Part, Part]:
 def read_idx(path: Path, ndim: int) -> npt.NDArray[np.uint8]:
     """Read an IDX file of unsigned bytes with `ndim` dimensions, plain or gzipped.
 
-    Which of the two is told by the content, not by the name. Never reads or unpacks more than the header
+    Which of the two is told by the content, not by the name. Never reads or decompresses more than the header
     promises, plus the one byte that shows there is more; and only the beginning where it promises more than
-    could be packed into the file, or than there is memory for.
-    Raises `DataError` where the file is no such IDX file, is cut short, or goes on too long.
+    could be compressed into the file, or than there is memory for.
+    Raises `DataError` where the file is not such an IDX file, is cut short, or goes on too long.
     Format: LeCun, Cortes and Burges, "The MNIST database", section "file formats".
     """
     try:
         with path.open("rb") as file:
-            packed = file.peek(2)[:2] == b"\x1f\x8b"
-            with gzip.GzipFile(fileobj=file) if packed else nullcontext(file) as stream:
+            compressed = file.peek(2)[:2] == b"\x1f\x8b"
+            with gzip.GzipFile(fileobj=file) if compressed else nullcontext(file) as stream:
                 return _parse(stream, ndim, path.stat().st_size)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
@@ -135,11 +136,11 @@ def read_idx(path: Path, ndim: int) -> npt.NDArray[np.uint8]:
 
 
 def _parse(stream: gzip.GzipFile | io.BufferedReader, ndim: int, on_disk: int) -> npt.NDArray[np.uint8]:
-    magic = bytes(_take(stream, 4))
-    wanted = bytes([0, 0, _UNSIGNED_BYTE, ndim])
-    if len(magic) < 4 or magic[:2] != wanted[:2]:
+    magic = bytes(_read_up_to(stream, 4))
+    expected = bytes([0, 0, _UNSIGNED_BYTE, ndim])
+    if len(magic) < 4 or magic[:2] != expected[:2]:
         raise DataError(
-            f"not an IDX file: starts with '{magic.hex()}', '{wanted.hex()}' expected; download it again"
+            f"not an IDX file: starts with '{magic.hex()}', '{expected.hex()}' expected; download it again"
         )
     if magic[2] != _UNSIGNED_BYTE:
         raise DataError(f"values of IDX type 0x{magic[2]:02x}; only unsigned bytes (0x08) are read")
@@ -147,18 +148,18 @@ def _parse(stream: gzip.GzipFile | io.BufferedReader, ndim: int, on_disk: int) -
         raise DataError(
             f"{magic[3]} dimensions where {ndim} are expected; are image and label files swapped?"
         )
-    header = _take(stream, 4 * ndim)
+    header = _read_up_to(stream, 4 * ndim)
     if len(header) < 4 * ndim:
         raise DataError("truncated: ends within the header; download it again")
-    shape = tuple(int(n) for n in np.frombuffer(header, ">u4"))
+    shape = tuple(int(length) for length in np.frombuffer(header, ">u4"))
     if 0 in shape:
         raise DataError(f"empty: the header promises {_by(shape)} values")
     size = int(np.prod(shape, dtype=object))  # Python's integers: the header's product may exceed 64 bits
-    data = _take(stream, min(size, _FIRST))
+    data = _read_up_to(stream, min(size, _FIRST))
     if len(data) == _FIRST:  # what ends before is cut short, whatever it promises
-        check_packing("the file", packed=on_disk, unpacked=size)
+        check_compression("the file", compressed=on_disk, uncompressed=size)
         check_memory("the file", size)
-        data += _take(stream, size - len(data))
+        data += _read_up_to(stream, size - len(data))
     if len(data) < size:
         raise DataError(
             f"truncated: header promises {size:,} bytes of data, {len(data):,} found; download it again"
@@ -170,15 +171,15 @@ def _parse(stream: gzip.GzipFile | io.BufferedReader, ndim: int, on_disk: int) -
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
-def _take(stream: gzip.GzipFile | io.BufferedReader, limit: int) -> bytearray:
-    """Up to `limit` bytes; fewer where the stream, or the gzip member, ends early."""
-    taken = bytearray()
+def _read_up_to(stream: gzip.GzipFile | io.BufferedReader, limit: int) -> bytearray:
+    """Read up to `limit` bytes; fewer where the stream, or the gzip member, ends early."""
+    data = bytearray()
     try:
-        while len(taken) < limit and (chunk := stream.read1(min(_CHUNK, limit - len(taken)))):
-            taken += chunk
+        while len(data) < limit and (chunk := stream.read1(min(_CHUNK, limit - len(data)))):
+            data += chunk
     except EOFError:
-        return taken
-    return taken
+        return data
+    return data
 
 
 def _read_part(name: str, images: Path, labels: Path) -> Part:
@@ -194,23 +195,23 @@ def _read_part(name: str, images: Path, labels: Path) -> Part:
     return Part(x, y.astype(np.int64))
 
 
-def _root(given: str | None) -> Path:
-    named = given or os.environ.get("STACKAE_DATA")
-    if not named:
+def _root(root: str | None) -> Path:
+    name = root or os.environ.get("STACKAE_DATA")
+    if not name:
         from platformdirs import user_cache_dir
 
         return Path(user_cache_dir("stackae"))
     try:
-        root = Path(named).expanduser()
-        there = root.is_dir()
+        folder = Path(name).expanduser()
+        exists = folder.is_dir()
     except (OSError, RuntimeError):  # a name that is too long, a user who is unknown
-        there = False
-    if not there:
-        setting = "data.root" if given else "STACKAE_DATA"
+        exists = False
+    if not exists:
+        setting = "data.root" if root else "STACKAE_DATA"
         raise DataError(
-            f"{setting}: there is no folder '{named}'; name the folder that has the IDX files, or create it"
+            f"{setting}: there is no folder '{name}'; name the folder that has the IDX files, or create it"
         )
-    return root
+    return folder
 
 
 def _present(folder: Path, file: str) -> Path | None:

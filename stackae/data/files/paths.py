@@ -20,15 +20,15 @@ IMAGES = {
     ".tiff": "TIFF",
     ".webp": "WEBP",
 }
-"""What is taken for an image, by the end of its name. Others are not opened, as some would start programs."""
+"""Image formats, by the end of a file's name. Others are not opened, as some would start programs."""
 
-_PACKED = (".gz", ".bz2", ".zst")
+_COMPRESSED = (".gz", ".bz2", ".zst")
 
 
 def as_paths(paths: str | Sequence[str] | None) -> list[Path]:
-    """One path, several or none, as a list; `~` and environment variables stand for what they hold."""
-    given = [] if paths is None else [paths] if isinstance(paths, str) else paths
-    return [_path(path) for path in given]
+    """Return one path, several or none, as a list; `~` and environment variables stand for what they hold."""
+    names = [] if paths is None else [paths] if isinstance(paths, str) else paths
+    return [_path(name) for name in names]
 
 
 def _path(name: str) -> Path:
@@ -42,10 +42,10 @@ def _path(name: str) -> Path:
 
 
 def quoted(paths: str | Sequence[str]) -> str:
-    """Paths as an error shows them."""
+    """Return paths as an error shows them, quoted."""
     return f"'{paths}'" if isinstance(paths, str) else ", ".join(f"'{path}'" for path in paths)
 
 
-def without_packing(path: Path) -> Path:
+def uncompressed_path(path: Path) -> Path:
     """Return the path that a compressed file had before it was compressed; others as they are."""
-    return path.with_suffix("") if path.suffix.lower() in _PACKED else path
+    return path.with_suffix("") if path.suffix.lower() in _COMPRESSED else path

@@ -19,7 +19,7 @@ FORMS: Mapping[str, Form] = {
     "table": tables.FORM,
     "arrays": arrays.FORM,
 }
-"""In the order in which a path is held against them."""
+"""The forms by name, in the order in which a path is tried against them."""
 
 
 def form_of(paths: str | Sequence[str], setting: str, *, built_in: bool = False) -> Form:
@@ -28,12 +28,12 @@ def form_of(paths: str | Sequence[str], setting: str, *, built_in: bool = False)
     `built_in` allows the name of a built-in set. Raises `DataError` where nothing is there, or it is of no
     known form, or of several.
     """
-    given = as_paths(paths)
-    names = {_name_of(path, setting, built_in=built_in) for path in given}
+    files = as_paths(paths)
+    names = {_name_of(path, setting, built_in=built_in) for path in files}
     if len(names) > 1:
         raise DataError(f"{setting}: '{paths[0]}' and others are of several forms; name files of one form")
     (name,) = names
-    if name == "images" and len(given) > 1:
+    if name == "images" and len(files) > 1:
         raise DataError(f"{setting}: several folders; put their classes' folders into one, and name that")
     return FORMS[name]
 
@@ -50,7 +50,8 @@ def _name_of(path: Path, setting: str, *, built_in: bool) -> str:
         raise DataError(f"{setting}: '{path}' is one image; name the folder that it is in")
     endings = ", ".join(ending for form in FORMS.values() for ending in form.endings)
     raise DataError(
-        f"{setting}: '{path}' has none of the endings {endings}, packed or not; rename it after what is in it"
+        f"{setting}: '{path}' has none of the endings {endings}, compressed or not; "
+        "rename it after what is in it"
     )
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stackae.config import DataConfig
-from stackae.data.files.arrays import Arrays, FiniteRows, Named, hash_rows, read_npy, read_npz
+from stackae.data.files.arrays import Arrays, FiniteRows, NamedArray, hash_rows, read_npy, read_npz
 from stackae.data.files.paths import as_paths, quoted
 from stackae.data.forms.form import Description, Form, Guess, NewRows
-from stackae.data.labels import Called, Labels, number_labels, texts
+from stackae.data.labels import Labels, LabelWording, as_strings, number_labels
 from stackae.data.preprocessing.scaling import Scaling
 from stackae.data.rows import CHUNK, ArrayRows, Joined, Rows
 from stackae.data.source import Part, Parts, Source, assemble, fit_as_asked, scaling_text
@@ -34,7 +34,7 @@ def belongs(path: Path) -> bool:
 
 def read(config: DataConfig) -> Source:
     """Read the arrays that a config names; DataError where they cannot be learnt from."""
-    paths, test, extra = (as_paths(given) for given in (config.source, config.test, config.unlabelled))
+    paths, test, extra = (as_paths(names) for names in (config.source, config.test, config.unlabelled))
     name = paths[0].stem
     if {path.suffix.lower() for path in (*paths, *test, *extra)} == {".npz"}:
         if max(len(paths), len(test), len(extra)) > 1:
@@ -43,8 +43,8 @@ def read(config: DataConfig) -> Source:
             )
         if config.target is not None:
             raise DataError("data.target: an .npz file has its labels in its array 'y'; remove data.target")
-        arrays = read_npz(paths[0], *(given[0] if given else None for given in (test, extra)))
-        called = Called(str(config.source))
+        arrays = read_npz(paths[0], *(files[0] if files else None for files in (test, extra)))
+        wording = LabelWording(str(config.source))
     else:
         target = as_paths(config.target)
         if target and not target[0].is_file():
@@ -53,15 +53,15 @@ def read(config: DataConfig) -> Source:
                 "labels"
             )
         arrays = read_npy(paths, test, extra, *target)
-        called = Called(str(config.target), without="remove data.target")
+        wording = LabelWording(str(config.target), without="remove data.target")
     scale = 255.0 if arrays.dtype == np.uint8 else 1.0
     if arrays.y is None:
-        return of_arrays(name, config, arrays, scale, None, None, ())
-    numbered = number_labels(arrays.y, arrays.y_test, config.classes, called)
-    return of_arrays(name, config, arrays, scale, *numbered)
+        return assemble_arrays(name, config, arrays, scale, None, None, ())
+    labels_and_classes = number_labels(arrays.y, arrays.y_test, config.classes, wording)
+    return assemble_arrays(name, config, arrays, scale, *labels_and_classes)
 
 
-def of_arrays(
+def assemble_arrays(
     name: str,
     config: DataConfig,
     arrays: Arrays,
@@ -73,11 +73,11 @@ def of_arrays(
     """Make a source of arrays; numbers are divided by `scale` where no other scaling is asked for."""
     ranges: dict[str, tuple[float, float]] = {}
 
-    def part(named: Sequence[Named]) -> Part:
+    def part(pieces: Sequence[NamedArray]) -> Part:
         def hash_(role: str, digest: _Hash) -> None:
-            ranges[role] = hash_rows(named, role, arrays.dtype, digest)
+            ranges[role] = hash_rows(pieces, role, arrays.dtype, digest)
 
-        return Part(Joined([ArrayRows(one.x) for one in named]), hash_)
+        return Part(Joined([ArrayRows(piece.x) for piece in pieces]), hash_)
 
     def plain() -> Scaling:
         # Published test rows count only where training may see some of them.
@@ -115,29 +115,36 @@ def read_new(paths: str | Sequence[str], config: DataConfig, preprocessing: Prep
         raise DataError(f"{quoted(paths)}: rows of shape {arrays.shape}, but this run takes {shape}")
     rows = Joined([FiniteRows(part) for part in arrays.x])
     check_scale(paths, rows, preprocessing)
-    return NewRows(rows, None if arrays.y is None else texts(arrays.y, config.classes), "row {:,}".format)
+    return NewRows(
+        rows, None if arrays.y is None else as_strings(arrays.y, config.classes), "row {:,}".format
+    )
 
 
 def check_scale(paths: str | Sequence[str], rows: Rows, preprocessing: Preprocessing) -> None:
-    """Raise `DataError` where bytes are given for numbers in [0, 1], or the reverse, by the first rows."""
+    """Check by the first rows that bytes and numbers in [0, 1] are not confused; DataError where they are."""
     if not isinstance(preprocessing, Scaling):
         return
-    some = rows.take(np.arange(min(CHUNK, len(rows))))
-    assert isinstance(some, np.ndarray)
-    if preprocessing.scale == 255.0 and some.dtype.kind == "f" and some.max() <= 1.0:
+    first = rows.take(np.arange(min(CHUNK, len(rows))))
+    assert isinstance(first, np.ndarray)
+    if preprocessing.scale == 255.0 and first.dtype.kind == "f" and first.max() <= 1.0:
         raise DataError(
-            f"{quoted(paths)}: numbers up to {some.max():g}, but this run learnt from bytes from 0 to 255, "
+            f"{quoted(paths)}: numbers up to {first.max():g}, but this run learnt from bytes from 0 to 255, "
             "which it scales itself; give it the like"
         )
-    if preprocessing.scale == 1.0 and preprocessing.high <= 1.0 and some.dtype == np.uint8 and some.max() > 1:
+    if (
+        preprocessing.scale == 1.0
+        and preprocessing.high <= 1.0
+        and first.dtype == np.uint8
+        and first.max() > 1
+    ):
         raise DataError(
-            f"{quoted(paths)}: bytes up to {some.max()}, but this run learnt from numbers up to "
+            f"{quoted(paths)}: bytes up to {first.max()}, but this run learnt from numbers up to "
             f"{preprocessing.high:g}; scale them as those were"
         )
 
 
 def guess(data: str, settings: dict[str, Any]) -> Guess:
-    """Have numbers standardised that are not within [0, 1]."""
+    """Set `scaling: standard` for numbers that are not within [0, 1]."""
     source = read(DataConfig.model_validate(settings))
     plain = source.preprocessing(np.arange(len(source.rows), dtype=np.int64))
     if plain.low < 0.0 or plain.high > 1.0:
@@ -146,7 +153,7 @@ def guess(data: str, settings: dict[str, Any]) -> Guess:
 
 
 def describe(source: Source, preprocessing: Preprocessing) -> Description:
-    """Say type and range of the numbers, and the shape of a row."""
+    """Describe the type and range of the numbers, and the shape of a row."""
     low, high = math.inf, -math.inf
     for _, raw in source.rows.chunks():
         assert isinstance(raw, np.ndarray)

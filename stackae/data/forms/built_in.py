@@ -1,4 +1,4 @@
-"""The sets that are named instead of found: scikit-learn's digits, MNIST, Fashion-MNIST."""
+"""The sets that go by a name instead of a path: scikit-learn's digits, MNIST, Fashion-MNIST."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from stackae.config import DataConfig
-from stackae.data.files.arrays import Arrays, Named
+from stackae.data.files.arrays import Arrays, NamedArray
 from stackae.data.files.mnist import IDX_SETS, read_idx_set
 from stackae.data.files.paths import quoted
-from stackae.data.forms.arrays import describe, learnt_by, of_arrays
+from stackae.data.forms.arrays import assemble_arrays, describe, learnt_by
 from stackae.data.forms.form import Form, Guess
-from stackae.data.labels import Called, number_labels
+from stackae.data.labels import LabelWording, number_labels
 from stackae.data.source import Source
 from stackae.errors import DataError
 
@@ -37,19 +37,19 @@ def read(config: DataConfig) -> Source:
 
         digits = load_digits()
         x, scale, classes = digits.images.astype(np.uint8), 16.0, tuple("0123456789")
-        arrays = Arrays([Named(name, "", x)], digits.target.astype(np.int64), (), None, ())
+        arrays = Arrays([NamedArray(name, "", x)], digits.target.astype(np.int64), (), None, ())
     else:
         train, test = read_idx_set(name, config.root)
         scale, classes = 255.0, IDX_SETS[name].classes
-        arrays = Arrays([Named(name, "", train.x)], train.y, [Named(name, "", test.x)], test.y, ())
+        arrays = Arrays([NamedArray(name, "", train.x)], train.y, [NamedArray(name, "", test.x)], test.y, ())
     y, y_test = arrays.y, arrays.y_test
     if config.classes:
         assert y is not None
         names = np.array(classes, object)
         y, y_test, classes = number_labels(
-            names[y], None if y_test is None else names[y_test], config.classes, Called(name)
+            names[y], None if y_test is None else names[y_test], config.classes, LabelWording(name)
         )
-    return of_arrays(name, config, arrays, scale, y, y_test, classes)
+    return assemble_arrays(name, config, arrays, scale, y, y_test, classes)
 
 
 def read_new(paths: str | Sequence[str], config: DataConfig, preprocessing: Preprocessing) -> NoReturn:

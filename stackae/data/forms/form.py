@@ -1,4 +1,4 @@
-"""What a form of data is: how to tell it, read it, guess its settings and describe it, in one place."""
+"""A form of data: how to tell it, read it, guess its settings and describe it, in one place."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class NewRows:
     labels: npt.NDArray[Any] | None
     """None where no row has one."""
     row: Callable[[int], str]
-    """What errors call a row, by its number from 0."""
+    """The name that errors give a row, by its number from 0."""
     files: tuple[str, ...] | None = None
     """The images' files, below the folder that was given; None where rows are no files."""
 
@@ -45,7 +45,7 @@ class Guess:
 
 @dataclass(frozen=True)
 class Description:
-    """What a source holds: in words, and for columns a table with a row of cells for each."""
+    """A source's content: in words, and for columns a table with a row of cells for each."""
 
     text: str
     columns: Sequence[str] = ()
@@ -57,20 +57,20 @@ class Form:
     """A form of data; all that stackae knows of it stands in the file that makes it."""
 
     called: str
-    """What people call it, as `a table`."""
+    """The phrase for it, as `a table`."""
     endings: tuple[str, ...]
-    """What the names of its files end with, compressed or not; a form of folders has none."""
+    """The endings of its files' names before any ending of compression; a form of folders has none."""
     settings: tuple[str, ...]
     """The settings of `data` that it has and that others may not have."""
     belongs: Callable[[Path], bool]
-    """Whether what lies at a path is of this form."""
+    """Tells whether a path is of this form."""
     read: Callable[[DataConfig], Source]
-    """Reads what a config names as its source, its test rows and its unlabelled rows."""
+    """Reads the source, the test rows and the unlabelled rows that a config names."""
     learnt_by: Callable[[Preprocessing], bool]
-    """Whether rows of this form fit a run with such a preprocessing."""
+    """Tells whether rows of this form fit a run with such a preprocessing."""
     read_new: Callable[[str | Sequence[str], DataConfig, Preprocessing], NewRows]
     """Reads rows for a finished run, by its config and preprocessing."""
     guess: Callable[[str, dict[str, Any]], Guess]
     """Guesses the settings with which a path is to be read, given those that are known."""
     describe: Callable[[Source, Preprocessing], Description]
-    """Describes a source, and what its preprocessing makes of it."""
+    """Describes a source, and the features that its preprocessing makes of it."""

@@ -1,4 +1,4 @@
-"""How a folder of images that nobody has described is to be read."""
+"""Guesses the settings for a folder of images that nobody has described."""
 
 from __future__ import annotations
 

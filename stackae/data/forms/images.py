@@ -12,7 +12,7 @@ from stackae.data.files.paths import as_paths, quoted
 from stackae.data.forms import image_guess
 from stackae.data.forms.arrays import check_scale, learnt_by
 from stackae.data.forms.form import Description, Form, Guess, NewRows
-from stackae.data.labels import Called, number_labels, texts
+from stackae.data.labels import LabelWording, as_strings, number_labels
 from stackae.data.preprocessing.scaling import Scaling
 from stackae.data.source import Part, Parts, Source, assemble, fit_as_asked, scaling_text
 from stackae.errors import DataError
@@ -29,14 +29,14 @@ def belongs(path: Path) -> bool:
 def read(config: DataConfig) -> Source:
     """Read the folders of images that a config names."""
     (folder,) = as_paths(config.source)
-    own = read_images(folder, config.image_size, config.image_mode)
+    main = read_images(folder, config.image_size, config.image_mode)
     test, extra = (
-        read_images(path, config.image_size, config.image_mode, like=own.rows) if path else None
-        for path in (next(iter(as_paths(given)), None) for given in (config.test, config.unlabelled))
+        read_images(path, config.image_size, config.image_mode, like=main.rows) if path else None
+        for path in (next(iter(as_paths(names)), None) for names in (config.test, config.unlabelled))
     )
     y, y_test, classes = None, None, tuple[str, ...]()
-    if any(label is not None for label in own.labels):
-        called = Called(
+    if any(label is not None for label in main.labels):
+        wording = LabelWording(
             str(folder),
             "data.source",
             "data.test",
@@ -44,14 +44,14 @@ def read(config: DataConfig) -> Source:
             "move the images out of their folders",
         )
         y, y_test, classes = number_labels(
-            own.labels, None if test is None else test.labels, config.classes, called
+            main.labels, None if test is None else test.labels, config.classes, wording
         )
 
     def part(images: Images) -> Part:
         return Part(images.rows, lambda role, digest: digest.update(f"{role} {images.digest}\n".encode()))
 
-    parts = Parts(part(own), None if test is None else part(test), None if extra is None else part(extra))
-    shape = own.rows.shape
+    parts = Parts(part(main), None if test is None else part(test), None if extra is None else part(extra))
+    shape = main.rows.shape
     return assemble(
         folder.resolve().name,
         parts,
@@ -71,11 +71,11 @@ def read_new(paths: str | Sequence[str], config: DataConfig, preprocessing: Prep
         raise DataError(f"{quoted(paths)}: images, but this run was trained on rows of shape {shape}")
     like = ImageRows((), (shape[-2], shape[-1]), "grey" if len(shape) == 2 else "rgb")
     images = read_images(files[0], config.image_size, config.image_mode, like=like)
-    labels = texts(images.labels, config.classes)
+    labels = as_strings(images.labels, config.classes)
     check_scale(paths, images.rows, preprocessing)
     names = tuple(file.relative_to(files[0]).as_posix() for file in images.rows.files)
-    known = any(label is not None for label in labels)
-    return NewRows(images.rows, labels if known else None, lambda row: f"'{names[row]}'", names)
+    labelled = any(label is not None for label in labels)
+    return NewRows(images.rows, labels if labelled else None, lambda row: f"'{names[row]}'", names)
 
 
 def guess(data: str, settings: dict[str, Any]) -> Guess:
@@ -85,7 +85,7 @@ def guess(data: str, settings: dict[str, Any]) -> Guess:
 
 
 def describe(source: Source, preprocessing: Preprocessing) -> Description:
-    """Say size and mode of the images."""
+    """Describe the size and mode of the images."""
     shape = preprocessing.shape
     mode = "grey" if len(shape) == 2 else "rgb"
     return Description(f"images, {source.sizes}, {shape[-2]} by {shape[-1]} pixels (height by width), {mode}")

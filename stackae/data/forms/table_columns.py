@@ -1,4 +1,4 @@
-"""What is told of a table's columns, and of what becomes of them."""
+"""The description of a table's columns, and of the features that they become."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MOST_DISTINCT = 1000
 def describe_columns(source: Source, preprocessing: Preprocessing) -> list[list[str]]:
     """Describe each column by the cells of COLUMNS."""
     assert source.columns is not None
-    some: Any = source.rows.take(np.arange(min(LOOKED_AT, len(source.rows))))
+    first_rows: Any = source.rows.take(np.arange(min(LOOKED_AT, len(source.rows))))
     names = iter(preprocessing.names())
     features: dict[int, list[str]] = {}
     for block in preprocessing.blocks or ():
         features.setdefault(block.column, []).extend(next(names) for _ in range(block.size))
     described = []
     for number, column in enumerate(source.columns):
-        examples = some[column.name].dropna().unique()[:3] if column.name in some else []
+        examples = first_rows[column.name].dropna().unique()[:3] if column.name in first_rows else []
         distinct = f"{column.distinct:,}" if column.distinct <= MOST_DISTINCT else f"over {MOST_DISTINCT:,}"
         described.append(
             [
@@ -44,7 +44,7 @@ def describe_columns(source: Source, preprocessing: Preprocessing) -> list[list[
 
 
 def _use(column: Column, features: list[str]) -> str:
-    """What a run would do with a column that becomes these features."""
+    """Say what a run would do with a column that becomes these features."""
     if column.dropped:
         return f"not used: {'data.drop' if column.asked else column.dropped}"
     if column.type == "numeric":
@@ -55,5 +55,5 @@ def _use(column: Column, features: list[str]) -> str:
 
 
 def _short(cell: Any) -> str:
-    text = f"{cell:g}" if isinstance(cell, float) else " ".join(str(cell).split())
-    return text if len(text) <= 20 else f"{text[:19]}…"
+    string = f"{cell:g}" if isinstance(cell, float) else " ".join(str(cell).split())
+    return string if len(string) <= 20 else f"{string[:19]}…"

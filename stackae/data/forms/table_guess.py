@@ -1,4 +1,4 @@
-"""How a table that nobody has described is to be read."""
+"""Guesses the settings for a table that nobody has described."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def guess(path: Path, settings: dict[str, Any]) -> Guess:
         file = Delimited(path, comment=comment)
         # A column that is asked for by its name has one.
         if target not in file.names and not _is_header(path, file, comment):
-            settings["columns"] = [f"c{at}" for at in range(1, len(file.names) + 1)]
+            settings["columns"] = [f"c{number}" for number in range(1, len(file.names) + 1)]
             why["columns"] = "the file has no header; give its columns better names"
             file = Delimited(path, [settings["columns"]], comment=comment)
         if _has_decimal_commas(file):
@@ -56,14 +56,14 @@ def guess(path: Path, settings: dict[str, Any]) -> Guess:
             why["decimal"] = "numbers are written with a decimal comma"
             file = Delimited(path, [*filter(None, [settings.get("columns")])], comment=comment, decimal=",")
     common_names([(path, file.names)])
-    others = file.others() if isinstance(file, Parquet) else {}
-    names = [name for name in file.names if name != target and name not in others]
-    missing, odd, counted = _read_cells(file, names)
-    if others or counted:
-        settings["drop"] = [*counted, *others]
+    unsupported = file.unsupported() if isinstance(file, Parquet) else {}
+    names = [name for name in file.names if name != target and name not in unsupported]
+    missing, odd, counters = _read_cells(file, names)
+    if unsupported or counters:
+        settings["drop"] = [*counters, *unsupported]
         why["drop"] = "; ".join(
-            [f"'{name}' numbers the rows" for name in counted]
-            + [f"'{name}' has cells of type {type_}" for name, type_ in others.items()]
+            [f"'{name}' numbers the rows" for name in counters]
+            + [f"'{name}' has cells of type {type_}" for name, type_ in unsupported.items()]
         )
     if missing:
         settings["missing"] = [*DataConfig.model_fields["missing"].default, *sorted(missing)]
@@ -79,7 +79,7 @@ def guess(path: Path, settings: dict[str, Any]) -> Guess:
 
 
 def _comment(path: Path) -> str | None:
-    """The sign before a first line that is no row, as it has not as many cells as those below it."""
+    """Return the sign before a first line that is not a row, by its number of cells, or None."""
     from stackae.data.tables.csv_file import Delimited
     from stackae.data.tables.text_blocks import Lines
 
@@ -91,70 +91,70 @@ def _comment(path: Path) -> str | None:
 
 
 def _is_header(path: Path, file: Any, comment: str | None) -> bool:
-    """Whether the first line, which `file` took for a header, is one: no row of numbers or of values."""
+    """Tell whether the first line, taken for a header by `file`, is one: not a row of numbers or values."""
     import pyarrow.compute as pc
 
-    from stackae.data.tables.cells import numbers
+    from stackae.data.tables.cells import as_numbers
     from stackae.data.tables.csv_file import Delimited
 
-    counts = [name for name in file.names if _NUMBER.fullmatch(name)]
-    if counts:
+    numeric = [name for name in file.names if _NUMBER.fullmatch(name)]
+    if numeric:
         # A table of pixels, say, has its columns numbered.
-        counted = [[str(at + first) for at in range(len(counts))] for first in (0, 1)]
-        return len(counts) > 2 and counts in counted
+        numberings = [[str(start + offset) for offset in range(len(numeric))] for start in (0, 1)]
+        return len(numeric) > 2 and numeric in numberings
     if "?" in file.names:
         return False
-    places = [f"c{at}" for at in range(1, len(file.names) + 1)]
+    columns = [f"c{number}" for number in range(1, len(file.names) + 1)]
     try:
-        batch = next(iter(Delimited(path, [places], comment=comment).batches(places)))
+        batch = next(iter(Delimited(path, [columns], comment=comment).batches(columns)))
     except DataError:
         # Whoever reads the file next finds the same fault, and counts its row without the header.
         return True
-    for name, place in zip(file.names, places, strict=True):
-        below = numbers(batch.column(place)[1:], _known())
+    for name, column in zip(file.names, columns, strict=True):
+        below = as_numbers(batch.column(column)[1:], _default_signs())
         if not _is_sign(name) and below.null_count < len(below) and not pc.any(pc.is_nan(below)).as_py():
             return True
     if len(set(file.names)) < len(file.names):
         return False
-    again = sum(
-        name in {str(cell).strip() for cell in batch.column(place)[1:].to_pylist()}
-        for name, place in zip(file.names, places, strict=True)
+    repeated = sum(
+        name in {str(cell).strip() for cell in batch.column(column)[1:].to_pylist()}
+        for name, column in zip(file.names, columns, strict=True)
     )
-    return again <= len(places) / 2
+    return repeated <= len(columns) / 2
 
 
 def _has_decimal_commas(file: Any) -> bool:
-    """Whether numbers in the first rows have a comma that can part no thousands, and none has a point."""
+    """Tell whether numbers in the first rows have commas that cannot separate thousands, and no points."""
     import pyarrow.compute as pc
 
-    from stackae.data.tables.cells import texts
+    from stackae.data.tables.cells import as_strings
 
     if len(set(file.names)) < len(file.names):
         return False
     batch = next(iter(file.batches(file.names)))
     commas = 0
     for name in file.names:
-        given = texts(batch.column(name), _known()).drop_null()
-        if pc.any(pc.match_substring_regex(given, r"^[+-]?\d*\.\d+$")).as_py():
+        strings = as_strings(batch.column(name), _default_signs()).drop_null()
+        if pc.any(pc.match_substring_regex(strings, r"^[+-]?\d*\.\d+$")).as_py():
             return False
-        # Texts may have commas between digits too, but not all of them.
-        alike = pc.match_substring_regex(given, r"^[+-]?[\d.]*(,\d+)?([eE][+-]?\d+)?$")
-        if len(given) and pc.mean(alike).as_py() >= _MOSTLY:
-            commas += int(pc.sum(pc.match_substring_regex(given, _DECIMAL_COMMA)).as_py())
+        # Other strings may have commas between digits too, but not all of them.
+        like_numbers = pc.match_substring_regex(strings, r"^[+-]?[\d.]*(,\d+)?([eE][+-]?\d+)?$")
+        if len(strings) and pc.mean(like_numbers).as_py() >= _MOSTLY:
+            commas += int(pc.sum(pc.match_substring_regex(strings, _DECIMAL_COMMA)).as_py())
     return commas > 0
 
 
 def _read_cells(file: Any, names: Sequence[str]) -> tuple[set[str], dict[str, str], list[str]]:
-    """Signs of a missing value that stand between numbers, columns of numbers with other cells, and counters.
+    """Find the signs of missing values between numbers, columns of numbers with other cells, and counters.
 
     A counter is a column of numbers that grow by 1 from row to row: of a row it says where it stands, and
     where rows are sorted by class it gives the class away.
     """
     import pyarrow.compute as pc
 
-    from stackae.data.tables.cells import numbers, texts
+    from stackae.data.tables.cells import as_numbers, as_strings
 
-    known = _known()
+    default_signs = _default_signs()
     valid: Counter[str] = Counter()
     odd: dict[str, Counter[str]] = {name: Counter() for name in names}
     counters, rows = dict[str, float](), 0
@@ -162,37 +162,37 @@ def _read_cells(file: Any, names: Sequence[str]) -> tuple[set[str], dict[str, st
     for batch in file.batches(names):
         for name in names:
             cells = batch.column(name)
-            values = numbers(cells, known)
+            values = as_numbers(cells, default_signs)
             if not rows or name in counters:
                 start = counters.pop(name, None)
-                inside = values.fill_null(np.nan).to_numpy(zero_copy_only=False)
-                steps = np.diff(inside, prepend=inside[0] - 1 if start is None else start)
+                filled = values.fill_null(np.nan).to_numpy(zero_copy_only=False)
+                steps = np.diff(filled, prepend=filled[0] - 1 if start is None else start)
                 if (steps == 1).all():
-                    counters[name] = float(inside[-1])
-            wrong = pc.is_nan(values)
-            others = texts(cells, known).filter(wrong)
-            valid[name] += len(values) - values.null_count - len(others)
+                    counters[name] = float(filled[-1])
+            not_numbers = pc.is_nan(values)
+            odd_cells = as_strings(cells, default_signs).filter(not_numbers)
+            valid[name] += len(values) - values.null_count - len(odd_cells)
             if len(odd[name]) <= _DISTINCT:
-                for one in others.value_counts().to_pylist():
-                    odd[name][one["values"]] += one["counts"]
+                for entry in odd_cells.value_counts().to_pylist():
+                    odd[name][entry["values"]] += entry["counts"]
         rows += len(batch)
     missing, mixed = set[str](), dict[str, str]()
-    for name, others in odd.items():
-        signs = {text for text in others if _is_sign(text)} if valid[name] else {"?"} & set(others)
+    for name, strings in odd.items():
+        signs = {string for string in strings if _is_sign(string)} if valid[name] else {"?"} & set(strings)
         missing |= signs
-        wrong_ones = {text: count for text, count in others.items() if text not in signs}
-        count = sum(wrong_ones.values())
+        faults = {string: count for string, count in strings.items() if string not in signs}
+        count = sum(faults.values())
         if count and valid[name] / (valid[name] + count) >= _MOSTLY:
-            mixed[name] = max(wrong_ones, key=lambda text: wrong_ones[text])
+            mixed[name] = max(faults, key=lambda string: faults[string])
     return missing, mixed, list(counters) if rows >= _COUNTED else []
 
 
-def _known() -> Any:
-    """What stands for a missing value without being said to."""
+def _default_signs() -> Any:
+    """Return the signs of a missing value by default."""
     import pyarrow as pa
 
     return pa.array(DataConfig.model_fields["missing"].default, pa.string())
 
 
-def _is_sign(text: str) -> bool:
-    return text.lower() in _ABSENT or not any(letter.isalnum() for letter in text)
+def _is_sign(string: str) -> bool:
+    return string.lower() in _ABSENT or not any(letter.isalnum() for letter in string)

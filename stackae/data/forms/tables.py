@@ -1,4 +1,4 @@
-"""Tables: columns of numbers and categories, with missing cells, in files of text or Parquet."""
+"""Tables: columns of numbers and categories, with missing cells, in text files or Parquet."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from stackae.config import DataConfig
 from stackae.config.section import changed
-from stackae.data.files.paths import as_paths, without_packing
+from stackae.data.files.paths import as_paths, uncompressed_path
 from stackae.data.forms.form import Description, Form, Guess, NewRows
 from stackae.data.forms.table_columns import COLUMNS, describe_columns
-from stackae.data.labels import Called, number_labels, texts
+from stackae.data.labels import LabelWording, as_strings, number_labels
 from stackae.data.source import Ints, Part, Parts, Source, assemble, sample
 from stackae.errors import DataError
 
@@ -25,22 +25,22 @@ ENDINGS = (".csv", ".tsv", ".txt", ".data", ".test", ".parquet")
 
 def belongs(path: Path) -> bool:
     """Tell whether a path is a table, compressed or not."""
-    return without_packing(path).suffix.lower() in ENDINGS
+    return uncompressed_path(path).suffix.lower() in ENDINGS
 
 
 def read(config: DataConfig) -> Source:
     """Read the tables that a config names; their preprocessing is fitted once the rows are divided."""
     from stackae.data.tables.table import read_table
 
-    own = read_table(as_paths(config.source), config)
+    main = read_table(as_paths(config.source), config)
     test = extra = None
     if config.test is not None:
-        test = read_table(as_paths(config.test), config, like=own.columns)
+        test = read_table(as_paths(config.test), config, like=main.columns)
     if config.unlabelled is not None:
-        extra = read_table(as_paths(config.unlabelled), config, like=own.columns, need_target=False)
+        extra = read_table(as_paths(config.unlabelled), config, like=main.columns, need_target=False)
     y, y_test, classes = None, None, tuple[str, ...]()
-    if own.target is not None:
-        called = Called(
+    if main.target is not None:
+        wording = LabelWording(
             f"data.target '{config.target}'",
             "data.source",
             "data.test",
@@ -48,7 +48,7 @@ def read(config: DataConfig) -> Source:
             "remove data.target",
         )
         y, y_test, classes = number_labels(
-            own.target, None if test is None else test.target, config.classes, called
+            main.target, None if test is None else test.target, config.classes, wording
         )
 
     def part(table: Table) -> Part:
@@ -59,10 +59,10 @@ def read(config: DataConfig) -> Source:
             table.order,
         )
 
-    parts = Parts(part(own), None if test is None else part(test), None if extra is None else part(extra))
-    used = sum(column.dropped is None for column in own.columns)
+    parts = Parts(part(main), None if test is None else part(test), None if extra is None else part(extra))
+    used = sum(column.dropped is None for column in main.columns)
     if not used:
-        why = "; ".join(f"'{column.name}' is dropped: {column.dropped}" for column in own.columns[:8])
+        why = "; ".join(f"'{column.name}' is dropped: {column.dropped}" for column in main.columns[:8])
         raise DataError(
             f"{as_paths(config.source)[0]}: no column is left to learn from ({why or 'there is no other'}); "
             "drop fewer in data.drop, or set one in data.types"
@@ -72,10 +72,10 @@ def read(config: DataConfig) -> Source:
         from stackae.data.preprocessing.table import fit_table
 
         frame: Any = parts.all.take(sample(train, (max(used, 1),)))
-        return fit_table(frame, own.columns, config)
+        return fit_table(frame, main.columns, config)
 
-    settled = config.model_copy(update={"scaling": None}) if config.scaling == "standard" else config
-    scaled = changed(settled, include={"scaling", "rare", "types"})
+    explicit = config.model_copy(update={"scaling": None}) if config.scaling == "standard" else config
+    scaled = changed(explicit, include={"scaling", "rare", "types"})
     return assemble(
         as_paths(config.source)[0].name,
         parts,
@@ -84,7 +84,7 @@ def read(config: DataConfig) -> Source:
         classes,
         settings=f"table {json.dumps(scaled, sort_keys=True)}\n",
         fit=fit,
-        columns=tuple(own.columns),
+        columns=tuple(main.columns),
     )
 
 
@@ -100,7 +100,7 @@ def read_new(paths: str | Sequence[str], config: DataConfig, preprocessing: Prep
 
     assert isinstance(preprocessing, TablePreprocessing)
     table = read_table(as_paths(paths), config, like=preprocessing.columns, need_target=False)
-    labels = None if table.target is None else texts(table.target, config.classes)
+    labels = None if table.target is None else as_strings(table.target, config.classes)
     return NewRows(table.rows, labels, lambda row: f"data row {row + 1:,}")
 
 
@@ -113,7 +113,7 @@ def guess(data: str, settings: dict[str, Any]) -> Guess:
 
 
 def describe(source: Source, preprocessing: Preprocessing) -> Description:
-    """Say how many rows, columns and features there are, and what becomes of each column."""
+    """Describe the numbers of rows, columns and features, and what becomes of each column."""
     assert source.columns is not None
     features = len(preprocessing.names())
     return Description(

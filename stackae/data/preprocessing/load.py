@@ -29,22 +29,25 @@ class Preprocessing(Protocol):
     def low(self) -> float: ...
     @property
     def high(self) -> float: ...
-    def __call__(self, raw: Any) -> np.ndarray: ...
+    def __call__(self, raw: Any) -> np.ndarray:
+        """Make rows (rows, *shape) in float32 of raw rows."""
+        ...
+
     def inverse(self, x: np.ndarray) -> np.ndarray:
-        """Rows (rows, *shape) in the units of the source; those of a table stay as they are."""
+        """Return rows (rows, *shape) in the units of the source; those of a table stay as they are."""
         ...
 
     def names(self) -> list[str]:
-        """The features' names, in the order of a flattened row."""
+        """Return the features' names, in the order of a flattened row."""
         ...
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Writes what was fitted into `folder`; returns the rest for a JSON file."""
+        """Write the fitted part into `folder`; return the rest for a JSON file."""
         ...
 
 
 def load_preprocessing(folder: Path, described: dict[str, Any]) -> Preprocessing:
-    """What `save` wrote and returned, as it was; ArtifactError where either is damaged or missing."""
+    """Load what `save` wrote and returned; ArtifactError where either is damaged or missing."""
     try:
         low, high = map(float, described["range"])
         match described["type"]:

@@ -26,16 +26,20 @@ class Scaling:
     blocks: None = None
 
     def __call__(self, raw: np.ndarray) -> np.ndarray:
+        """Scale raw rows (rows, *shape) to float32."""
         x: np.ndarray = raw.astype(np.float32) / np.float32(self.scale)
         return x
 
     def inverse(self, x: np.ndarray) -> np.ndarray:
+        """Return rows (rows, *shape) in the units of the source."""
         return x * np.float32(self.scale)
 
     def names(self) -> list[str]:
+        """Return a name for each number of a row: its place."""
         return _places(self.shape)
 
     def save(self, folder: Path) -> dict[str, Any]:
+        """Return all of it for a JSON file; nothing is written."""
         return {
             "type": "scaling",
             "shape": list(self.shape),
@@ -55,25 +59,29 @@ class FittedScaling:
     blocks: None = None
 
     def __call__(self, raw: np.ndarray) -> np.ndarray:
+        """Scale raw rows (rows, *shape) to float32."""
         scaled = self.scaler.transform(raw.reshape(len(raw), -1).astype(np.float64))
         x: np.ndarray = scaled.astype(np.float32).reshape(len(raw), *self.shape)
         return x
 
     def inverse(self, x: np.ndarray) -> np.ndarray:
-        given = self.scaler.inverse_transform(x.reshape(len(x), -1).astype(np.float64))
-        raw: np.ndarray = given.astype(np.float32).reshape(x.shape)
+        """Return rows (rows, *shape) in the units of the source."""
+        unscaled = self.scaler.inverse_transform(x.reshape(len(x), -1).astype(np.float64))
+        raw: np.ndarray = unscaled.astype(np.float32).reshape(x.shape)
         return raw
 
     def names(self) -> list[str]:
+        """Return a name for each number of a row: its place."""
         return _places(self.shape)
 
     def save(self, folder: Path) -> dict[str, Any]:
+        """Write the scaler into `folder`; return the rest for a JSON file."""
         save_fitted(self.scaler, folder / FITTED)
         return {"type": "fitted", "shape": list(self.shape), "range": [self.low, self.high]}
 
 
 def fit_scaling(rows: np.ndarray, scaling: str) -> FittedScaling:
-    """Fits `standard`, `minmax` or `quantile` to each feature of training rows (rows, *shape)."""
+    """Fit `standard`, `minmax` or `quantile` to each feature of training rows (rows, *shape)."""
     scaler = make_scaler(scaling, len(rows))
     assert scaler is not None
     scaler.fit(rows.reshape(len(rows), -1).astype(np.float64))
@@ -83,9 +91,9 @@ def fit_scaling(rows: np.ndarray, scaling: str) -> FittedScaling:
 
 
 def make_scaler(scaling: str, rows: int) -> Any:
-    """scikit-learn's scaler of a name, to be fitted to so many rows; None for `none`.
+    """Make scikit-learn's scaler of a name, to be fitted to so many rows; None for `none`.
 
-    `minmax` clips what is beyond the training rows, so that a loss for [0, 1] fits all others too;
+    `minmax` clips what is beyond the training rows, so that a loss for [0, 1] fits all other rows too;
     `quantile` makes the values of a feature normally distributed, by their ranks.
     """
     from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, StandardScaler
@@ -106,15 +114,15 @@ def make_scaler(scaling: str, rows: int) -> Any:
 
 
 def extent(preprocessing: Callable[[Any], np.ndarray], raw: Any) -> tuple[float, float]:
-    """The least and the greatest value of raw rows after preprocessing, in constant memory."""
+    """Find the least and the greatest value of raw rows after preprocessing, in constant memory."""
     ranges = []
-    for at in range(0, len(raw), _CHUNK):
-        x = preprocessing(raw[at : at + _CHUNK])
+    for start in range(0, len(raw), _CHUNK):
+        x = preprocessing(raw[start : start + _CHUNK])
         ranges.append((float(x.min()), float(x.max())))
     lows, highs = zip(*ranges, strict=True)
     return min(lows), max(highs)
 
 
 def _places(shape: tuple[int, ...]) -> list[str]:
-    """A name for each number of a row: its place, as '12' or '3,4'."""
+    """Return a name for each number of a row: its place, as '12' or '3,4'."""
     return [",".join(map(str, place)) for place in np.ndindex(*shape)]

@@ -33,7 +33,7 @@ _TYPES = {
     "sklearn.preprocessing._data.StandardScaler",
     "sklearn.preprocessing._encoders.OneHotEncoder",
 }
-"""All that our files hold. skops itself trusts far more, as every estimator and function of scikit-learn."""
+"""The types in our files. skops itself trusts far more, as every estimator and function of scikit-learn."""
 
 _LOADERS = {
     "DTypeNode",
@@ -46,23 +46,23 @@ _LOADERS = {
     "TupleNode",
     "TypeNode",
 }
-"""How skops may build them: none of these calls a function that the file names."""
+"""The loaders by which skops may build them: none of these calls a function that the file names."""
 
 
 def save_fitted(fitted: Any, path: Path) -> None:
-    """Writes a fitted scikit-learn object in the format of skops."""
+    """Write a fitted scikit-learn object in the format of skops."""
     import skops.io
 
     skops.io.dump(fitted, path)
 
 
 def load_fitted(path: Path) -> Any:
-    """Reads what `save_fitted` wrote; ArtifactError where it is missing, damaged, or holds any other type."""
+    """Read what `save_fitted` wrote; ArtifactError where it is missing, damaged, or holds any other type."""
     import skops.io
 
     try:
         content = path.read_bytes()
-        foreign = _held(content) - _TYPES - _LOADERS
+        foreign = _type_names(content) - _TYPES - _LOADERS
         fitted = None if foreign else skops.io.loads(content, trusted=["numpy.dtype"])
     except Exception as fault:  # whatever a damaged file makes skops do
         raise ArtifactError(
@@ -76,8 +76,8 @@ def load_fitted(path: Path) -> Any:
     return fitted
 
 
-def _held(content: bytes) -> set[str]:
-    """The names of all types and loaders in a file; ValueError where it needs more memory than disk."""
+def _type_names(content: bytes) -> set[str]:
+    """List the names of all types and loaders in a file; ValueError where it needs more memory than disk."""
     with zipfile.ZipFile(io.BytesIO(content)) as file:
         if any(member.compress_type != zipfile.ZIP_STORED for member in file.infolist()):
             raise ValueError("compressed")
@@ -85,7 +85,7 @@ def _held(content: bytes) -> set[str]:
 
 
 def _types(node: Any) -> Iterator[str]:
-    """The full names of all types in a file's schema, and the names of their loaders."""
+    """Yield the full names of all types in a file's schema, and the names of their loaders."""
     if isinstance(node, dict):
         if "__loader__" in node or "__class__" in node or "__module__" in node:
             yield f"{node.get('__module__')}.{node.get('__class__')}"

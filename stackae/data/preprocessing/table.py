@@ -55,18 +55,18 @@ class TablePreprocessing:
         number = {column.name: number for number, column in enumerate(self.columns)}
         self.blocks: tuple[Block, ...] = (
             *(Block("numeric", 1, number[name]) for name in self.numeric),
-            *(Block("binary", 1, number[self.numeric[at]]) for at in self.indicated),
-            *(Block("categorical", len(one.names), number[one.column]) for one in self.categories),
+            *(Block("binary", 1, number[self.numeric[index]]) for index in self.indicated),
+            *(Block("categorical", len(each.names), number[each.column]) for each in self.categories),
         )
         self.shape = (sum(block.size for block in self.blocks),)
 
     def names(self) -> list[str]:
-        """The features' names, as 'age', 'age missing', 'job=clerk', 'job missing', 'job rare'."""
-        missing = [f"{self.numeric[at]} missing" for at in self.indicated]
-        return [*self.numeric, *missing, *(name for one in self.categories for name in one.names)]
+        """Return the features' names, as 'age', 'age missing', 'job=clerk', 'job missing', 'job rare'."""
+        missing = [f"{self.numeric[index]} missing" for index in self.indicated]
+        return [*self.numeric, *missing, *(name for each in self.categories for name in each.names)]
 
     def __call__(self, raw: pd.DataFrame) -> np.ndarray:
-        """The rows of a DataFrame, columns by name; DataError where one is absent or a number is none.
+        """Make numbers of a DataFrame's rows; DataError where a column is absent or a cell is not a number.
 
         A missing number is taken for the median of the training rows. A category that they did not have
         counts as a rare one, or if none was rare, all features of its column are 0.
@@ -74,41 +74,43 @@ class TablePreprocessing:
         numbers = self._numbers(raw)
         missing = np.isnan(numbers)
         numbers[missing] = np.broadcast_to(self.medians, numbers.shape)[missing]
-        made = np.zeros((len(raw), *self.shape), np.float32)
+        x = np.zeros((len(raw), *self.shape), np.float32)
         with np.errstate(over="ignore"):
             for place, scaler in self.scalers:
-                given = numbers[:, place]
+                values = numbers[:, place]
                 # Scalers refuse to scale no rows.
-                made[:, place] = scaler.transform(given) if scaler is not None and len(given) else given
-        at = len(self.numeric)
-        self._refuse(~np.isfinite(made[:, :at]), numbers, "is too large")
-        made[:, at : at + len(self.indicated)] = missing[:, self.indicated]
-        at += len(self.indicated)
-        for one in self.categories:
-            feature = one.feature[one.find(_column(raw, one.column))]
+                x[:, place] = scaler.transform(values) if scaler is not None and len(values) else values
+        start = len(self.numeric)
+        self._refuse(~np.isfinite(x[:, :start]), numbers, "is too large")
+        x[:, start : start + len(self.indicated)] = missing[:, self.indicated]
+        start += len(self.indicated)
+        for each in self.categories:
+            feature = each.feature[each.find(_column(raw, each.column))]
             rows = np.flatnonzero(feature >= 0)
-            made[rows, at + feature[rows]] = 1.0
-            at += len(one.names)
-        return made
+            x[rows, start + feature[rows]] = 1.0
+            start += len(each.names)
+        return x
 
     def inverse(self, x: np.ndarray) -> np.ndarray:
+        """Return rows as they are."""
         return x
 
     def unseen(self, raw: pd.DataFrame) -> np.ndarray:
-        """Whether a row has a category that the training rows did not have, (rows,); missing is none."""
-        found = np.zeros(len(raw), bool)
-        for one in self.categories:
-            found |= one.find(_column(raw, one.column)) == one.unseen
-        return found
+        """Tell which rows (rows,) have a category that the training rows did not have; missing is none."""
+        unseen = np.zeros(len(raw), bool)
+        for each in self.categories:
+            unseen |= each.find(_column(raw, each.column)) == each.unseen
+        return unseen
 
     def outside(self, raw: pd.DataFrame) -> np.ndarray:
-        """Whether a row has a number beyond the training rows' range by more than half its width, (rows,)."""
+        """Tell which rows (rows,) have a number beyond the training range by more than half its width."""
         numbers, (low, high) = self._numbers(raw), self.seen.T
         margin = (high - low) / 2
-        found: np.ndarray = ((numbers < low - margin) | (numbers > high + margin)).any(axis=1)
-        return found
+        outside: np.ndarray = ((numbers < low - margin) | (numbers > high + margin)).any(axis=1)
+        return outside
 
     def save(self, folder: Path) -> dict[str, Any]:
+        """Write the transformer into `folder`; return the rest for a JSON file."""
         save_fitted(self.transformer, folder / FITTED)
         return {
             "type": "table",
@@ -118,39 +120,39 @@ class TablePreprocessing:
         }
 
     def _numbers(self, frame: pd.DataFrame) -> np.ndarray:
-        """The numeric columns (rows, columns) in float64, NaN where a number is missing."""
+        """Return the numeric columns (rows, columns) in float64, NaN where a number is missing."""
         import pandas as pd
 
         numbers = np.empty((len(frame), len(self.numeric)))
-        for at, name in enumerate(self.numeric):
+        for index, name in enumerate(self.numeric):
             column = _column(frame, name)
             if column.dtype.kind == "M":
                 # Seconds, as they are read from files.
                 column = (column - pd.Timestamp(0, tz=column.dt.tz)) / pd.Timedelta(seconds=1)
             if column.dtype != np.float64:
-                given, column = column, pd.to_numeric(column, errors="coerce")
-                wrong = np.flatnonzero(column.isna() & given.notna())
-                if len(wrong):
-                    cell = given.iloc[wrong[0]]
+                cells, column = column, pd.to_numeric(column, errors="coerce")
+                unparsed = np.flatnonzero(column.isna() & cells.notna())
+                if len(unparsed):
+                    cell = cells.iloc[unparsed[0]]
                     raise DataError(
-                        f"column '{name}', row {wrong[0] + 1:,} of those given: '{cell}' is no number; "
+                        f"column '{name}', row {unparsed[0] + 1:,} of those given: '{cell}' is not a number; "
                         "correct it, or leave it empty"
                     )
-            numbers[:, at] = column.to_numpy(np.float64, na_value=np.nan)
+            numbers[:, index] = column.to_numpy(np.float64, na_value=np.nan)
         self._refuse(np.isinf(numbers), numbers, "is infinite")
         return numbers
 
     def _refuse(self, wrong: np.ndarray, numbers: np.ndarray, why: str) -> None:
         if wrong.any():
-            row, at = np.argwhere(wrong)[0]
+            row, index = np.argwhere(wrong)[0]
             raise DataError(
-                f"column '{self.numeric[at]}', row {row + 1:,} of those given: {numbers[row, at]:g} {why}; "
-                "correct it, or leave it empty"
+                f"column '{self.numeric[index]}', row {row + 1:,} of those given: {numbers[row, index]:g} "
+                f"{why}; correct it, or leave it empty"
             )
 
 
 def fit_table(frame: pd.DataFrame, columns: Sequence[Column], config: DataConfig) -> TablePreprocessing:
-    """Fits medians, scales and categories to training rows by scikit-learn.
+    """Fit medians, scales and categories to training rows by scikit-learn.
 
     Features are in this order: numeric columns, by their scaling; for those with missing numbers in `frame`
     one that is 1 where it is missing; categorical columns one-hot, of which a missing category is one, and
@@ -198,8 +200,8 @@ def fit_table(frame: pd.DataFrame, columns: Sequence[Column], config: DataConfig
 
 
 def _scaling_of(name: str, config: DataConfig) -> str:
-    own = config.types.get(name)
-    return own if own in _SCALINGS else config.scaling or "standard"
+    setting = config.types.get(name)
+    return setting if setting in _SCALINGS else config.scaling or "standard"
 
 
 def _column(frame: pd.DataFrame, name: str) -> pd.Series:

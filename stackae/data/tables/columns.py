@@ -1,4 +1,4 @@
-"""The columns of a table: what is known of each, and whether they are those that are asked for."""
+"""The columns of a table: what is known of each, and checks that they are those that a config names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stackae.data.files.paths import as_paths
 from stackae.errors import DataError
 
 MOST_CATEGORIES = 1000
-"""A column of texts that has more distinct ones is taken for an identifier."""
+"""A column of strings that has more distinct ones is taken for an identifier."""
 _SHOWN = 8
 
 Type = Literal["numeric", "categorical"]
@@ -22,7 +22,7 @@ Type = Literal["numeric", "categorical"]
 
 @dataclass(frozen=True)
 class Column:
-    """A column, as it was found in the rows that were read to learn from."""
+    """A column, as inferred from the rows that were read to learn from."""
 
     name: str
     type: Type
@@ -38,12 +38,12 @@ class Column:
 
     @property
     def asked(self) -> bool:
-        """Whether it is not used because `data.drop` names it."""
+        """True for a column that is not used because `data.drop` names it."""
         return self.dropped == "asked"
 
 
-def given_names(config: DataConfig) -> list[str]:
-    """The names that a config gives: in a list, or in a file's lines, in front of a comma if more follows."""
+def configured_names(config: DataConfig) -> list[str]:
+    """Return the columns' names that a config gives: a list, or a file's lines, each up to a comma."""
     if not isinstance(config.columns, str):
         return list(config.columns or ())
     from stackae.data.tables.text_blocks import Lines
@@ -56,25 +56,25 @@ def given_names(config: DataConfig) -> list[str]:
 
 
 def with_names(config: DataConfig) -> DataConfig:
-    """The config with the columns' names themselves where it names a file that has them."""
+    """Return the config with the columns' names themselves where it names a file that has them."""
     if not isinstance(config.columns, str):
         return config
-    return config.model_copy(update={"columns": tuple(given_names(config))})
+    return config.model_copy(update={"columns": tuple(configured_names(config))})
 
 
 def common_names(files: Sequence[tuple[Path, Sequence[str]]]) -> tuple[str, ...]:
-    """The names of the columns that all files have; DataError where they differ, or a name is there twice."""
+    """Return the names of the columns of all files; DataError where they differ, or a name is there twice."""
     first, names = files[0]
-    for path, own in files:
-        twice = [name for name, times in Counter(own).items() if times > 1]
+    for path, file_names in files:
+        twice = [name for name, count in Counter(file_names).items() if count > 1]
         if twice:
             raise DataError(
                 f"{path}: several columns are called '{twice[0]}'; give each a name of its own, "
                 "in data.columns if the file has no header"
             )
-        if set(own) != set(names):
-            name = min(set(own) ^ set(names))
-            has, lacks = (path, first) if name in own else (first, path)
+        if set(file_names) != set(names):
+            name = min(set(file_names) ^ set(names))
+            has, lacks = (path, first) if name in file_names else (first, path)
             raise DataError(
                 f"{lacks}: there is no column '{name}', which {has} has; make their columns alike"
             )
@@ -82,22 +82,22 @@ def common_names(files: Sequence[tuple[Path, Sequence[str]]]) -> tuple[str, ...]
 
 
 def check_roles(config: DataConfig, names: Sequence[str], path: Path) -> None:
-    """Raises `DataError` where there is no column that is to be target, group or order."""
+    """Check that there are the columns that are to be target, group and order; DataError where one is not."""
     for setting, name in (("target", config.target), ("group", config.group), ("order", config.order)):
         if name is not None and name not in names:
-            hint = "" if config.columns or close(name, names) else "; if it has no header, set data.columns"
+            hint = "" if config.columns or closest(name, names) else "; if it has no header, set data.columns"
             if len(names) == 1 and name in names[0]:
-                hint = "; set data.separator to what parts them"
+                hint = "; set data.separator to the character between them"
             raise DataError(f"data.{setting}: {_absent(name, names, path)}{hint}")
 
 
 def check_settings(config: DataConfig, names: Sequence[str], path: Path) -> None:
-    """Raises `DataError` where the config speaks of a column that there is not.
+    """Check that there are the columns that `data.drop` and `data.types` name; DataError where one is not.
 
     One that is dropped may be absent unless its name is nearly another's, as test rows may have it alone.
     """
     for name in config.drop:
-        if name not in names and close(name, names):
+        if name not in names and closest(name, names):
             raise DataError(f"data.drop: {_absent(name, names, path)}")
     for name in config.types:
         if name not in names:
@@ -105,11 +105,11 @@ def check_settings(config: DataConfig, names: Sequence[str], path: Path) -> None
 
 
 def check_alike(names: Sequence[str], like: Sequence[Column], drop: Collection[str], path: Path) -> None:
-    """Raises `DataError` where features are not those of the columns `like`."""
+    """Check that features are those of the columns `like`; DataError where they are not."""
     absent = [column.name for column in like if column.dropped is None and column.name not in names]
     if absent:
-        known = {column.name for column in like}
-        near = close(absent[0], [name for name in names if name not in known])
+        expected = {column.name for column in like}
+        near = closest(absent[0], [name for name in names if name not in expected])
         hint = f"rename '{near}' if it is meant" if near else "add what is missing"
         raise DataError(f"{path}: has no {_listed(absent)}, unlike the rows to learn from; {hint}")
     extra = sorted(set(names) - {column.name for column in like} - set(drop))
@@ -120,15 +120,15 @@ def check_alike(names: Sequence[str], like: Sequence[Column], drop: Collection[s
         )
 
 
-def close(name: str, names: Iterable[str]) -> str | None:
-    """Which of the names was meant, if one is nearly the same."""
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """Return the name that was meant, if one is nearly the same."""
     by_lower = {other.lower(): other for other in names}
-    found = difflib.get_close_matches(name.lower(), by_lower, n=1)
-    return by_lower[found[0]] if found else None
+    matches = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return by_lower[matches[0]] if matches else None
 
 
 def _absent(name: str, names: Sequence[str], path: Path) -> str:
-    near = close(name, names)
+    near = closest(name, names)
     hint = f"did you mean '{near}'?" if near else f"its columns are {_listed(names)}"
     return f"{path} has no column '{name}'; {hint}"
 

@@ -1,4 +1,4 @@
-"""Tables in text files, as .csv: rows of cells with something between them, read some rows at a time."""
+"""Tables in delimited text files, as .csv, read some rows at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 _SEPARATORS = (",", ";", "\t", "|")
-_LOOKED_AT = 100  # lines by which the separator is found
+_LOOKED_AT = 100  # lines by which the separator is detected
 _BLOCK = 1 << 22  # bytes that are parsed at once, and so those of the longest row
 _WITH_COMMA = r"^\s*[+-]?(\d+|\d{1,3}(\.\d{3})+)?(,\d+)?([eE][+-]?\d+)?\s*$"
 _HEADER = re.compile(rb"[ \r\n]*[^\r\n]*\r?\n?")
@@ -31,9 +31,9 @@ class Delimited:
     """A text file of cells, with the columns' `names` in its first line, unless they are given.
 
     Of several choices of names it takes the one with as many as the first row has cells. Blank lines and
-    those that start with `comment` are skipped; `separator` is found where it is not given. With a comma as
-    `decimal`, cells such as `1.234,5` become `1234.5`.
-    Raises `DataError` where the file is no text, has no rows, or not as many cells in a row as names.
+    those that start with `comment` are skipped; `separator` is detected where it is not given. With a comma
+    as `decimal`, cells such as `1.234,5` become `1234.5`.
+    Raises `DataError` where the file is not text, has no rows, or not as many cells in a row as names.
     """
 
     def __init__(
@@ -47,36 +47,38 @@ class Delimited:
         self.path = path
         self._comment, self._has_header, self._decimal = comment, not names, decimal
         if separator is not None and (separator in '"\r\n' or not separator.isascii()):
-            raise DataError(f"data.separator: {separator!r} cannot stand between cells; use an ASCII sign")
+            raise DataError(
+                f"data.separator: {separator!r} cannot stand between cells; use an ASCII character"
+            )
         lines = _first_lines(path, comment)
         if not lines:
             raise DataError(f"{path}: the file is empty")
-        self.separator = separator or self._find_separator(lines)
+        self.separator = separator or self._detect_separator(lines)
         try:
-            first = self._split(lines[:1])[0]
+            cells = self._split(lines[:1])[0]
         except csv.Error as fault:
             raise DataError(f"{path}: the first line cannot be split into cells ({fault})") from None
         if not names:
             if self._is_open(lines[0]):
                 raise DataError(f"{path}: a name in the header goes on in the next line; write it in one")
-            names = [[name.strip() or f"column {at}" for at, name in enumerate(first, 1)]]
+            names = [[name.strip() or f"column {number}" for number, name in enumerate(cells, 1)]]
             if len(lines) == 1:
                 raise DataError(f"{path}: there is a header, but no row below it")
-        fitting = [tuple(some) for some in names if len(some) == len(first)]
+        fitting = [tuple(choice) for choice in names if len(choice) == len(cells)]
         if not fitting:
             is_row = comment or lines[0].lstrip()[0] not in "#|%"
             remedy = "name every column, also those that data.drop leaves out"
             raise DataError(
-                f"{path}: data row 1 has {len(first):,} cells, but data.columns {len(names[0]):,} names: "
-                f"'{_short(lines[0])}'; {remedy if is_row else 'if that is no row, set data.comment'}"
+                f"{path}: data row 1 has {len(cells):,} cells, but data.columns {len(names[0]):,} names: "
+                f"'{_short(lines[0])}'; {remedy if is_row else 'if that is not a row, set data.comment'}"
             )
         self.names = fitting[0]
 
     def check(self, columns: Sequence[str]) -> None:
-        """Any column has cells of text."""
+        """Accept any columns, as all have cells of text."""
 
     def batches(self, columns: Sequence[str], digest: _Hash | None = None) -> Iterator[pa.RecordBatch]:
-        """The cells of columns, at least, as texts, some rows at a time; adds the content to `digest`.
+        """Yield the cells of columns, at least, as strings, some rows at a time; add the content to `digest`.
 
         Raises `DataError`, with the row's number, where a row has more or fewer cells than there are names.
         """
@@ -89,7 +91,7 @@ class Delimited:
 
         rows, last = 0, ""
         # In the last cell of all it shows whether a quote was left open.
-        wanted = list(dict.fromkeys([*columns, self.names[-1]]))
+        included = list(dict.fromkeys([*columns, self.names[-1]]))
         try:
             for batch in pa.csv.open_csv(
                 pa.PythonFile(io.BufferedReader(Stream(self._blocks(lines))), mode="r"),
@@ -99,7 +101,7 @@ class Delimited:
                 ),
                 pa.csv.ConvertOptions(
                     column_types=dict.fromkeys(self.names, pa.string()),
-                    include_columns=wanted,
+                    include_columns=included,
                     strings_can_be_null=False,
                     check_utf8=False,  # the lines are checked
                 ),
@@ -116,16 +118,16 @@ class Delimited:
             )
 
     def _blocks(self, lines: Lines) -> Iterator[bytes]:
-        """The rows, whole lines at a time, without header."""
-        # A quote behind a blank would be taken for a part of its cell; two of them are one within quotes.
-        behind = self.separator.encode()
-        quote = re.compile(re.escape(behind) + b' "(?!")')
+        """Yield the rows, whole lines at a time, without header."""
+        # A quote behind a space would be taken for a part of its cell; two of them are one within quotes.
+        separator = self.separator.encode()
+        quote = re.compile(re.escape(separator) + b' "(?!")')
         header = self._has_header
         for block in lines:
             if header:
                 block, header = _HEADER.sub(b"", block, count=1), False
-            if behind + b' "' in block and behind != b" ":
-                block = quote.sub(behind + b'"', block)
+            if separator + b' "' in block and separator != b" ":
+                block = quote.sub(separator + b'"', block)
             yield block
 
     def _explain(self, fault: pa.ArrowInvalid, ragged: Sequence[pa.csv.InvalidRow], rows: int) -> str:
@@ -146,31 +148,31 @@ class Delimited:
         return list(csv.reader(lines, delimiter=self.separator, skipinitialspace=self.separator != " "))
 
     def _is_open(self, line: str) -> bool:
-        """Whether a quote in a line is not closed in it."""
+        """Tell whether a quote in a line is not closed in it."""
         try:
             list(csv.reader([line], delimiter=self.separator, skipinitialspace=True, strict=True))
         except csv.Error as fault:
             return "unexpected end" in str(fault)
         return False
 
-    def _find_separator(self, lines: Sequence[str]) -> str:
-        """What parts most lines into as many cells as the first; of several the one with the most cells."""
+    def _detect_separator(self, lines: Sequence[str]) -> str:
+        """Find what separates most lines into as many cells as the first, preferring more cells."""
         if ".tsv" in map(str.lower, self.path.suffixes):
             return "\t"
         scores = {}
         for separator in _SEPARATORS:
             self.separator = separator
             try:
-                cells = [len(row) for row in self._split(lines) if row]
+                sizes = [len(row) for row in self._split(lines) if row]
             except csv.Error:
                 continue
-            if cells[0] > 1:
-                scores[separator] = Counter(cells)[cells[0]] / len(cells), cells[0]
+            if sizes[0] > 1:
+                scores[separator] = Counter(sizes)[sizes[0]] / len(sizes), sizes[0]
         return max(scores, key=lambda separator: scores[separator], default=",")
 
 
 def _first_lines(path: Path, comment: str | None) -> list[str]:
-    """The first lines of a file that are not blank, two at least if it has as many."""
+    """Read the first lines of a file that are not blank, two at least if it has as many."""
     lines: list[str] = []
     for block in Lines(path, comment):
         lines += [line for line in re.split(r"\r\n|\r|\n", block.decode()) if line.strip(" ")]
@@ -180,12 +182,12 @@ def _first_lines(path: Path, comment: str | None) -> list[str]:
 
 
 def _with_points(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Cells that are numbers with a decimal comma, with a point in its place and none between thousands."""
-    made = []
+    """Replace decimal commas in cells that are numbers by points, and take out points between thousands."""
+    columns = []
     for cells in batch.columns:
-        plain = pc.replace_substring(pc.replace_substring(cells, ".", ""), ",", ".")
-        made.append(pc.if_else(pc.match_substring_regex(cells, _WITH_COMMA), plain, cells))
-    return pa.RecordBatch.from_arrays(made, batch.schema.names)
+        with_point = pc.replace_substring(pc.replace_substring(cells, ".", ""), ",", ".")
+        columns.append(pc.if_else(pc.match_substring_regex(cells, _WITH_COMMA), with_point, cells))
+    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
 
 
 def _short(text: str) -> str:

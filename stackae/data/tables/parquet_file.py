@@ -35,23 +35,23 @@ class Parquet:
         if not rows:
             raise DataError(f"{path}: there are columns, but no rows")
 
-    def others(self) -> dict[str, str]:
-        """The types of the columns whose cells are no texts, numbers or times."""
+    def unsupported(self) -> dict[str, str]:
+        """Return the types, by name, of the columns whose cells are neither strings nor numbers nor times."""
         types = {name: self._schema.field(name).type for name in self.names}
         return {name: str(type_) for name, type_ in types.items() if not is_cell(type_)}
 
     def check(self, columns: Sequence[str]) -> None:
-        """Raises `DataError` where a cell of these columns is no text, number or time."""
+        """Check that the cells of columns are strings, numbers or times; DataError where they are not."""
         for name in columns:
             type_ = self._schema.field(name).type
             if not is_cell(type_):
                 raise DataError(
-                    f"{self.path}: column '{name}' has cells of type {type_}, which are no texts, numbers or "
-                    "times; leave it out with data.drop"
+                    f"{self.path}: column '{name}' has cells of type {type_}, which are neither strings nor "
+                    "numbers nor times; leave it out with data.drop"
                 )
 
     def batches(self, columns: Sequence[str], digest: _Hash | None = None) -> Iterator[pa.RecordBatch]:
-        """The cells of columns, at least, some rows at a time; adds the content to `digest`.
+        """Yield the cells of columns, at least, some rows at a time; add the content to `digest`.
 
         Raises `DataError` where the file is damaged.
         """
@@ -78,4 +78,4 @@ class Parquet:
 
 
 def _damaged(fault: Exception) -> str:
-    return f"is no Parquet file that can be read ({str(fault).partition(chr(10))[0]}); write it anew"
+    return f"is not a Parquet file that can be read ({str(fault).partition(chr(10))[0]}); write it anew"

@@ -1,4 +1,4 @@
-"""What a table says of its rows beside their features: labels, groups and times."""
+"""The columns of a table that are no features: labels, groups and times."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stackae.data.tables.cells import labels, texts, times
+from stackae.data.tables.cells import as_labels, as_strings, as_times
 from stackae.data.tables.type_inference import place
 from stackae.errors import DataError
 
 Role = Literal["target", "group", "order"]
 
 
-class Mark:
-    """A column that marks rows, whose cells are added in their order.
+class RoleScan:
+    """A column of labels, groups or times, collected from its cells, added in their order.
 
-    Where it is `needed`, `add` and `whole` raise `DataError` at a row without group, at one whose order is no
-    number and no time, and where no row has a label.
+    Where it is `needed`, `add` and `values` raise `DataError` at a row without group, at one whose order is
+    neither a number nor a time, and where no row has a label.
     """
 
     def __init__(self, role: Role, name: str, missing: pa.Array, *, needed: bool) -> None:
@@ -29,35 +29,35 @@ class Mark:
         self._times = False
 
     def add(self, cells: pa.Array, path: Path, before: int) -> None:
-        """Adds cells of a file, of which `before` rows were added already."""
+        """Add cells of a file, of which `before` rows were added already."""
         if self.role != "order":
-            part = labels(cells, self._missing)
+            part = as_labels(cells, self._missing)
             absent = np.array([label is None for label in part], bool)
         else:
-            part, are_times = times(cells, self._missing)
+            part, are_times = as_times(cells, self._missing)
             absent = np.isnan(part)
             if self._needed and self._parts and are_times != self._times:
-                here = place(path, before, self.name)
-                raise DataError(f"{here}: numbers and times are mixed; write either in all rows")
+                where = place(path, before, self.name)
+                raise DataError(f"{where}: numbers and times are mixed; write either in all rows")
             self._times = are_times
         if self._needed and self.role != "target" and absent.any():
             row = int(np.argmax(absent))
             raise DataError(f"{place(path, before + row, self.name)}: {self._explain(cells[row : row + 1])}")
         self._parts.append(part)
 
-    def whole(self, path: Path) -> npt.NDArray[Any]:
-        """What each row has: labels and groups as texts, None where it has none, order as float64."""
-        whole = np.concatenate(self._parts)
-        if self.role == "target" and self._needed and all(label is None for label in whole):
+    def values(self, path: Path) -> npt.NDArray[Any]:
+        """Return each row's label or group as a string, None where it has none, or its order as float64."""
+        values = np.concatenate(self._parts)
+        if self.role == "target" and self._needed and all(label is None for label in values):
             raise DataError(
                 f"{path}: column '{self.name}' has no label in any row; leave data.target out to learn "
                 "without labels"
             )
-        return whole
+        return values
 
     def _explain(self, cell: pa.Array) -> str:
-        text = texts(cell, self._missing)[0].as_py()
-        if text is None:
+        string = as_strings(cell, self._missing)[0].as_py()
+        if string is None:
             return f"there is no value, but data.{self.role} needs one in each row"
-        what = "time" if self._times else "number and no time"
-        return f"'{text}' is no {what} such as 2024-03-02 or 2024-03-02 10:00:00"
+        expected = "not a time" if self._times else "neither a number nor a time"
+        return f"'{string}' is {expected} such as 2024-03-02 or 2024-03-02 10:00:00"

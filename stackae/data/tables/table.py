@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from stackae.config import DataConfig
 from stackae.data.rows import chunk_rows
-from stackae.data.tables.cells import numbers, objects, texts
+from stackae.data.tables.cells import as_numbers, as_objects, as_strings
 from stackae.data.tables.columns import (
     Column,
     Type,
@@ -23,12 +23,12 @@ from stackae.data.tables.columns import (
     check_roles,
     check_settings,
     common_names,
-    given_names,
+    configured_names,
 )
 from stackae.data.tables.csv_file import Delimited
 from stackae.data.tables.parquet_file import Parquet
-from stackae.data.tables.roles import Mark, Role
-from stackae.data.tables.type_inference import Finding
+from stackae.data.tables.roles import Role, RoleScan
+from stackae.data.tables.type_inference import ColumnScan
 from stackae.errors import DataError
 
 Objects = npt.NDArray[np.object_]
@@ -43,7 +43,7 @@ class TableRows:
     """The rows of files that have these columns, one file after the other.
 
     Chunks are DataFrames: numeric columns in float64, NaN where a number is missing, categorical ones of
-    texts as objects, None where one is missing.
+    strings as objects, None where one is missing.
     """
 
     def __init__(
@@ -61,25 +61,26 @@ class TableRows:
         return self._rows
 
     def chunks(self) -> Iterator[tuple[int, pd.DataFrame]]:
-        """All rows in their order; DataError where a file is another one than was checked."""
+        """Yield all rows in their order; DataError where a file is another one than was checked."""
         size = chunk_rows((len(self.columns),))
         for first, batch in self._batches():
             frame = self._frame(batch)
-            for at in range(0, len(frame), size):
-                yield first + at, frame.iloc[at : at + size].reset_index(drop=True)
+            for start in range(0, len(frame), size):
+                yield first + start, frame.iloc[start : start + size].reset_index(drop=True)
 
     def take(self, rows: np.ndarray) -> pd.DataFrame:
-        taken = []
+        """Return rows by their numbers, which ascend, in memory."""
+        frames = []
         for first, batch in self._batches():
-            here, to = np.searchsorted(rows, [first, first + len(batch)])
-            if here < to or not len(rows):
-                taken.append(self._frame(batch.take(pa.array(rows[here:to] - first, pa.int64()))))
-            if to == len(rows):
+            start, stop = np.searchsorted(rows, [first, first + len(batch)])
+            if start < stop or not len(rows):
+                frames.append(self._frame(batch.take(pa.array(rows[start:stop] - first, pa.int64()))))
+            if stop == len(rows):
                 break
-        return pd.concat(taken, ignore_index=True)
+        return pd.concat(frames, ignore_index=True)
 
     def _batches(self) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Rows of all files, with the number of the first of them."""
+        """Yield rows of all files, with the number of the first of them."""
         rows = 0
         for file, digest in zip(self._files, self._digests, strict=True):
             content = hashlib.sha256()
@@ -90,15 +91,15 @@ class TableRows:
                 raise DataError(f"{file.path}: the file was changed while it was read; start again")
 
     def _frame(self, batch: pa.RecordBatch) -> pd.DataFrame:
-        made: dict[str, np.ndarray | pd.Series] = {}
+        arrays: dict[str, np.ndarray | pd.Series] = {}
         for column in self.columns:
             cells = batch.column(column.name)
             if column.type == "numeric":
-                read = numbers(cells, self._missing).fill_null(np.nan)
-                made[column.name] = read.to_numpy(zero_copy_only=False)
+                values = as_numbers(cells, self._missing).fill_null(np.nan)
+                arrays[column.name] = values.to_numpy(zero_copy_only=False)
             else:
-                made[column.name] = pd.Series(objects(texts(cells, self._missing)), dtype=object)
-        return pd.DataFrame(made, index=range(len(batch)))
+                arrays[column.name] = pd.Series(as_objects(as_strings(cells, self._missing)), dtype=object)
+        return pd.DataFrame(arrays, index=range(len(batch)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,13 +111,13 @@ class Table:
     columns: tuple[Column, ...]
     """All columns but target, group and order."""
     target: Objects | None
-    """Each row's label as a text, None where it has none; None where there is no such column."""
+    """Each row's label as a string, None where it has none; None where there is no such column."""
     group: Objects | None
-    """What each row's group is called."""
+    """The name of each row's group."""
     order: Floats | None
-    """When each row was: a number, or a time in seconds."""
+    """The time of each row: a number, or seconds."""
     digest: str
-    """sha256 of the files' unpacked content and of how it is read."""
+    """sha256 of the files' uncompressed content and of how it is read."""
 
 
 def read_table(
@@ -126,75 +127,77 @@ def read_table(
     like: Sequence[Column] | None = None,
     need_target: bool = True,
 ) -> Table:
-    """Reads a table once, all of it, for its columns' types, its labels, groups and order.
+    """Read a table once, all of it, for its columns' types, its labels, groups and order.
 
     A column is numeric where every cell is a number, else categorical. One that is constant, without values,
-    or of too many different texts is not used, unless `config.types` names it. `like` are the columns of the
-    table that was read to learn from: the files must have those that are used, in any order, and no others.
-    Without `need_target` the columns for target, group and order may be absent.
-    Raises `DataError` where a file is missing, damaged, empty or no table, its columns are not as asked for,
-    or a cell is not as its column; with file, data row (counted from 1, without the header) and column.
+    or of too many different strings is not used, unless `config.types` names it. `like` are the columns of
+    the table that was read to learn from: the files must have those that are used, in any order, and no
+    others. Without `need_target` the columns for target, group and order may be absent.
+    Raises `DataError` where a file is missing, damaged, empty or not a table, its columns are not as asked
+    for, or a cell is not as its column; with file, data row (counted from 1, without the header) and column.
     """
     roles: dict[Role, str | None] = {"target": config.target, "group": config.group, "order": config.order}
-    marked = {name for name in roles.values() if name is not None}
-    files = [_open(path, config, () if need_target else marked) for path in paths]
+    role_names = {name for name in roles.values() if name is not None}
+    files = [_open(path, config, () if need_target else role_names) for path in paths]
     names = common_names([(file.path, file.names) for file in files])
     if need_target:
         check_roles(config, names, paths[0])
-    features = [name for name in names if name not in marked]
-    asked: dict[str, Type] = {}
+    features = [name for name in names if name not in role_names]
+    types: dict[str, Type] = {}
     if like is None:
         check_settings(config, names, paths[0])
         used = [name for name in features if name not in config.drop]
         for name, type_ in config.types.items():
-            asked[name] = "categorical" if type_ == "categorical" else "numeric"
+            types[name] = "categorical" if type_ == "categorical" else "numeric"
     else:
         check_alike(features, like, config.drop, paths[0])
         used = [column.name for column in like if column.dropped is None]
-        asked = {column.name: column.type for column in like}
+        types = {column.name: column.type for column in like}
     missing = pa.array(sorted({"", '""', *config.missing}), pa.string())
-    findings = {name: Finding(name, missing, asked.get(name)) for name in used}
-    marks = {
-        role: Mark(role, name, missing, needed=need_target) for role, name in roles.items() if name in names
+    column_scans = {name: ColumnScan(name, missing, types.get(name)) for name in used}
+    role_scans = {
+        role: RoleScan(role, name, missing, needed=need_target)
+        for role, name in roles.items()
+        if name in names
     }
     rows = 0
     digests: list[str] = []
     for file in files:
-        read: list[Finding | Mark] = [*findings.values(), *marks.values()]
-        file.check([one.name for one in read])
-        here, content = 0, hashlib.sha256()
-        for batch in file.batches([one.name for one in read], content):
-            for one in read:
-                one.add(batch.column(one.name), file.path, here)
-            here += len(batch)
-        rows += here
+        scans: list[ColumnScan | RoleScan] = [*column_scans.values(), *role_scans.values()]
+        file.check([scan.name for scan in scans])
+        before, content = 0, hashlib.sha256()
+        for batch in file.batches([scan.name for scan in scans], content):
+            for scan in scans:
+                scan.add(batch.column(scan.name), file.path, before)
+            before += len(batch)
+        rows += before
         digests.append(content.hexdigest())
     if like is None:
-        like = [_column(name, findings.get(name)) for name in features]
+        like = [_column(name, column_scans.get(name)) for name in features]
     columns = tuple(like)
     used_columns = [column for column in columns if column.dropped is None]
-    whole = {role: mark.whole(paths[0]) for role, mark in marks.items()}
+    values = {role: scan.values(paths[0]) for role, scan in role_scans.items()}
     return Table(
         TableRows(files, digests, rows, used_columns, missing),
         columns,
-        whole.get("target"),
-        whole.get("group"),
-        whole.get("order"),
+        values.get("target"),
+        values.get("group"),
+        values.get("order"),
         _digest(files, digests, config),
     )
 
 
-def _column(name: str, finding: Finding | None) -> Column:
-    return finding.column() if finding else Column(name, "categorical", 0, 0, None, None, "asked")
+def _column(name: str, scan: ColumnScan | None) -> Column:
+    return scan.column() if scan else Column(name, "categorical", 0, 0, None, None, "asked")
 
 
 def _open(path: Path, config: DataConfig, optional: Collection[str]) -> File:
-    """The file; one without header may lack the optional columns, together with those that are dropped."""
+    """Open a file; one without header may lack the optional columns, together with those that are dropped."""
     if path.suffix.lower() == ".parquet":
         if config.columns is not None:
             raise DataError(f"{path}: its columns have names in it; remove data.columns")
         return Parquet(path)
-    names = given_names(config)
+    names = configured_names(config)
     choices = [names]
     if optional:
         for absent in ({config.target}, {*optional}, {*optional, *config.drop}):
@@ -203,7 +206,7 @@ def _open(path: Path, config: DataConfig, optional: Collection[str]) -> File:
 
 
 def _digest(files: Sequence[File], digests: Sequence[str], config: DataConfig) -> str:
-    """sha256 of what was read and of how; in which order columns are dropped, say, does not matter."""
+    """Return the sha256 of content and way of reading; the order of dropped columns does not matter."""
     settings = config.model_dump(mode="json", include=_SETTINGS)
     how = settings | {
         "columns": [file.names for file in files],

@@ -1,4 +1,4 @@
-"""The lines of a text file, packed or not, read a block at a time and checked to be text."""
+"""The lines of a text file, compressed or not, read a block at a time and checked to be text."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 
 _READ = 1 << 20
 _LONGEST = 1 << 24
-_PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+_COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 _MARK = b"\xef\xbb\xbf"
 
 
 class Lines:
     """Blocks of whole lines of a text file in UTF-8, without those that start with `comment`.
 
-    Adds the unpacked content to `digest`. `end` is the last byte so far that is no blank. Iterating raises
-    `DataError` where the file cannot be read or is no text, with the line, or a line has more than 16 MiB.
+    Adds the uncompressed content to `digest`. `end` is the last byte so far that is not whitespace. Iterating
+    raises `DataError` where the file cannot be read or is not text, with the line, or a line has more than
+    16 MiB.
     """
 
     def __init__(self, path: Path, comment: str | None, digest: _Hash | None = None) -> None:
@@ -35,14 +36,14 @@ class Lines:
 
     def __iter__(self) -> Iterator[bytes]:
         lines, rest, end = 0, b"", False
-        stream = self._unpacked()
+        stream = self._uncompressed()
         while not end:
-            read = next(stream, b"")
-            end = not read
+            chunk = next(stream, b"")
+            end = not chunk
             if self._digest is not None:
-                self._digest.update(read)
-            whole = len(rest) + read.rfind(b"\n") + 1 if b"\n" in read else len(rest) if end else 0
-            block, rest = (rest + read)[:whole], (rest + read)[whole:]
+                self._digest.update(chunk)
+            whole = len(rest) + chunk.rfind(b"\n") + 1 if b"\n" in chunk else len(rest) if end else 0
+            block, rest = (rest + chunk)[:whole], (rest + chunk)[whole:]
             self._check(block, lines)
             if len(rest) > _LONGEST:
                 raise DataError(f"{self._path}: line {lines + 1:,} has more than 16 MiB; is this a table?")
@@ -53,32 +54,32 @@ class Lines:
                 self.end = block.rstrip()[-1:] or self.end
                 yield block
 
-    def _unpacked(self) -> Iterator[bytes]:
+    def _uncompressed(self) -> Iterator[bytes]:
         try:
-            packed = _PACKED.get(self._path.suffix.lower())
-            with pa.input_stream(str(self._path), compression=packed) as stream:
-                while read := stream.read(_READ):
-                    yield read
+            compression = _COMPRESSED.get(self._path.suffix.lower())
+            with pa.input_stream(str(self._path), compression=compression) as stream:
+                while chunk := stream.read(_READ):
+                    yield chunk
         except OSError as fault:
             if not self._path.is_file():
                 raise DataError(
                     f"{self._path}: there is no such file; paths start at the current folder"
                 ) from None
-            says = str(fault).partition(". Detail")[0]
-            raise DataError(f"{self._path}: the file cannot be read ({says}); is it damaged?") from None
+            cause = str(fault).partition(". Detail")[0]
+            raise DataError(f"{self._path}: the file cannot be read ({cause}); is it damaged?") from None
 
     def _check(self, block: bytes, lines: int) -> None:
-        """Raises `DataError` unless this is text; `lines` came before it."""
-        at, found = block.find(b"\0"), "a zero byte"
-        if at < 0:
+        """Raise `DataError` unless this is text; `lines` came before it."""
+        offset, wrong = block.find(b"\0"), "a zero byte"
+        if offset < 0:
             try:
                 block.decode()
             except UnicodeDecodeError as fault:
-                at, found = fault.start, f"the byte 0x{block[fault.start]:02x}"
-        if at >= 0:
-            line, inside = lines + block.count(b"\n", 0, at) + 1, at - block.rfind(b"\n", 0, at)
+                offset, wrong = fault.start, f"the byte 0x{block[fault.start]:02x}"
+        if offset >= 0:
+            line, position = lines + block.count(b"\n", 0, offset) + 1, offset - block.rfind(b"\n", 0, offset)
             raise DataError(
-                f"{self._path}: is no text in UTF-8 (line {line:,} has {found} as its byte {inside:,}); "
+                f"{self._path}: is not text in UTF-8 (line {line:,} has {wrong} as its byte {position:,}); "
                 "save it in UTF-8"
             )
 
@@ -90,9 +91,11 @@ class Stream(io.RawIOBase):
         self._blocks, self._left = blocks, memoryview(b"")
 
     def readable(self) -> bool:
+        """Tell that it can be read, as `io` asks."""
         return True
 
     def readinto(self, into: Any) -> int:
+        """Fill the buffer `into` with the next bytes; return how many, 0 at the end."""
         if not self._left:
             self._left = memoryview(next(filter(None, self._blocks), b""))
         size = min(len(into), len(self._left))

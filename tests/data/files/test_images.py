@@ -128,13 +128,13 @@ def test_a_file_that_does_not_decode_is_named(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         write(tmp_path / folder / "1.png", rgb(64, 64))
     (tmp_path / "a" / "2.jpg").write_text("no image")
-    assert f"{tmp_path}/a/2.jpg: is no image that can be decoded" in refused(tmp_path)
+    assert f"{tmp_path}/a/2.jpg: is not an image that can be decoded" in refused(tmp_path)
     (tmp_path / "a" / "2.jpg").unlink()
     # Its head is whole, so that only decoding shows it.
     whole = (tmp_path / "b" / "1.png").read_bytes()
     (tmp_path / "b" / "1.png").write_bytes(whole[: len(whole) // 2])
     source = read(tmp_path)
-    with pytest.raises(DataError, match=r"b/1\.png: is no image that can be decoded \("):
+    with pytest.raises(DataError, match=r"b/1\.png: is not an image that can be decoded \("):
         list(source.rows.chunks())
 
 
@@ -157,7 +157,7 @@ def test_what_is_more_than_8_bits_deep_is_refused(tmp_path: Path) -> None:
 def test_only_known_formats_are_opened_whatever_the_name(tmp_path: Path) -> None:
     # Pillow would hand PostScript to another program.
     (tmp_path / "a.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\n")
-    assert "a.png: is no image that can be decoded" in refused(tmp_path)
+    assert "a.png: is not an image that can be decoded" in refused(tmp_path)
 
 
 def test_a_folder_too_high_is_told_from_classes(tmp_path: Path) -> None:

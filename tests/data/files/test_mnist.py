@@ -107,7 +107,7 @@ def test_refuses_a_gzip_file_whose_content_was_altered(tmp_path: Path) -> None:
     assert "corrupt gzip" in refused(path)
 
 
-def test_unpacks_no_more_than_the_header_promises(tmp_path: Path) -> None:
+def test_decompresses_no_more_than_the_header_promises(tmp_path: Path) -> None:
     path = tmp_path / "bomb.gz"
     path.write_bytes(gzip.compress(packed(LABELS) + bytes(200 << 20), compresslevel=1))
     tracemalloc.start()

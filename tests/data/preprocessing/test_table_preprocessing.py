@@ -276,7 +276,7 @@ def test_unseen_categories_and_numbers_far_outside_are_told() -> None:
         (FRAME.assign(score=[1e300, *FRAME["score"][1:]]), "column 'score', row 1 of those given: 1e+300"),
         (
             FRAME.assign(job=pd.Series([*FRAME["job"][:-1], ["cook"]], dtype=object)),
-            f"column 'job', row {ROWS} of those given: a list is no category",
+            f"column 'job', row {ROWS} of those given: a list is not a category",
         ),
     ],
 )

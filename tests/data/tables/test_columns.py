@@ -50,7 +50,7 @@ def test_types_say_otherwise(tmp_path: Path) -> None:
 
 def test_a_few_texts_among_numbers_are_refused_and_many_make_categories(tmp_path: Path) -> None:
     few = numbered(20, lambda row: "x9" if row == 13 else str(row))
-    assert "t.csv: data row 14, column 'n': 'x9' is no finite number" in refused(tmp_path, few)
+    assert "t.csv: data row 14, column 'n': 'x9' is not a finite number" in refused(tmp_path, few)
     assert "data.missing" in refused(tmp_path, few)
     assert cells(read(tmp_path, few, missing=["x9"]))["n"][13] is None
     assert cells(read(tmp_path, few, types={"n": "categorical"}))["n"][12:14] == ["12", "x9"]
@@ -69,7 +69,7 @@ def test_a_sign_among_numbers_is_refused_however_often_it_is_there(tmp_path: Pat
 def test_cells_that_are_nearly_numbers_are_refused_however_many(tmp_path: Path, cell: str) -> None:
     content = "n;c\n" + "".join(f"{row if row % 2 else cell};{'ab'[row % 2]}\n" for row in range(20))
     message = refused(tmp_path, content)
-    assert f"data row 1, column 'n': '{cell}' is no finite number" in message
+    assert f"data row 1, column 'n': '{cell}' is not a finite number" in message
 
 
 def test_addresses_and_versions_are_categories(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_rows_without_header_may_lack_the_label_where_it_is_not_needed(tmp_path:
         ("n,c,y,z\n1,a,no,4\n", "has 'z', unlike the rows to learn from; remove what is too much, or"),
         (
             "n,c,y\n1,a,no\nx,a,no\n",
-            "data row 2, column 'n': 'x' is no finite number, but the column is numeric",
+            "data row 2, column 'n': 'x' is not a finite number, but the column is numeric",
         ),
         ("n,c\n1,a\n", "data.target: "),
     ],

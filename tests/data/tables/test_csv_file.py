@@ -139,7 +139,7 @@ def test_numbers_with_commas_are_refused_with_their_remedy(tmp_path: Path, cell:
     assert remedy in refused(tmp_path, content, types={"n": "numeric"})
 
 
-def test_quotes_behind_a_blank_are_quotes(tmp_path: Path) -> None:
+def test_quotes_behind_a_space_are_quotes(tmp_path: Path) -> None:
     content = 'n, "w, v", k\n1, "a, b", "x ""y"""\n2, "a, ""b""", ""\n3, c,  d\n4, c, d\n'
     assert cells(read(tmp_path, content)) == {
         "n": [1, 2, 3, 4],
@@ -187,7 +187,7 @@ PACK: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("ending", PACK)
-def test_a_packed_table_is_the_same_table(tmp_path: Path, ending: str) -> None:
+def test_a_compressed_table_is_the_same_table(tmp_path: Path, ending: str) -> None:
     plain = read(tmp_path, PEOPLE, target="y")
     packed = read(tmp_path, PACK[ending](PEOPLE.encode()), name=f"t.csv{ending}", target="y")
     assert whole(packed).equals(whole(plain))
@@ -206,7 +206,7 @@ def test_several_files_are_one_table_whatever_the_order_of_their_columns(tmp_pat
 
 
 @pytest.mark.parametrize("ending", PACK)
-def test_damaged_packed_tables_are_refused(tmp_path: Path, ending: str) -> None:
+def test_damaged_compressed_tables_are_refused(tmp_path: Path, ending: str) -> None:
     name = f"t.csv{ending}"
     packed = PACK[ending](numbered(5000, lambda row: str(row * row % 9973)).encode())
     for content in (b"n,c\n1,2\n", packed[: len(packed) // 2]):

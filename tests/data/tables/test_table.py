@@ -208,13 +208,13 @@ def test_the_order_may_be_numbers_or_parquet_times(tmp_path: Path) -> None:
         ("\n \n", {}, "the file is empty"),
         ("# a\n", {"comment": "#"}, "the file is empty"),
         ("a,b\n", {}, "there is a header, but no row below it"),
-        (bytes(range(256)), {}, "is no text in UTF-8 (line 1 has a zero byte as its byte 1)"),
-        (b"PK\x03\x04\x14\0\0\0", {}, "is no text in UTF-8"),
-        ("a,b\n1,2\n".encode("utf-16"), {}, "is no text in UTF-8"),
+        (bytes(range(256)), {}, "is not text in UTF-8 (line 1 has a zero byte as its byte 1)"),
+        (b"PK\x03\x04\x14\0\0\0", {}, "is not text in UTF-8"),
+        ("a,b\n1,2\n".encode("utf-16"), {}, "is not text in UTF-8"),
         (
             "a,b\n1,2\n3,é\n".encode("latin-1"),
             {},
-            "is no text in UTF-8 (line 3 has the byte 0xe9 as its byte 3)",
+            "is not text in UTF-8 (line 3 has the byte 0xe9 as its byte 3)",
         ),
         (numbered(30) + "1\n", {}, "data row 31 has 1 cells, but there are 2 columns: '1'; correct it"),
         (
@@ -229,7 +229,7 @@ def test_the_order_may_be_numbers_or_parquet_times(tmp_path: Path) -> None:
         ),
         ('a,b\n1,2\n3,"x\n4,y\n', {}, "data row 2 opens a quote that is never closed, before 'x 4,y'"),
         ('a,"b\nc"\n1,2\n', {}, "a name in the header goes on in the next line"),
-        ("# made by x\n1,2\n", {"columns": ["a", "b"]}, "if that is no row, set data.comment"),
+        ("# made by x\n1,2\n", {"columns": ["a", "b"]}, "if that is not a row, set data.comment"),
         ("a b\n1 2\n", {"target": "b"}, "has no column 'b'; its columns are 'a b'; set data.separator"),
         ("a,b,a\n1,2,3\n", {}, "several columns are called 'a'"),
         ("1,2\n", {"columns": ["a", "a"]}, "several columns are called 'a'"),
@@ -246,12 +246,20 @@ def test_the_order_may_be_numbers_or_parquet_times(tmp_path: Path) -> None:
         (PEOPLE, {"order": "ages"}, "has no column 'ages'; did you mean 'age'?"),
         (PEOPLE, {"drop": ["jobs"]}, "has no column 'jobs'; did you mean 'job'?"),
         (PEOPLE, {"types": {"jobs": "categorical"}}, "has no column 'jobs'; did you mean 'job'?"),
-        (PEOPLE, {"types": {"job": "numeric"}}, "data row 1, column 'job': 'clerk' is no finite number"),
+        (PEOPLE, {"types": {"job": "numeric"}}, "data row 1, column 'job': 'clerk' is not a finite number"),
         ("a,y\n1,\n2,NA\n", {"target": "y"}, "column 'y' has no label in any row"),
         (PEOPLE, {"group": "job"}, "data row 4, column 'job': there is no value, but data.group needs one"),
         (PEOPLE, {"order": "age"}, "data row 2, column 'age': there is no value, but data.order needs one"),
-        (PEOPLE, {"order": "y"}, "data row 1, column 'y': 'no' is no number and no time such as 2024-03-02"),
-        ("a,t\n1,2024-01-01\n2,soon\n", {"order": "t"}, "data row 2, column 't': 'soon' is no time such as"),
+        (
+            PEOPLE,
+            {"order": "y"},
+            "data row 1, column 'y': 'no' is neither a number nor a time such as 2024-03-02",
+        ),
+        (
+            "a,t\n1,2024-01-01\n2,soon\n",
+            {"order": "t"},
+            "data row 2, column 't': 'soon' is not a time such as",
+        ),
     ],
 )
 def test_bad_tables_are_refused(
@@ -268,7 +276,7 @@ def test_damaged_parquet_tables_are_refused(tmp_path: Path, damage: str) -> None
         "overwritten": content[:20] + b"\xff" * 380 + content[400:],
         "other": PEOPLE.encode(),
     }[damage]
-    assert "t.parquet: is no Parquet file that can be read" in refused(tmp_path, content, name="t.parquet")
+    assert "t.parquet: is not a Parquet file that can be read" in refused(tmp_path, content, name="t.parquet")
 
 
 def test_cells_that_are_lists_are_refused_unless_they_are_dropped(tmp_path: Path) -> None:
