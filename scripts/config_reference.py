@@ -151,11 +151,11 @@ def _form(described: Schema, titles: Mapping[str, str]) -> str:
         case {"type": "string", "maxLength": 1}:
             return "a character"
         case {"type": "string"}:
-            return "a text"
+            return "a string"
         case {"type": "array", "prefixItems": [first, *_] as each}:
             return f"a list of {len(each)}, each {_values(first, titles)},"
         case {"type": "array", "items": {"type": "string"}}:
-            return "a list of texts"
+            return "a list of strings"
         case {"type": "array", "items": each}:
             return f"a list, each entry {_values(each, titles)}"
         case {"type": "object", "additionalProperties": each}:

@@ -39,7 +39,7 @@ def run(
     fresh: bool = False,
     quiet: bool = True,
 ) -> Results:
-    """Carries out a config file, as `stackae run` does, and returns its results.
+    """Carry out a config file, as `stackae run` does, and return its results.
 
     `overrides` are words such as `layers.0.width=500`; `out` defaults to `runs/<name>`. The global generators
     of torch, NumPy and Python are as before afterwards. Raises `stackae.errors.StackaeError` with one line
@@ -64,7 +64,7 @@ def run(
 
 
 def load(run: str | Path) -> Model:
-    """Loads the model of a run's folder, or of an exported one, to predict, encode and reconstruct with."""
+    """Load the model of a run's folder, or of an exported one, to predict, encode and reconstruct with."""
     from stackae import model
 
     return model.load(run)

@@ -1,4 +1,4 @@
-"""What a person sees of a run that is under way: a bar or a line per stage, warnings, tables."""
+"""The progress of a run on the terminal: a bar or a line per stage, warnings, tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHOWN = ("val_accuracy", "val_reconstruction", "train_loss")
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """As wide as the terminal; elsewhere as wide as it takes to keep each row of a table on one line."""
+    """Make a console as wide as the terminal; elsewhere so wide that each row of a table is one line."""
     console = Console(stderr=stderr, highlight=False)
     if not console.is_terminal:
         console.width = NO_TERMINAL_WIDTH
@@ -28,7 +28,7 @@ def make_console(*, stderr: bool = False) -> Console:
 
 
 def make_progress(*, quiet: bool) -> Progress:
-    """Bars on a terminal, a line per stage elsewhere, warnings alone when quiet."""
+    """Show bars on a terminal, a line per stage elsewhere, warnings alone when quiet."""
     console = make_console(stderr=True)
     if quiet:
         return Quiet(console)
@@ -105,8 +105,10 @@ class Bars(Quiet):
             class Line:
                 def advance(self, done: int, share: float, metrics: Mapping[str, float]) -> None:
                     counted.advance(done, share, metrics)
-                    at = min(done + (share > 0), steps)
-                    text = ", ".join(filter(None, (f"{step} {at}/{steps}", figures(metrics), counted.rate)))
+                    step_number = min(done + (share > 0), steps)
+                    text = ", ".join(
+                        filter(None, (f"{step} {step_number}/{steps}", figures(metrics), counted.rate))
+                    )
                     bar.update(task, completed=done + share, text=text)
 
             yield Line()
@@ -148,7 +150,7 @@ class _Counted:
 
 
 def figures(metrics: Mapping[str, float]) -> str:
-    """The training loss and the validation figure that matters, as one short text."""
+    """Write the training loss and the validation figure that matters as one short string."""
     parts = [f"loss {metrics['train_loss']:.4g}"] if "train_loss" in metrics else []
     shown = next((name for name in SHOWN if name in metrics and name != "train_loss"), None)
     if shown:
@@ -158,15 +160,15 @@ def figures(metrics: Mapping[str, float]) -> str:
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints rows of texts under their columns' names."""
-    made = Table(*columns, box=None, pad_edge=False)
+    """Print rows of strings under their columns' names."""
+    table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
-        made.add_row(*row)
-    make_console().print(made, markup=False)
+        table.add_row(*row)
+    make_console().print(table, markup=False)
 
 
 def show_lines(*lines: str) -> None:
-    """Prints lines of text, however long."""
+    """Print lines of text, however long."""
     console = make_console()
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)

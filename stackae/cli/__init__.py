@@ -62,7 +62,7 @@ def _options(
 
 
 def main() -> NoReturn:
-    """Runs the command line; ends with 0, 2 (the input is at fault), 128 and its number at a signal, or 1.
+    """Run the command line; end with 0, 2 (the input is at fault), 128 and its number at a signal, or 1.
 
     After a signal the process ends within two seconds.
     """
@@ -84,12 +84,12 @@ def main() -> NoReturn:
         _fail(f"{fault.format_message()} See '{command} --help'.", 2)
     except (OSError, MemoryError, RuntimeError) as fault:
         if ran_out(fault):
-            what = f"memory ran out: {str(fault).partition(chr(10))[0]}"
+            cause = f"memory ran out: {str(fault).partition(chr(10))[0]}"
         elif isinstance(fault, OSError):
-            what = ": ".join(str(part) for part in (fault.filename, fault.strerror or fault) if part)
+            cause = ": ".join(str(part) for part in (fault.filename, fault.strerror or fault) if part)
         else:
             raise
-        _fail(f"{what}{_going_on()}", 1)
+        _fail(f"{cause}{_going_on()}", 1)
     if code == INTERRUPTED:  # Typer's, where the signals are not ours to have
         _fail(_last_words(signal.SIGINT), INTERRUPTED)
     sys.exit(code)
@@ -103,7 +103,7 @@ def _last_words(number: int) -> str:
 
 
 def _going_on() -> str:
-    """What is kept of a run, if anything, and the command that goes on with it."""
+    """Say what is kept of a run, if anything, and the command that goes on with it."""
     if not signals.kept():
         return ""
     # To start afresh again would throw away what was kept.

@@ -12,7 +12,7 @@ from stackae.cli.options import ConfigArgument, OverridesArgument, RunArgument, 
 
 
 class Form(StrEnum):
-    """What a report is written as."""
+    """The format of a report."""
 
     html = "html"
     md = "md"

@@ -24,13 +24,13 @@ COLUMNS = ("run", "seed", "labelled", "validation error", "test error", "from sc
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """A finished run: its results, its curves by stage, and the test rows with what they were taken for."""
+    """A finished run: its results, its curves by stage, its test rows (number, class), the predictions."""
 
     folder: Path
     results: dict[str, Any]
     histories: dict[str, list[dict[str, float]]]
     rows: list[tuple[str, str]]
-    taken_for: np.ndarray
+    predicted: np.ndarray
 
     @property
     def name(self) -> str:
@@ -38,10 +38,10 @@ class Finished:
         return self.folder.name
 
     @property
-    def right(self) -> np.ndarray:
-        """Which test rows were classified rightly, (rows,)."""
-        right: np.ndarray = self.taken_for == np.array([label for _, label in self.rows])
-        return right
+    def correct(self) -> np.ndarray:
+        """Whether each test row was classified correctly: boolean (rows,)."""
+        correct: np.ndarray = self.predicted == np.array([label for _, label in self.rows])
+        return correct
 
 
 def compare(folders: Sequence[Path], out: Path) -> None:
@@ -60,7 +60,7 @@ def compare(folders: Sequence[Path], out: Path) -> None:
         numbers=(),
         sections=[
             Section("Runs", tables=[Table("Figures", COLUMNS, rows)]),
-            Section("Paired tests", texts=tests),
+            Section("Paired tests", paragraphs=tests),
             Section("Curves", figures=overlay({run.name: run.histories for run in runs})),
         ],
     )
@@ -70,18 +70,18 @@ def compare(folders: Sequence[Path], out: Path) -> None:
 
 
 def read_run(folder: Path) -> Finished:
-    """Reads a run's folder; ArtifactError where it is none, or damaged."""
+    """Read a run's folder; ArtifactError where it is none, or damaged."""
     try:
         results = json.loads((folder / "results.json").read_text())
         files = sorted((folder / "metrics").glob("*.csv"))
         histories = {path.stem: _numbers(path) for path in files}
-        rows, taken_for = [], []
+        rows, predicted = [], []
         if (folder / "test-predictions.csv").exists():
             with (folder / "test-predictions.csv").open(newline="") as file:
                 for row in csv.DictReader(file):
                     rows.append((row["row"], row["class"]))
-                    taken_for.append(row.get("pretrained", ""))
-        run = Finished(folder, results, histories, rows, np.array(taken_for, dtype=str))
+                    predicted.append(row.get("pretrained", ""))
+        run = Finished(folder, results, histories, rows, np.array(predicted, dtype=str))
         _row(run)
     except FileNotFoundError:
         raise ArtifactError(
@@ -101,7 +101,7 @@ def _numbers(path: Path) -> list[dict[str, float]]:
 
 def _row(run: Finished) -> list[str]:
     results = run.results
-    classifier, scratch, found = results["classifier"], results["scratch"], results["verdict"]
+    classifier, scratch, verdict = results["classifier"], results["scratch"], results["verdict"]
     return [
         run.name,
         str(results["seed"]),
@@ -109,7 +109,7 @@ def _row(run: Finished) -> list[str]:
         _percent(1 - classifier["val"]["accuracy"]) if classifier else "",
         _percent(classifier["test"]["error"]) if classifier else "",
         _percent(scratch["test"]["error"]) if scratch else "",
-        f"{100 * found['gain']:+.2f}" if found else "",
+        f"{100 * verdict['gain']:+.2f}" if verdict else "",
         f"{sum(stage['seconds'] or 0.0 for stage in results['stages']):.1f}",
     ]
 
@@ -119,15 +119,16 @@ def _percent(share: float) -> str:
 
 
 def _tests(runs: Sequence[Finished]) -> Iterator[str]:
-    """A sentence per pair of runs."""
-    for one, other in combinations(runs, 2):
-        both = f"{one.name} and {other.name}"
-        if not (one.results["classifier"] and other.results["classifier"]):
+    """Yield a sentence per pair of runs."""
+    for first, second in combinations(runs, 2):
+        both = f"{first.name} and {second.name}"
+        if not (first.results["classifier"] and second.results["classifier"]):
             yield f"{both}: not compared, since one of them trained no classifier."
-        elif one.rows != other.rows:
+        elif first.rows != second.rows:
             yield f"{both}: not tested, since their test rows differ."
         else:
-            found = paired(one.right, other.right)
-            better = one.name if found.gain > 0 else other.name
-            judged = f"{better} is better" if found.p < 0.05 else "no clear difference"
-            yield f"{one.name} against {other.name}: {judged} ({found.evidence(len(one.rows))})."
+            comparison = paired(first.correct, second.correct)
+            better = first.name if comparison.gain > 0 else second.name
+            outcome = f"{better} is better" if comparison.p < 0.05 else "no clear difference"
+            evidence = comparison.evidence(len(first.rows))
+            yield f"{first.name} against {second.name}: {outcome} ({evidence})."

@@ -29,7 +29,7 @@ def curve(
     """Carry out a config per number of labels and repetition; write and show curve.csv and curve.svg.
 
     All share the rows and the pretraining through the store, and what is done is not done again. `labels` are
-    numbers, parted by commas. ConfigError where it holds none, or the config leaves out what is compared.
+    numbers, separated by commas. ConfigError where it holds none, or the config leaves out what is compared.
     """
     settings = load_config(config, overrides)
     counts = _counts(labels)
@@ -42,7 +42,10 @@ def curve(
     check_folder("out", folder)
     progress = make_progress(quiet=quiet)
     measured = LabelCurve(
-        [_point(settings, *at, folder, store, progress) for at in product(counts, range(repeats))]
+        [
+            _point(settings, count, repeat, folder, store, progress)
+            for count, repeat in product(counts, range(repeats))
+        ]
     )
     write_csv(measured, folder / "curve.csv")
     write_atomically(folder / "curve.svg", chart(measured, settings.name).svg)
@@ -55,8 +58,8 @@ def curve(
 def _point(settings: Config, count: int, repeat: int, out: Path, store: Path, progress: Progress) -> Point:
     name = f"{settings.name}-{count}-labels-{repeat}"
     data = settings.data.model_copy(update={"labels": count})
-    one = settings.model_copy(update={"name": name, "repeat": repeat, "data": data, "report": False})
-    results = run_config(one, out / name, store, progress)
+    config = settings.model_copy(update={"name": name, "repeat": repeat, "data": data, "report": False})
+    results = run_config(config, out / name, store, progress)
     assert results.classifier is not None
     assert results.scratch is not None
     return Point(
@@ -69,10 +72,10 @@ def _point(settings: Config, count: int, repeat: int, out: Path, store: Path, pr
 
 
 def _counts(labels: str) -> list[int]:
-    """The numbers of a text such as `50,100,300`, ascending, each once."""
+    """Read the numbers of a string such as `50,100,300`: ascending, each once."""
     words = [word.strip() for word in labels.split(",")]
-    if wrong := [word for word in words if not (word.isdecimal() and int(word) > 0)]:
+    if invalid := [word for word in words if not (word.isdecimal() and int(word) > 0)]:
         raise ConfigError(
-            f"--labels {labels!r}: '{wrong[0]}' is no number of labels; write them as 50,100,300"
+            f"--labels {labels!r}: '{invalid[0]}' is no number of labels; write them as 50,100,300"
         )
     return sorted(set(map(int, words)))

@@ -20,10 +20,10 @@ def encode(run: Path, data: str, out: Path, *, layer: int | Literal["all"] | Non
     if layer == "all":
         depths = range(1, len(model.encoder.layers) + 1)
         names = [
-            f"layer_{depth}_code_{at}"
+            f"layer_{depth}_code_{number}"
             for depth in depths
-            for at in range(1, model.encode(first, depth).size + 1)
+            for number in range(1, model.encode(first, depth).size + 1)
         ]
     else:
-        names = [f"code_{at}" for at in range(1, model.encode(first, layer).size + 1)]
+        names = [f"code_{number}" for number in range(1, model.encode(first, layer).size + 1)]
     write_columns(out, {"code": names}, new, lambda raw: {"code": model.encode(raw, layer)}, quiet=quiet)

@@ -31,13 +31,13 @@ def evaluate(run: Path, data: str, *, quiet: bool) -> dict[str, Any]:
     from stackae.metrics import classification, per_class
 
     # Logits up to a number per row; a probability of 0 in single precision is not quite 0.
-    found = classification(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)), y)
+    metrics = classification(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)), y)
     auc = None
-    if len(model.classes) == 2 and np.sum(found["confusion"], 1).all():
+    if len(model.classes) == 2 and np.sum(metrics["confusion"], 1).all():
         from sklearn.metrics import roc_auc_score
 
         auc = float(roc_auc_score(y, probabilities[:, 1]))
-    figures = {name: found[name] for name in ("accuracy", "error", "macro_f1", "nll", "ece")}
+    figures = {name: metrics[name] for name in ("accuracy", "error", "macro_f1", "nll", "ece")}
     return {
         "rows": len(y),
         "without_label": left_out,
@@ -45,14 +45,14 @@ def evaluate(run: Path, data: str, *, quiet: bool) -> dict[str, Any]:
         "auc": auc,
         "per_class": [
             {"class": name} | figures
-            for name, figures in zip(model.classes, per_class(found["confusion"]), strict=True)
+            for name, figures in zip(model.classes, per_class(metrics["confusion"]), strict=True)
         ],
-        "confusion": found["confusion"],
+        "confusion": metrics["confusion"],
     }
 
 
 def show_figures(figures: dict[str, Any]) -> None:
-    """Print what `evaluate` found."""
+    """Print the figures of merit that `evaluate` computed."""
     console = make_console()
     left_out = figures["without_label"]
     note = f", {left_out:,} without a label left out" if left_out else ""
@@ -63,9 +63,9 @@ def show_figures(figures: dict[str, Any]) -> None:
         soft_wrap=True,
     )
     table = Table("class", "rows", "precision", "recall", "F1", box=None, pad_edge=False)
-    for one in figures["per_class"]:
-        shares = ("" if one[name] is None else f"{one[name]:.2%}" for name in ("precision", "recall", "f1"))
-        table.add_row(one["class"], f"{one['rows']:,}", *shares)
+    for row in figures["per_class"]:
+        shares = ("" if row[name] is None else f"{row[name]:.2%}" for name in ("precision", "recall", "f1"))
+        table.add_row(row["class"], f"{row['rows']:,}", *shares)
     console.print(table, markup=False)
 
 
@@ -73,7 +73,7 @@ def _classes_of(new: NewRows, model: Model, data: str) -> np.ndarray:
     """Return the number of each row's class, -1 where it has no label."""
     if new.labels is None or all(label is None for label in new.labels):
         raise DataError(f"{data}: no row has a label to compare with; `stackae predict` needs none")
-    number: dict[Any, int] = {name: at for at, name in enumerate(model.classes)} | {None: -1}
+    number: dict[Any, int] = {name: index for index, name in enumerate(model.classes)} | {None: -1}
     unknown = np.array([label not in number for label in new.labels])
     if unknown.any():
         row = int(np.argmax(unknown))

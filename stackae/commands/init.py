@@ -44,23 +44,23 @@ def init(data: str, target: str | None, out: Path | None) -> None:
         raise ConfigError(f"{out}: there is no folder '{out.parent}'; make it, or name another")
     from stackae.data.splits import make_split
 
-    _, found, source, fitted = open_described(data, target)
-    make_split(source, found.config(), seed=0)
-    text = "\n".join(_lines(found, source, fitted)) + "\n"
+    _, guess, source, fitted = open_described(data, target)
+    make_split(source, guess.config(), seed=0)
+    text = "\n".join(_lines(guess, source, fitted)) + "\n"
     with out.open("x") as file:
         file.write(text)
     make_console().print(f"{out} is written. To run it: stackae run {out}", markup=False, soft_wrap=True)
 
 
-def _lines(found: Guess, source: Source, fitted: Preprocessing) -> Iterator[str]:
-    """The config, line by line."""
+def _lines(guess: Guess, source: Source, fitted: Preprocessing) -> Iterator[str]:
+    """Yield the config, line by line."""
     features, rows = math.prod(fitted.shape), len(source.rows)
     yield f"# {rows:,} rows, {features:,} features" + (
         f", {len(source.classes)} classes" if source.classes else ", no labels"
     )
     yield "data:"
-    for name, value in found.settings.items():
-        why = found.why.get(name)
+    for name, value in guess.settings.items():
+        why = guess.why.get(name)
         if why:
             yield f"  # {why}"
         if name == "types":
@@ -68,7 +68,7 @@ def _lines(found: Guess, source: Source, fitted: Preprocessing) -> Iterator[str]
             yield from (f"    {_yaml(column)}: {kind}" for column, kind in value.items())
             continue
         words = f"{name}: {json.dumps(value) if name == 'missing' else _yaml(value)}"
-        # Words that are quoted have no blanks, so that any blank may become the end of a line.
+        # Strings in quotes hold no spaces, so that any space may become the end of a line.
         yield textwrap.fill(
             words,
             WIDTH,
@@ -77,8 +77,8 @@ def _lines(found: Guess, source: Source, fitted: Preprocessing) -> Iterator[str]
             break_long_words=False,
             break_on_hyphens=False,
         )
-        if name == "source" and "target" not in found.settings and source.columns is not None:
-            yield f"  # target: {_yaml(found.likely_target or 'COLUMN')}  # {_target_hint(found)}"
+        if name == "source" and "target" not in guess.settings and source.columns is not None:
+            yield f"  # target: {_yaml(guess.likely_target or 'COLUMN')}  # {_target_hint(guess)}"
     unused = {
         column.name: column.dropped
         for column in source.columns or ()
@@ -87,7 +87,7 @@ def _lines(found: Guess, source: Source, fitted: Preprocessing) -> Iterator[str]
     if unused:
         shown = "; ".join(f"{name}: {why}" for name, why in list(unused.items())[:10])
         yield f"  # not used: {shown}" + ("; …" if len(unused) > 10 else "")
-    if "test" not in found.settings and source.test is None:
+    if "test" not in guess.settings and source.test is None:
         yield "  # test: PATH  # rows to test on; a fifth of the source's rows without it"
         yield "  split: {val: 0.1}  # share of the others that validates"
     first = max(WIDTHS[0], min(2 * features, WIDTHS[1]))
@@ -108,14 +108,14 @@ def _lines(found: Guess, source: Source, fitted: Preprocessing) -> Iterator[str]
         )
 
 
-def _target_hint(found: Guess) -> str:
-    if found.likely_target:
+def _target_hint(guess: Guess) -> str:
+    if guess.likely_target:
         return "is this the column with the labels? Then remove '# ' here, and 'finetune: null' below"
     return "the column with the labels, if there is one; remove 'finetune: null' below then"
 
 
 def _yaml(value: Any) -> str:
-    """A value on one line of YAML."""
+    """Return a value on one line of YAML."""
     if isinstance(value, list):
         return f"[{', '.join(map(_yaml, value))}]"
     if isinstance(value, str):

@@ -21,25 +21,25 @@ SHOWN_CLASSES = 20
 
 
 def inspect(data: str, target: str | None) -> None:
-    """Print what is in the data: columns, images or arrays, classes, and what a run would make of them."""
-    form, found, source, fitted = open_described(data, target)
-    console, described = make_console(), form.describe(source, fitted)
-    console.print(f"{data}: {described.text}", soft_wrap=True, markup=False)
-    for name, reason in found.why.items():
+    """Print the data's columns, images or arrays and classes, and what a run would make of them."""
+    form, guess, source, fitted = open_described(data, target)
+    console, description = make_console(), form.describe(source, fitted)
+    console.print(f"{data}: {description.text}", soft_wrap=True, markup=False)
+    for name, reason in guess.why.items():
         console.print(f"data.{name}: {reason}", soft_wrap=True, markup=False)
-    if described.columns:
-        show_table(described.columns, described.rows)
-    _show_classes(source, found)
+    if description.columns:
+        show_table(description.columns, description.rows)
+    _show_classes(source, guess)
 
 
 def open_described(data: str, target: str | None) -> tuple[Form, Guess, Source, Preprocessing]:
     """Read data with the settings that fit them: form, guess, source and preprocessing."""
-    from stackae.data.autodetect import guess
+    from stackae.data import autodetect
     from stackae.data.files.images import ImageRows
     from stackae.data.read import read_source
 
-    form, found = guess(data, target)
-    source = read_source(found.config())
+    form, guess = autodetect.guess(data, target)
+    source = read_source(guess.config())
     if len(source.classes) > min(MOST_CLASSES, len(source.rows) // 2):
         called = target or f"{data}: y"
         raise DataError(
@@ -47,24 +47,24 @@ def open_described(data: str, target: str | None) -> tuple[Form, Guess, Source, 
             "name a column of classes"
         )
     if isinstance(source.rows, ImageRows):
-        # What is read so far of images are their heads: a run would stop at one that does not decode.
+        # Only the headers of images are read so far: a run would stop at one that does not decode.
         deque(source.all.chunks(), maxlen=0)
     rows = np.arange(len(source.all), dtype=np.int64)
-    return form, found, source, source.preprocessing(rows)
+    return form, guess, source, source.preprocessing(rows)
 
 
-def _show_classes(source: Source, found: Guess) -> None:
+def _show_classes(source: Source, guess: Guess) -> None:
     console = make_console()
     if not source.classes:
         hint = ""
         if source.columns is not None:
-            hint = f"; --target {found.likely_target or 'COLUMN'} names their column"
+            hint = f"; --target {guess.likely_target or 'COLUMN'} names their column"
         console.print(f"no labels{hint}", markup=False, soft_wrap=True)
         return
     y = source.labels
     counts = np.bincount(y[y >= 0], minlength=len(source.classes))
     order = np.argsort(-counts, kind="stable")
-    shown = ", ".join(f"{source.classes[at]} {counts[at]:,}" for at in order[:SHOWN_CLASSES])
+    shown = ", ".join(f"{source.classes[index]} {counts[index]:,}" for index in order[:SHOWN_CLASSES])
     more = ", …" if len(order) > SHOWN_CLASSES else ""
     none = f"; {int((y < 0).sum()):,} rows have no label" if (y < 0).any() else ""
     console.print(f"{len(order)} classes: {shown}{more}{none}", markup=False, soft_wrap=True)

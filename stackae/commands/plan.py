@@ -54,8 +54,8 @@ def show_plan(plan: Plan, store: Store) -> None:
     names = ("stage", "input", "code", "loss", "epochs", "parameters", "size", "key", "store")
     table = Table(*names, box=None, pad_edge=False)
 
-    def kept(stage: Stage) -> tuple[str, str, str]:
-        """The columns on what the store has of a stage."""
+    def store_columns(stage: Stage) -> tuple[str, str, str]:
+        """Return the columns `size`, `key` and `store` of a stage."""
         done = store.has(stage.name, stage.key)
         size = size_of(store.folder(stage.name, stage.key)) if done else stage.size()
         return readable(size) if done else f"~{readable(size)}", stage.key[:12], "reuse" if done else "train"
@@ -68,9 +68,9 @@ def show_plan(plan: Plan, store: Store) -> None:
             layer.loss,
             str(layer.fit.epochs),
             f"{layer.parameters:,}",
-            *kept(layer.stage),
+            *store_columns(layer.stage),
         )
     for stage in plan.stages[len(plan.layers) :]:
         epochs = "" if stage.epochs is None else str(stage.epochs)
-        table.add_row(stage.name, "", "", "", epochs, "", *kept(stage))
+        table.add_row(stage.name, "", "", "", epochs, "", *store_columns(stage))
     console.print(table)

@@ -44,9 +44,9 @@ def predict(run: Path, data: str, out: Path, *, quiet: bool) -> None:
         }
 
     def counted(chunks: Iterator[Found]) -> Iterator[Found]:
-        for found in chunks:
-            counts.update(found["why"][found["unlike_training"]].tolist())
-            yield found
+        for chunk in chunks:
+            counts.update(chunk["why"][chunk["unlike_training"]].tolist())
+            yield chunk
 
     names = {
         **file_column(new),
@@ -64,9 +64,12 @@ def predict(run: Path, data: str, out: Path, *, quiet: bool) -> None:
 def _why(reasons: dict[str, np.ndarray]) -> np.ndarray:
     """Join each row's reasons to one string, which is empty where there is none."""
     names = list(reasons)
-    joined = ["; ".join(n for at, n in enumerate(names) if some >> at & 1) for some in range(2 ** len(names))]
-    bits = sum(found.astype(int) << at for at, found in enumerate(reasons.values()))
-    why: np.ndarray = np.array(joined)[bits]
+    joined = [
+        "; ".join(name for bit, name in enumerate(names) if mask >> bit & 1)
+        for mask in range(2 ** len(names))
+    ]
+    masks = sum(flags.astype(int) << bit for bit, flags in enumerate(reasons.values()))
+    why: np.ndarray = np.array(joined)[masks]
     return why
 
 

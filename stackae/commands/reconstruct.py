@@ -14,7 +14,7 @@ ACROSS, PICTURES = 10, 40
 
 
 def reconstruct(run: Path, data: str, out: Path, *, quiet: bool) -> None:
-    """Write each row's reconstruction error, or draws the first images above their reconstructions."""
+    """Write each row's reconstruction error, or draw the first images above their reconstructions."""
     check_output(out, (".csv", ".parquet", ".npy", ".npz", ".png"), data)
     model, new = open_rows(run, data)
     if out.suffix.lower() != ".png":
@@ -24,12 +24,12 @@ def reconstruct(run: Path, data: str, out: Path, *, quiet: bool) -> None:
     raw = new.rows.take(np.arange(min(PICTURES, len(new.rows))))
     assert isinstance(raw, np.ndarray)
     images = raw.reshape(len(raw), *model.shape).astype(np.float32)
-    made = model.reconstruct(raw)
+    reconstructions = model.reconstruct(raw)
     across = min(ACROSS, len(raw))
     # White where a last line of pictures ends early.
     lines = [
         np.concatenate([line, np.full((across - len(line), *model.shape), model.scale, np.float32)])
-        for at in range(0, len(raw), across)
-        for line in (images[at : at + across], made[at : at + across])
+        for start in range(0, len(raw), across)
+        for line in (images[start : start + across], reconstructions[start : start + across])
     ]
     write_examples(out, np.concatenate(lines), scale=model.scale, columns=across)

@@ -38,11 +38,11 @@ def open_rows(run: Path, data: str, *, classifies: bool = False) -> tuple[Model,
 
 
 def write_columns(out: Path, names: Names, new: NewRows, of: Callable[[Raw], Found], *, quiet: bool) -> None:
-    """Write what `of` makes of the rows, chunk by chunk, with the names of images' files in front."""
-    found = with_progress(map_chunks(new.rows, of), len(new.rows), quiet=quiet)
+    """Apply `of` to the rows and write the results, chunk by chunk, behind the names of images' files."""
+    chunks = with_progress(map_chunks(new.rows, of), len(new.rows), quiet=quiet)
     if out.suffix.lower() != ".npy":  # it holds one array
-        names, found = file_column(new) | dict(names), with_files(found, new)
-    write_found(out, names, len(new.rows), found)
+        names, chunks = file_column(new) | dict(names), with_files(chunks, new)
+    write_found(out, names, len(new.rows), chunks)
 
 
 def file_column(new: NewRows) -> dict[str, list[str]]:
@@ -51,20 +51,20 @@ def file_column(new: NewRows) -> dict[str, list[str]]:
 
 
 def with_files(chunks: Iterator[Found], new: NewRows) -> Iterator[Found]:
-    """Yield chunks of what was found, with the images' files in front."""
-    at = 0
+    """Yield chunks of results, with the names of the images' files in front."""
+    start = 0
     # One width for all chunks, as they become one array.
     widest = max(map(len, new.files or ()), default=0)
-    for found in chunks:
-        size = len(next(iter(found.values())))
+    for chunk in chunks:
+        size = len(next(iter(chunk.values())))
         if new.files is not None:
-            found = {"file": np.array(new.files[at : at + size], f"U{widest}"), **found}
-        yield found
-        at += size
+            chunk = {"file": np.array(new.files[start : start + size], f"U{widest}"), **chunk}
+        yield chunk
+        start += size
 
 
 def map_chunks(rows: Rows, of: Callable[[Raw], T]) -> Iterator[T]:
-    """Yield what `of` makes of the rows, chunk by chunk in their order.
+    """Apply `of` to the rows and yield the results, chunk by chunk in their order.
 
     Some chunks are worked on while others are read, since neither keeps all cores busy.
     """
@@ -79,7 +79,7 @@ def map_chunks(rows: Rows, of: Callable[[Raw], T]) -> Iterator[T]:
 
 
 def with_progress(chunks: Iterable[Any], rows: int, *, quiet: bool) -> Iterator[Any]:
-    """Yield chunks of what was found for so many rows; a terminal shows how far they are."""
+    """Yield chunks of results for so many rows; a terminal shows how far they are."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = make_console(stderr=True)

@@ -84,9 +84,9 @@ def show_results(results: Results, folder: Path) -> None:
     elif results.classifier:
         console.print(f"Test error {results.classifier['test']['error']:.2%}.", style="bold")
     written = {"report": "report.html", "results": "results.json", "model": "model"}
-    found = [f"{name} in {folder / path}" for name, path in written.items() if (folder / path).exists()]
-    text = ", ".join(found)
-    console.print(f"{text[0].upper()}{text[1:]}.", soft_wrap=True)
+    places = [f"{name} in {folder / path}" for name, path in written.items() if (folder / path).exists()]
+    line = ", ".join(places)
+    console.print(f"{line[0].upper()}{line[1:]}.", soft_wrap=True)
 
 
 def _stage_figures(name: str, results: Results) -> str:
@@ -95,8 +95,8 @@ def _stage_figures(name: str, results: Results) -> str:
         test = part["test"]
         return f"test {test['accuracy']:.2%}, macro-F1 {test['macro_f1']:.2%}, NLL {test['nll']:.3f}"
     if name == "probe":
-        depths = (f"{found['test']['accuracy']:.2%}" for found in results.probe)
-        return "test by depth " + ", ".join(depths)
+        accuracies = (f"{depth['test']['accuracy']:.2%}" for depth in results.probe)
+        return "test by depth " + ", ".join(accuracies)
     metrics = next(stage["metrics"] for stage in results.stages if stage["stage"] == name)
     if "reconstruction_ratio" in metrics:
         ratio, rank = metrics["reconstruction_ratio"], metrics["effective_rank"]

@@ -37,9 +37,9 @@ def _test_rows(run: Path, numbers: Sequence[int]) -> Raw:
     if not all(0 <= number < len(test) for number in numbers):
         raise DataError(f"--between {' '.join(map(str, numbers))}: the test rows are 0 to {len(test) - 1:,}")
     # Each by itself: two may be the same one, or the later one first.
-    taken = [source.all.take(test[[number]]) for number in numbers]
-    if isinstance(taken[0], np.ndarray):
-        return np.concatenate(taken)
+    parts = [source.all.take(test[[number]]) for number in numbers]
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
     import pandas as pd
 
-    return pd.concat(taken)
+    return pd.concat(parts)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def verify(store: Path) -> bool:
-    """Check every file of a store, show what was found, and return whether all that is finished is sound."""
+    """Check every file of a store, show the results, and return whether all that is finished is sound."""
     _check_store(store)
     from stackae.store import housekeeping
 
@@ -40,7 +40,7 @@ def _check_store(store: Path) -> None:
 
 
 def _stages_of(run: Path) -> list[tuple[str, str]]:
-    """The names and keys of a finished run's stages."""
+    """Return the names and keys of a finished run's stages."""
     try:
         stages = json.loads((run / "results.json").read_text())["stages"]
         return [(stage["stage"], stage["key"]) for stage in stages]
@@ -56,12 +56,12 @@ def show_checked(root: Path, stages: Iterable[Checked]) -> bool:
     for stage in stages:
         verdict = "damaged" if stage.damage else "ok" if stage.finished else "not finished"
         counts[verdict], total = counts[verdict] + 1, total + stage.size
-        said = f"{verdict}: {stage.damage}" if stage.damage else verdict
-        line = ", ".join(filter(None, (f"{stage.folder.name}: {said}", readable(stage.size), stage.remark)))
+        detail = f"{verdict}: {stage.damage}" if stage.damage else verdict
+        line = ", ".join(filter(None, (f"{stage.folder.name}: {detail}", readable(stage.size), stage.remark)))
         console.print(line, markup=False, soft_wrap=True)
-    found = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    tally = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     remedy = "; a run that needs a damaged stage does it again" if counts["damaged"] else ""
-    summary = f"{found}, {readable(total)} in '{root}'{remedy}" if found else f"no stages in '{root}'"
+    summary = f"{tally}, {readable(total)} in '{root}'{remedy}" if tally else f"no stages in '{root}'"
     console.print(summary, markup=False, soft_wrap=True)
     return not counts["damaged"]
 

@@ -75,13 +75,15 @@ def tune(
         trial.study.sampler = library.samplers.TPESampler(
             seed=derive(settings.seed, "tune", trial.number) % 2**32, constant_liar=True
         )
-        words = [f"{key}={_suggest(trial, key, wanted)}" for key, wanted in searched.items()]
-        one = load_config(config, [*overrides, *words])
-        plain = one.compare.model_copy(update={"scratch": False, "probe": False})
+        words = [f"{key}={_suggest(trial, key, values)}" for key, values in searched.items()]
+        trial_config = load_config(config, [*overrides, *words])
+        bare = trial_config.compare.model_copy(update={"scratch": False, "probe": False})
         name = f"{settings.name}-trial-{trial.number}"
-        one = one.model_copy(update={"name": name, "compare": plain, "report": False})
+        trial_config = trial_config.model_copy(update={"name": name, "compare": bare, "report": False})
         try:
-            results = run_config(one, folder / f"trial-{trial.number}", store, Pruning(progress, trial))
+            results = run_config(
+                trial_config, folder / f"trial-{trial.number}", store, Pruning(progress, trial)
+            )
         except TrainingError as fault:
             progress.warn(f"trial {trial.number}: {fault}")
             raise library.TrialPruned from None
@@ -110,20 +112,20 @@ def _row(trial: optuna.trial.FrozenTrial) -> list[str]:
 
 
 def read_space(path: Path) -> Space:
-    """Reads what is searched: a YAML file of keys as in overrides, each with a range or a list of choices."""
+    """Read a search space: a YAML file of keys as in overrides, each with a range or a list of choices."""
     plain = read_plain(path)
     if not isinstance(plain, dict) or not plain:
         raise ConfigError(f"{path}: write keys, as 'layers.1.width: {{low: 50, high: 500}}'")
-    return {key: _wanted(path, key, value) for key, value in plain.items()}
+    return {key: _values(path, key, value) for key, value in plain.items()}
 
 
-def _wanted(path: Path, key: str, value: Any) -> Range | Sequence[Any]:
+def _values(path: Path, key: str, value: Any) -> Range | Sequence[Any]:
     match value:
         case [_, *_] if not any(isinstance(choice, dict | list) for choice in value):
             return list(value)
-        case {"low": int() | float() as low, "high": int() | float() as high, **others}:
-            log = others.pop("log", False)
-            if others or not isinstance(log, bool):
+        case {"low": int() | float() as low, "high": int() | float() as high, **options}:
+            log = options.pop("log", False)
+            if options or not isinstance(log, bool):
                 raise ConfigError(f"{path}: {key}: {value}; write {FORM}")
             if not low < high or (log and low <= 0):
                 raise ConfigError(
@@ -134,20 +136,20 @@ def _wanted(path: Path, key: str, value: Any) -> Range | Sequence[Any]:
 
 
 def _corner(space: Space, end: int) -> list[str]:
-    """The words of the space's first or last values, to see that the config takes them."""
+    """Return the words of the space's first or last values, to see that the config takes them."""
     ends = {
-        key: (wanted.low, wanted.high)[end] if isinstance(wanted, Range) else wanted[end]
-        for key, wanted in space.items()
+        key: (values.low, values.high)[end] if isinstance(values, Range) else values[end]
+        for key, values in space.items()
     }
     return [f"{key}={json.dumps(value)}" for key, value in ends.items()]
 
 
-def _suggest(trial: optuna.Trial, key: str, wanted: Range | Sequence[Any]) -> str:
-    if not isinstance(wanted, Range):
-        return json.dumps(trial.suggest_categorical(key, wanted))
-    if isinstance(wanted.low, int) and isinstance(wanted.high, int):
-        return json.dumps(trial.suggest_int(key, wanted.low, wanted.high, log=wanted.log))
-    return json.dumps(trial.suggest_float(key, wanted.low, wanted.high, log=wanted.log))
+def _suggest(trial: optuna.Trial, key: str, values: Range | Sequence[Any]) -> str:
+    if not isinstance(values, Range):
+        return json.dumps(trial.suggest_categorical(key, values))
+    if isinstance(values.low, int) and isinstance(values.high, int):
+        return json.dumps(trial.suggest_int(key, values.low, values.high, log=values.log))
+    return json.dumps(trial.suggest_float(key, values.low, values.high, log=values.log))
 
 
 def _optuna() -> ModuleType:

@@ -1,4 +1,4 @@
-"""What to learn from, how its columns are read, and how its rows are divided."""
+"""The data to learn from, how columns are read, and how rows are divided."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ class SplitConfig(Section):
 
 class DataConfig(Section):
     source: Paths = "digits"
-    """`digits`, `mnist`, `fashion_mnist`, or a path: a table (`.csv`, `.tsv`, `.txt`, `.data`, also packed as
-    `.gz`, `.bz2` or `.zst`; `.parquet`), arrays (an `.npz` file with `x`, `y` and, if wanted, `x_test`,
-    `y_test`; an `.npy` file), or a folder of images with one folder per class. A list of paths puts the rows
-    of several files together. Environment variables in paths, as `$HOME`, are replaced by what they hold."""
+    """`digits`, `mnist`, `fashion_mnist`, or a path: a table (`.csv`, `.tsv`, `.txt`, `.data`, also
+    compressed as `.gz`, `.bz2` or `.zst`; `.parquet`), arrays (an `.npz` file with `x`, `y` and, if wanted,
+    `x_test`, `y_test`; an `.npy` file), or a folder of images with one folder per class. A list of paths puts
+    the rows of several files together. Environment variables in paths, as `$HOME`, are replaced by what they
+    hold."""
     test: Paths | None = None
     """The test rows, of the same form as the source; null draws them from the source."""
     unlabelled: Paths | None = None
@@ -52,10 +53,10 @@ class DataConfig(Section):
     """The columns' names where a table has no header: a list, or a file with a name in each line, in front of
     a comma if more follows; null: the first line is the header."""
     separator: str | None = Field(default=None, min_length=1, max_length=1)
-    """What parts the cells of a table: null finds out whether it is a comma, semicolon, tab or bar."""
+    """The delimiter between a table's cells; null finds out whether it is a comma, semicolon, tab or bar."""
     decimal: Literal[".", ","] = "."
-    """What parts the fraction from the whole in numbers of a table of text; with a comma, points between
-    thousands are taken out."""
+    """The decimal mark of the numbers in a table of text; with a comma, points between thousands are taken
+    out."""
     comment: str | None = Field(default=None, min_length=1)
     """Lines of a table that start with it are skipped."""
     missing: tuple[str, ...] = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
@@ -67,7 +68,7 @@ class DataConfig(Section):
     """How numbers are scaled, each feature on its own: to mean 0 and variance 1, to [0, 1], to a normal
     distribution by ranks, or not at all. Null: `standard` for tables, `none` for arrays and images."""
     rare: PositiveInt = 10
-    """Categories with fewer training rows than this are taken for one."""
+    """Categories with fewer training rows than this are merged into one."""
     classes: dict[str, str] = Field(default={})
     """Other names for labels; labels of one name are one class, and `"*"` stands for all others."""
     image_size: tuple[PositiveInt, PositiveInt] | None = None

@@ -22,7 +22,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "variational": {"penalties": [{"type": "gaussian_kl"}], "activation": "linear"},
     "rbm": {"activation": "sigmoid", "tied": True},
 }
-"""What a kind fills in where the file says nothing."""
+"""The settings that a kind fills in where the file says nothing."""
 
 
 class LayerConfig(Section):
@@ -54,7 +54,7 @@ class LayerConfig(Section):
     pool: PositiveInt | None = None
     """Size of the max-pooling after a `conv` layer's activation; null pools nothing."""
     corruption: CorruptionConfig | None = None
-    """What is done to the layer's own input in pretraining; `denoising` without it means masking at 0.25."""
+    """The corruption of the layer's own input in pretraining; `denoising` without it masks at rate 0.25."""
     emphasis: EmphasisConfig | None = None
     """Different weights of the loss on corrupted and other inputs; null weighs all alike."""
     penalties: tuple[PenaltyConfig, ...] = ()
@@ -88,21 +88,25 @@ class LayerConfig(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _presets(cls, given: Any) -> Any:
-        """Fills in what the kind implies where the file says nothing."""
-        if not isinstance(given, dict):
-            return given
+    def _presets(cls, settings: Any) -> Any:
+        """Fill in what the kind implies where the file says nothing."""
+        if not isinstance(settings, dict):
+            return settings
         preset = (
-            PRESETS.get(given.get("kind", "denoising"), {}) if isinstance(given.get("kind", ""), str) else {}
+            PRESETS.get(settings.get("kind", "denoising"), {})
+            if isinstance(settings.get("kind", ""), str)
+            else {}
         )
-        missing = {name: value for name, value in preset.items() if given.get(name) is None}
+        missing = {name: value for name, value in preset.items() if settings.get(name) is None}
         # `corruption: {rate: 0.4}` leaves open only what the preset says.
         partial = {
-            name: value | given[name]
+            name: value | settings[name]
             for name, value in preset.items()
-            if isinstance(value, dict) and isinstance(given.get(name), dict) and "type" not in given[name]
+            if isinstance(value, dict)
+            and isinstance(settings.get(name), dict)
+            and "type" not in settings[name]
         }
-        return given | missing | partial
+        return settings | missing | partial
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
@@ -141,6 +145,8 @@ class LayerConfig(Section):
         return self
 
     def pretrain(self, common: PretrainConfig) -> PretrainConfig:
-        """The pretraining settings of this layer: the common ones, overridden by the layer's own."""
-        own = {name: getattr(self, name) for name in PretrainConfig.model_fields}
-        return common.model_copy(update={name: value for name, value in own.items() if value is not None})
+        """Return the pretraining settings of this layer: the common ones, overridden by the layer's own."""
+        overrides = {name: getattr(self, name) for name in PretrainConfig.model_fields}
+        return common.model_copy(
+            update={name: value for name, value in overrides.items() if value is not None}
+        )

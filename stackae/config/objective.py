@@ -27,7 +27,7 @@ class GaussianConfig(Section):
 
 class SaltPepperConfig(Section):
     type: Literal["salt_pepper"]
-    """Each input is set to 0 or to 1, with equal chances, with a given probability."""
+    """Each input is set to 0 or to 1, with equal probability, at a given rate."""
     rate: Fraction = 0.25
     """Probability with which each input is replaced, in [0, 1)."""
 
@@ -45,7 +45,7 @@ class MixPartConfig(Section):
     corruption: Annotated[
         MaskingConfig | GaussianConfig | SaltPepperConfig | SwapConfig, Field(discriminator="type")
     ]
-    """What is done to the row."""
+    """The corruption of the row."""
 
 
 class MixConfig(Section):

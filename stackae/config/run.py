@@ -58,7 +58,7 @@ class Config(Section):
     """Which repetition of what follows pretraining this is. Each keeps other labels and fine-tunes from a new
     start; all of a seed share their rows and their pretraining."""
     data: DataConfig = DataConfig()
-    """What to learn from."""
+    """The data to learn from."""
     layers: tuple[LayerConfig, ...] = Field(min_length=1)
     """The autoencoders, from the input upwards."""
     pretrain: PretrainConfig = PretrainConfig()

@@ -84,7 +84,7 @@ class FinetuneConfig(FitConfig):
     """Train the softmax head only. The scratch control is trained as a whole all the same."""
 
     def resolve(self, labelled: int) -> Self:
-        """The same for so many labelled rows, with numbers in the place of `auto`."""
+        """Return the same for so many labelled rows, with numbers in the place of `auto`."""
         enough = math.ceil(STEPS / max(1, math.ceil(labelled / self.batch_size)))
         auto = min(max(enough, FEWEST_EPOCHS), MOST_EPOCHS)
         epochs: int = auto if self.epochs == "auto" else self.epochs

@@ -13,7 +13,7 @@ from typing import Any
 from stackae.config import Config
 from stackae.config_file.faults import Fault, Place, UnreadableError, quote
 from stackae.config_file.overrides import override
-from stackae.config_file.reading import parse, text_of
+from stackae.config_file.reading import parse, read_text
 from stackae.config_file.verdicts import located, verdicts_on
 from stackae.config_file.wording import slug
 from stackae.config_file.writing import dump_config, schema
@@ -31,12 +31,12 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     cause; remedy`, or `override 'WORD': …` where a word is at fault.
     """
     try:
-        document = parse(text_of(path))
+        document = parse(read_text(path))
     except UnreadableError as error:
         raise ConfigError(Fault((), error.says, error.mark).line(path)) from None
     if not isinstance(document.value, dict):
-        what = "a list" if isinstance(document.value, list) else f"only {quote(document.value)}"
-        says = f"the file holds {what}; write keys, as 'layers: [{{width: 100}}]'"
+        content = "a list" if isinstance(document.value, list) else f"only {quote(document.value)}"
+        says = f"the file holds {content}; write keys, as 'layers: [{{width: 100}}]'"
         raise ConfigError((document.faults or [Fault((), says, (1, 1))])[0].line(path))
     document.value.setdefault("name", slug(Path(path).stem) or "run")
 
@@ -57,9 +57,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def read_plain(path: str | Path) -> Any:
-    """The plain values of a YAML 1.2 file that is no configuration; ConfigError where it cannot be read."""
+    """Read the plain values of a YAML 1.2 file, whatever it describes; ConfigError where it is unreadable."""
     try:
-        document = parse(text_of(path))
+        document = parse(read_text(path))
     except UnreadableError as error:
         raise ConfigError(Fault((), error.says, error.mark).line(path)) from None
     if document.faults:

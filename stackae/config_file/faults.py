@@ -30,7 +30,7 @@ class Fault:
     word: str | None = None
 
     def line(self, path: str | Path) -> str:
-        """The fault with its position in the file at `path`, or with its override."""
+        """Return the fault with its position in the file at `path`, or with its override."""
         head = str(path) if self.mark is None else f"{path}:{self.mark[0]}:{self.mark[1]}"
         if self.word is not None:
             head = f"override {self.word!r}"
@@ -38,7 +38,7 @@ class Fault:
 
 
 def show(place: Place) -> str:
-    """A place as users write it: `layers[0].width`."""
+    """Return a place as users write it: `layers[0].width`."""
     parts = (
         f"[{part}]" if isinstance(part, int) else "." + (part if part.isidentifier() else quote(part))
         for part in place
@@ -47,9 +47,9 @@ def show(place: Place) -> str:
 
 
 def quote(value: Any) -> str:
-    """A value in YAML's words, on one line, cut where it is long."""
+    """Return a value in YAML's words, on one line, cut where it is long."""
     if isinstance(value, dict):
-        return shortened("{" + ", ".join(f"{key}: {quote(one)}" for key, one in value.items()) + "}")
+        return shortened("{" + ", ".join(f"{key}: {quote(item)}" for key, item in value.items()) + "}")
     if isinstance(value, list):
         return shortened("[" + ", ".join(map(quote, value)) + "]")
     if value is None or isinstance(value, bool):
@@ -58,5 +58,5 @@ def quote(value: Any) -> str:
 
 
 def shortened(text: str) -> str:
-    """At most 60 characters of a text."""
+    """Return at most 60 characters of a text."""
     return text if len(text) <= 60 else f"{text[:59]}…"

@@ -19,7 +19,9 @@ def override(document: Document, word: str) -> list[Fault]:
         if not equals:
             raise UnreadableError("no '='; write key=value, as layers.0.width=500")
         if "" in parts or not is_unicode(key):
-            raise UnreadableError("a part of the key is empty or no text; write it as layers.0.width=500")
+            raise UnreadableError(
+                "a part of the key is empty or not valid Unicode; write it as layers.0.width=500"
+            )
         if not text.strip():
             raise UnreadableError("no value after '='; write null for none")
         new = parse(text, word)
@@ -51,7 +53,7 @@ def _put(document: Document, holder: Any, place: Place, new: Document) -> None:
 
 
 def _keys(holder: Any, place: Place, part: str) -> Sequence[str | int]:
-    """The keys, or the entries, of a value that a part of a word stands for."""
+    """Return the keys, or the entries, of a value that a part of a word stands for."""
     where = show(place) or "the file"
     if isinstance(holder, list):
         if part == "*":

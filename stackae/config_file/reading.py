@@ -47,13 +47,13 @@ class Document:
             del self.origins[old]
 
     def nearest(self, place: Place) -> Origin:
-        """The origin of the value at a place or, where none was written there, of what would hold it."""
+        """Return the origin of a place's value or, where none was written there, of what would hold it."""
         above = (place[:size] for size in range(len(place), -1, -1))
         return next(self.origins[part] for part in above if part in self.origins)
 
 
-def text_of(path: str | Path) -> str:
-    """The text of a file; raises `UnreadableError`."""
+def read_text(path: str | Path) -> str:
+    """Read the text of a file; raise `UnreadableError` where it cannot be read, or is too large."""
     try:
         with Path(path).open("rb") as stream:
             data = stream.read(_MOST_BYTES + 1)
@@ -75,7 +75,7 @@ def text_of(path: str | Path) -> str:
 
 
 def parse(text: str, word: str | None = None) -> Document:
-    """The values of a YAML text, which is that of a file or that of the override `word`.
+    """Parse a YAML text, which is that of a file or that of the override `word`.
 
     Raises `UnreadableError` where it is no YAML; values that cannot be read are null, and faults say so.
     """
@@ -101,7 +101,7 @@ def parse(text: str, word: str | None = None) -> Document:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether a text can be encoded: an escape, or an undecodable argument, can bring half a character."""
+    """Tell whether a string can be encoded: escapes and undecodable arguments can bring half a character."""
     return not any("\ud800" <= char <= "\udfff" for char in text)
 
 

@@ -20,7 +20,7 @@ _ABSENT: Final = object()
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the models object to at a place."""
+    """An objection of the models to a place."""
 
     place: Place
     says: str
@@ -30,29 +30,29 @@ class Verdict:
 
 
 def verdicts_on(document: Document) -> list[Verdict]:
-    """All that the models object to, once each: no verdict that only follows from another."""
+    """List all that the models object to, once each: no verdict that only follows from another."""
     try:
         Config.model_validate(document.value)
     except ValidationError as error:
         details = error.errors(include_url=False)
     else:
         return []
-    found: dict[Place, Verdict] = {}
+    by_place: dict[Place, Verdict] = {}
     for detail in details:
         verdict = _verdict(detail, document)
-        found.setdefault(verdict.place, verdict)
-    meant = {verdict.suggests for verdict in found.values()}
+        by_place.setdefault(verdict.place, verdict)
+    meant = {verdict.suggests for verdict in by_place.values()}
 
     def stems_from_another(verdict: Verdict) -> bool:
         size = len(verdict.place)
-        below = (place for place in found if len(place) > size and place[:size] == verdict.place)
+        below = (place for place in by_place if len(place) > size and place[:size] == verdict.place)
         return verdict.place in meant or (verdict.refuses and any(below))
 
-    return [verdict for verdict in found.values() if not stems_from_another(verdict)]
+    return [verdict for verdict in by_place.values() if not stems_from_another(verdict)]
 
 
 def located(verdicts: list[Verdict], document: Document, since: Mapping[Place, str]) -> list[Fault]:
-    """Verdicts with the position or override that is to blame; leaves out what an unreadable value entails.
+    """Turn verdicts into faults with position or override; leave out what an unreadable value entails.
 
     `since` names the override that brought the objection to a place: a contradiction between settings is
     its fault, wherever they were written.
@@ -74,11 +74,11 @@ def _verdict(detail: ErrorDetails, document: Document) -> Verdict:
     place, node, holder = _trace(detail["loc"], document.value)
     kind = detail["type"]
     if kind == "extra_forbidden":
-        known = list(holder["properties"])
-        close = difflib.get_close_matches(str(place[-1]).lower(), known, 1)
+        keys = list(holder["properties"])
+        close = difflib.get_close_matches(str(place[-1]).lower(), keys, 1)
         if close:
             return Verdict(place, f"unknown key; did you mean '{close[0]}'?", True, (*place[:-1], close[0]))
-        return Verdict(place, f"unknown key; the known keys are {', '.join(map(repr, known))}", True)
+        return Verdict(place, f"unknown key; the known keys are {', '.join(map(repr, keys))}", True)
     if kind == "value_error":
         return Verdict(place, str(detail["ctx"]["error"]))
     if kind.startswith("union_tag"):
@@ -95,7 +95,7 @@ def _verdict(detail: ErrorDetails, document: Document) -> Verdict:
 
 
 def _trace(loc: Sequence[str | int], value: Any) -> tuple[Place, Schema, Schema]:
-    """The place of an error, without pydantic's labels of union members; its schema and its holder's."""
+    """Trace an error to its place, without pydantic's labels of unions, its schema and its holder's."""
     place: Place = ()
     node: Schema = {"$ref": "#"}
     holder: Schema = {}
@@ -104,7 +104,9 @@ def _trace(loc: Sequence[str | int], value: Any) -> tuple[Place, Schema, Schema]
         if "discriminator" in inner:
             node = {"$ref": inner["discriminator"]["mapping"][str(part)]}
         elif "anyOf" in inner:
-            sections = [one for one in inner["anyOf"] if one.get("$ref", "?").rpartition("/")[2] in str(part)]
+            sections = [
+                choice for choice in inner["anyOf"] if choice.get("$ref", "?").rpartition("/")[2] in str(part)
+            ]
             if not sections or not isinstance(_at(value, place), dict):
                 break
             node = sections[0]
@@ -116,7 +118,7 @@ def _trace(loc: Sequence[str | int], value: Any) -> tuple[Place, Schema, Schema]
 
 
 def _inside(node: Schema, part: str | int) -> Schema:
-    """The schema of an entry of a list, or of a key of a mapping."""
+    """Return the schema of an entry of a list, or of a key of a mapping."""
     if isinstance(part, int):
         fixed = node.get("prefixItems", ())
         inside: Schema = fixed[part] if part < len(fixed) else node.get("items", {})

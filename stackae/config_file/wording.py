@@ -1,4 +1,4 @@
-"""What the schema of a setting allows, in words."""
+"""The words for what the schema of a setting allows."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _BOUNDS: Final = {
 
 
 def resolved(node: Schema) -> Schema:
-    """What a schema stands for, without references and without the choice of null."""
+    """Resolve a schema's references, and leave out the choice of null."""
     while True:
         choices = node.get("anyOf") or node.get("allOf") or []  # allOf: pydantic before 2.9, around one $ref
-        some = [one for one in choices if one.get("type") != "null"]
+        choices = [choice for choice in choices if choice.get("type") != "null"]
         if "$ref" in node:
             name = node["$ref"].rpartition("/")[2]
             node = _root() if name == "#" else _root()["$defs"][name]
-        elif len(some) == 1:
-            node = some[0]
+        elif len(choices) == 1:
+            node = choices[0]
         else:
-            return {**node, "anyOf": some} if some else node
+            return {**node, "anyOf": choices} if choices else node
 
 
 @functools.cache
@@ -44,7 +44,7 @@ def _root() -> Schema:
 
 
 def refusal(value: Any, shown: str, node: Schema) -> str:
-    """Why a value is refused, and what to write instead; `shown` is the value as the user wrote it."""
+    """Say why a value is refused, and what to write instead; `shown` is the value as the user wrote it."""
     inner = resolved(node)
     kind = inner.get("type")
     says = f"{shown} is not allowed"
@@ -54,7 +54,7 @@ def refusal(value: Any, shown: str, node: Schema) -> str:
         if close:
             return f"{says}; did you mean '{close[0]}'?"
         if kind in _UNQUOTED and re.fullmatch(_UNQUOTED[kind], value):
-            return f"{shown} is text; write {value} without quotes"
+            return f"{shown} is a string; write {value} without quotes"
         if "pattern" in inner and re.fullmatch(inner["pattern"], slug(value)):
             return f"{says}; write '{slug(value)}', say: it must match {inner['pattern']}"
     elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
@@ -69,7 +69,7 @@ def refusal(value: Any, shown: str, node: Schema) -> str:
 
 
 def allowed(node: Schema) -> str:
-    """What a schema allows: `'a' or 'b'`; `a whole number of at least 1, or null`."""
+    """Say what a schema allows: `'a' or 'b'`; `a whole number of at least 1, or null`."""
     options = _options(node)
     if len(options) == 2 and not any(" " in option for option in options):
         return " or ".join(options)
@@ -83,7 +83,7 @@ def _options(node: Schema) -> list[str]:
     if "discriminator" in inner:
         return [f"{{{inner['discriminator']['propertyName']}: {tag}, …}}" for tag in tags(inner)]
     if "enum" in inner or "const" in inner:
-        return [quote(one) for one in inner.get("enum", [inner.get("const")])]
+        return [quote(value) for value in inner.get("enum", [inner.get("const")])]
     bounds = _bounds(inner)
     numeric = f" {bounds}" if bounds.startswith(("above", "below")) else f" of {bounds}" if bounds else ""
     match inner.get("type"):
@@ -100,13 +100,16 @@ def _options(node: Schema) -> list[str]:
             each = inner["prefixItems"]
             return [f"a list of {len(each)}, each {allowed(each[0])}"]
         case "array":
-            return [f"a list of {'at least one ' if inner.get('minItems') else ''}{allowed(inner['items'])}"]
+            item = allowed(inner["items"])
+            if inner.get("minItems"):
+                return [f"a list of at least one {item.removeprefix('a ')}"]
+            return ["a list of strings" if item == "a string" else f"a list of {item}"]
         case "object":
             return [_mapping(inner) if "properties" in inner else _names(inner)]
         case _ if inner.get("maxLength") == 1:
             return ["one character"]
         case _:
-            return ["text that is not empty" if inner.get("minLength") else "text"]
+            return ["a string that is not empty" if inner.get("minLength") else "a string"]
 
 
 def _mapping(node: Schema) -> str:
@@ -115,8 +118,8 @@ def _mapping(node: Schema) -> str:
         f"{key}: {'n' if resolved(settings[key]).get('type') == 'integer' else '…'}"
         for key in node.get("required", ())
     ]
-    known = ", ".join(map(repr, [*settings][:4]))
-    return f"{{{', '.join(needed)}}}" if needed else f"a mapping with keys such as {known}"
+    keys = ", ".join(map(repr, [*settings][:4]))
+    return f"{{{', '.join(needed)}}}" if needed else f"a mapping with keys such as {keys}"
 
 
 def _names(node: Schema) -> str:
@@ -128,11 +131,11 @@ def _bounds(node: Schema) -> str:
 
 
 def tags(union: Schema) -> list[str]:
-    """The tags of a discriminated union, in the order of its members."""
+    """Return the tags of a discriminated union, in the order of its members."""
     tag_of = {ref: tag for tag, ref in union["discriminator"]["mapping"].items()}
-    return [tag_of[one["$ref"]] for one in union["oneOf"]]
+    return [tag_of[member["$ref"]] for member in union["oneOf"]]
 
 
 def slug(text: str) -> str:
-    """A text as a name of a run: what is not allowed becomes a dash; empty where nothing is left."""
+    """Turn a text into a run's name: what is not allowed becomes a dash; empty where nothing is left."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", text).lstrip("._-")

@@ -1,4 +1,4 @@
-"""A configuration as YAML text, and the schema of such texts."""
+"""A configuration as YAML text, and its schema."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def dump_config(config: Config) -> str:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of a configuration file, for editors; descriptions are the fields' docstrings."""
+    """Return the JSON schema of a configuration file, for editors, with the fields' docstrings."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **Config.model_json_schema(),

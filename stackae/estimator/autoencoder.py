@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from stackae.data.preprocessing.table import TablePreprocessing
 from stackae.estimator.fit import fit_model
-from stackae.estimator.validation import as_value_errors, check_more, check_rows
+from stackae.estimator.validation import as_value_errors, check_new_rows, check_rows
 
 
 class StackedAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -28,7 +28,7 @@ class StackedAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     Rows are numbers (rows, features), or a DataFrame: of one that has other columns than numbers, or missing
     cells, columns are encoded as those of a table in a file. Where rows of a DataFrame lack numbers only
     after the fit, the column's median stands for them, as in a table. After `fit`, `model_` is what
-    `stackae.load` returns, and `results_` what a run finds, in which the test rows are the validation rows.
+    `stackae.load` returns, and `results_` are those of a run, in which the test rows are the validation rows.
     """
 
     def __init__(
@@ -65,24 +65,24 @@ class StackedAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Trains the layers on rows; `y` is not used."""
+        """Train the layers on rows; `y` is not used."""
         rows = check_rows(self, X)
         self.model_, self.results_ = fit_model(self.get_params(deep=False), rows, None)
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """The codes of the last layer in float64, (rows, features)."""
+        """Return the codes of the last layer in float64, (rows, features)."""
         check_is_fitted(self)
         table = isinstance(self.model_.preprocessing, TablePreprocessing)
-        rows = check_more(self, X, table=table)
+        rows = check_new_rows(self, X, table=table)
         with as_value_errors():
             codes = self.model_.transform(rows)
         return codes.reshape(len(codes), -1)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
-        """What the stack makes of codes, in the units of the rows that it learnt from.
+        """Decode codes (rows, features) to rows, in the units of those that the stack learnt from.
 
-        Of a table with other columns than numbers it makes their features, `model_.preprocessing.names()`.
+        Of a table with other columns than numbers these are its features, `model_.preprocessing.names()`.
         """
         check_is_fitted(self)
         codes = check_array(X, dtype=np.float64)

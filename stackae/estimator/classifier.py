@@ -12,15 +12,15 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from stackae.data.preprocessing.table import TablePreprocessing
 from stackae.estimator.fit import fit_model
-from stackae.estimator.validation import as_value_errors, check_more, check_rows, number_labels
+from stackae.estimator.validation import as_value_errors, check_new_rows, check_rows, number_labels
 
 
 class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A stack of autoencoders, pretrained on all rows and fine-tuned on those with a label.
 
-    As in `sklearn.semi_supervised` the label -1 stands for none; if classes are texts, so do '-1' and ''. In
-    an array of objects, or in pandas, None and NaN do as well; in an array of numbers NaN is an error. Labels
-    of which -1 and 1 are all there is are two classes.
+    As in `sklearn.semi_supervised` the label -1 stands for none; if classes are strings, so do '-1' and ''.
+    In an array of objects, or in pandas, None and NaN do as well; in an array of numbers NaN is an error.
+    Labels of which -1 and 1 are all there is are two classes.
 
     `finetune_epochs`, `finetune_lr`, `finetune_patience`, `dropout`, `input_dropout`, `label_smoothing`,
     `balance`, `encoder_lr_scale` and `freeze_encoder` are those of the fine-tuning; all other parameters, the
@@ -79,7 +79,7 @@ class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ign
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Trains on rows and their labels, (rows,)."""
+        """Train on rows and their labels, (rows,)."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         rows = check_rows(self, X)
@@ -90,15 +90,15 @@ class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ign
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Class probabilities in float64, (rows, classes), in the order of `classes_`."""
+        """Return class probabilities in float64, (rows, classes), in the order of `classes_`."""
         check_is_fitted(self)
         table = isinstance(self.model_.preprocessing, TablePreprocessing)
-        rows = check_more(self, X, table=table)
+        rows = check_new_rows(self, X, table=table)
         with as_value_errors():
             return self.model_.predict_proba(rows)
 
     def predict(self, X: Any) -> np.ndarray:
-        """The likeliest class of each row, (rows,)."""
+        """Return the likeliest class of each row, (rows,)."""
         likeliest = self.predict_proba(X).argmax(axis=1)
-        found: np.ndarray = self.classes_[likeliest]
-        return found
+        labels: np.ndarray = self.classes_[likeliest]
+        return labels

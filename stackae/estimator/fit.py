@@ -50,35 +50,36 @@ PLACES: Mapping[str, tuple[str, ...]] = {
 }
 """Where in a config an estimator's parameters are."""
 
-_TAKING_TURNS = threading.Lock()
-"""Training seeds torch's global generator, which all threads share, so that one fit at a time trains."""
+_ONE_FIT_AT_A_TIME = threading.Lock()
+"""Held while a fit trains: training seeds torch's global generator, which all threads share."""
 
 
 def fit_model(parameters: Mapping[str, Any], x: Any, y: Codes | None) -> tuple[Model, Results]:
-    """Trains what an estimator's parameters describe on rows and, if given, the numbers of their classes.
+    """Train the model that an estimator's parameters describe, on rows and the numbers of their classes.
 
-    Raises `ValueError` with one line per parameter that is at fault, or one that says what of the rows is.
+    Without `y` no classifier is trained. Raises `ValueError` with one line per parameter that is at fault, or
+    one that says what is wrong with the rows.
     """
     progress = make_progress(quiet=False) if parameters["verbose"] else NoProgress()
     with (
         TemporaryDirectory(prefix="stackae-") as name,
         as_value_errors(Path(name)),
-        _TAKING_TURNS,
+        _ONE_FIT_AT_A_TIME,
         torch.random.fork_rng(),
     ):
         folder = Path(name)
         config = make_config(parameters, write_training_files(folder, x, y))
         source = read_source(config.data)
         plan = make_plan(config, source, hold_out(source, parameters["validation_fraction"], config.seed))
-        place = Path(parameters["store"] or folder / "store")
-        check_folder("store", place)
-        store = Store(place, progress.warn)
+        store_folder = Path(parameters["store"] or folder / "store")
+        check_folder("store", store_folder)
+        store = Store(store_folder, progress.warn)
         results = run_plan(plan, store, NullTracker(), progress, out=folder / "run")
         return load(folder / "run").double(), results
 
 
 def make_config(parameters: Mapping[str, Any], data: Mapping[str, Any]) -> Config:
-    """The config that parameters and data amount to; ValueError where a parameter is at fault."""
+    """Build a config from parameters and data; ValueError where a parameter is at fault."""
     values: dict[str, Any] = {
         "seed": _seed(parameters["random_state"]),
         "data": {**data, "split": {}},
@@ -104,18 +105,18 @@ def make_config(parameters: Mapping[str, Any], data: Mapping[str, Any]) -> Confi
     if "finetune_epochs" not in parameters:
         values["finetune"] = None
     faults: dict[str, str] = {}
-    share = _plain(parameters["validation_fraction"])
-    if not isinstance(share, float) or not 0 < share < 1:
-        faults["validation_fraction"] = f"{share!r} is not allowed; it must be between 0 and 1"
+    fraction = _plain(parameters["validation_fraction"])
+    if not isinstance(fraction, float) or not 0 < fraction < 1:
+        faults["validation_fraction"] = f"{fraction!r} is not allowed; it must be between 0 and 1"
     for verdict in verdicts_on(Document(values)):
-        faults.setdefault(_called(verdict.place, parameters), verdict.says)
+        faults.setdefault(_parameter_name(verdict.place, parameters), verdict.says)
     if faults:
         raise ValueError("\n".join(f"{name}: {says}" for name, says in faults.items()))
     return Config.model_validate(values)
 
 
-def _called(place: Place, parameters: Mapping[str, Any]) -> str:
-    """What users of an estimator call a place in the config."""
+def _parameter_name(place: Place, parameters: Mapping[str, Any]) -> str:
+    """Return what users of an estimator call a place in the config."""
     match place:
         case ("layers", int(number), "kind" | "corruption" as name, *inner):
             if not isinstance(parameters["layers"][number], Mapping):
@@ -127,13 +128,13 @@ def _called(place: Place, parameters: Mapping[str, Any]) -> str:
 
 
 def _layers(parameters: Mapping[str, Any]) -> Any:
-    """The layers as in a file: widths become layers of the common kind and corruption."""
-    given = parameters["layers"]
-    if not isinstance(given, list | tuple | np.ndarray):
-        return given
+    """Return the layers as in a file: widths become layers of the common kind and corruption."""
+    layers = parameters["layers"]
+    if not isinstance(layers, list | tuple | np.ndarray):
+        return layers
     common = {"kind": parameters["kind"], "corruption": _plain(parameters["corruption"])}
     return [
-        dict(layer) if isinstance(layer, Mapping) else {"width": _plain(layer)} | common for layer in given
+        dict(layer) if isinstance(layer, Mapping) else {"width": _plain(layer)} | common for layer in layers
     ]
 
 
@@ -144,5 +145,5 @@ def _seed(random_state: Any) -> int:
 
 
 def _plain(value: Any) -> Any:
-    """Without NumPy's scalars, of which a parameter grid is often made."""
+    """Turn NumPy's scalars, of which a parameter grid is often made, into Python's."""
     return value.item() if isinstance(value, np.generic) else value

@@ -1,4 +1,4 @@
-"""What users of scikit-learn give: rows as an array or a DataFrame, and labels."""
+"""The rows, as an array or a DataFrame, and the labels that users of scikit-learn pass in, checked."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Codes = npt.NDArray[np.int64]
 """The number of each row's class, -1 where it has no label."""
 
 _NUMBERS = (np.float64, np.float32)
-_NONE = ("-1", "-1.0", "b'-1'")
-"""What stands for no label, as a text."""
-_TWO = ({"-1", "1"}, {"-1.0", "1.0"}, {"b'-1'", "b'1'"})
-"""Labels that are all of them classes, as texts."""
+_NO_LABEL = ("-1", "-1.0", "b'-1'")
+"""What stands for no label, as a string."""
+_TWO_CLASSES = ({"-1", "1"}, {"-1.0", "1.0"}, {"b'-1'", "b'1'"})
+"""Labels, as strings, of which -1 is a class."""
 
 
 def check_rows(estimator: Any, x: Any) -> Any:
-    """Rows to learn from: an array (rows, features), or a DataFrame where not all of its cells are numbers.
+    """Check rows to learn from; return an array (rows, features), or a DataFrame if not all are numbers.
 
     Sets the estimator's `n_features_in_` and, where columns have names, its `feature_names_in_`. Raises
     `ValueError` or `TypeError` where rows are none of these, or fewer than two.
@@ -38,14 +38,14 @@ def check_rows(estimator: Any, x: Any) -> Any:
         return checked
     validate_data(estimator, x, skip_check_array=True)
     if not hasattr(estimator, "feature_names_in_"):
-        raise ValueError("X has columns whose names are no texts; rename them, as X.rename(columns=str)")
+        raise ValueError("X has columns whose names are not strings; rename them, as X.rename(columns=str)")
     if len(x) < 2:
         raise ValueError(f"X has {len(x)} sample(s), but at least 2 are needed")
     return _cells(x)
 
 
-def check_more(estimator: Any, x: Any, *, table: bool) -> Any:
-    """Rows for a fitted estimator, of the same features as those that it learnt from."""
+def check_new_rows(estimator: Any, x: Any, *, table: bool) -> Any:
+    """Check and return rows for a fitted estimator, of the same features as those that it learnt from."""
     if not table:
         if estimator._medians is None or not _is_table(x) or not _is_numeric(x):
             return validate_data(estimator, x, dtype=_NUMBERS, reset=False)
@@ -61,33 +61,33 @@ def check_more(estimator: Any, x: Any, *, table: bool) -> Any:
 
 
 def number_labels(y: Any) -> tuple[npt.NDArray[Any], Codes]:
-    """The classes, sorted, and the number of each row's class.
+    """Return the classes, sorted, and the number of each row's class, -1 where it has no label.
 
-    No label: -1, also as a text, unless -1 and 1 are all there is; '' among texts; None and NaN in an array
-    of objects or of pandas. Raises `ValueError` where labels are none of a classifier, or of fewer than two
-    classes.
+    No label: -1, also as a string, unless -1 and 1 are all there is; '' among strings; None and NaN in an
+    array of objects or of pandas. Raises `ValueError` where labels are none of a classifier, or of fewer than
+    two classes.
     """
     if hasattr(y, "isna") and np.any(y.isna()):
         # Without a label in pandas, whose integers would become numbers of which some are NaN.
         y = np.asarray(y, dtype=object)
     y = column_or_1d(y, warn=True)
-    known = _labelled(y)
-    labels = y[known]
+    labelled = _is_labelled(y)
+    labels = y[labelled]
     if labels.dtype.kind == "O" and (numbers := np.array(labels.tolist())).dtype.kind in "biuf":
-        # scikit-learn takes numbers for labels only where no text is among them.
+        # scikit-learn takes numbers for labels only where no string is among them.
         labels = numbers
     check_classification_targets(labels)
-    classes, numbered = np.unique(labels, return_inverse=True)
+    classes, indices = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
-        found = f"one class only ({classes[0]})" if len(classes) else "no label"
-        raise ValueError(f"y has {found}; a classifier needs rows of at least two classes")
+        problem = f"one class only ({classes[0]})" if len(classes) else "no label"
+        raise ValueError(f"y has {problem}; a classifier needs rows of at least two classes")
     codes = np.full(len(y), -1, np.int64)
-    codes[known] = numbered
+    codes[labelled] = indices
     return classes, codes
 
 
 def write_training_files(folder: Path, x: Any, y: Codes | None) -> dict[str, Any]:
-    """Writes rows and classes to files in a folder; what of a config's `data` says how to read them."""
+    """Write rows and classes to files in a folder; return the settings of `data` that read them."""
     if isinstance(x, np.ndarray):
         np.save(folder / "X.npy", x)
         if y is None:
@@ -95,19 +95,19 @@ def write_training_files(folder: Path, x: Any, y: Codes | None) -> dict[str, Any
         np.save(folder / "y.npy", y)
         return {"source": str(folder / "X.npy"), "target": str(folder / "y.npy")}
     types = {name: "categorical" for name, type_ in x.dtypes.items() if type_ == "category"}
-    described: dict[str, Any] = {"source": str(folder / "X.parquet"), "types": types}
+    settings: dict[str, Any] = {"source": str(folder / "X.parquet"), "types": types}
     if y is not None:
-        described["target"] = "y" + "_" * max(map(len, x.columns))  # no column has this name
-        x = x.assign(**{described["target"]: [str(code) if code >= 0 else None for code in y]})
+        settings["target"] = "y" + "_" * max(map(len, x.columns))  # no column has this name
+        x = x.assign(**{settings["target"]: [str(code) if code >= 0 else None for code in y]})
     x.to_parquet(folder / "X.parquet", index=False)
-    return described
+    return settings
 
 
 @contextmanager
 def as_value_errors(folder: Path | None = None) -> Iterator[None]:
-    """Turns what is said of rows and config into a `ValueError`, as users of scikit-learn expect it.
+    """Turn errors about rows and config into a `ValueError`, as users of scikit-learn expect it.
 
-    It names neither the files in `folder`, to which rows were written, nor remedies for a config file.
+    Its message names neither the files in `folder`, to which rows were written, nor remedies for a config.
     """
     try:
         yield
@@ -119,7 +119,7 @@ def as_value_errors(folder: Path | None = None) -> Iterator[None]:
         cause, _, remedy = says.partition("; ")
         if "no column is left" in says:
             cause = "X: no column is left to learn from"
-            remedy = "give columns that are neither constant nor, as texts, all different"
+            remedy = "give columns that are neither constant nor, as strings, all different"
         elif "data." in remedy:
             remedy = "correct it, or leave the column out"
         raise ValueError(f"{cause}; {remedy}" if remedy else cause) from None
@@ -144,34 +144,34 @@ def _is_numeric(frame: Any) -> bool:
 
 
 def _cells(frame: Any) -> Any:
-    """The frame with texts in each column that has neither numbers, nor yes and no, nor times."""
+    """Return the frame with strings in each column that has neither numbers, nor booleans, nor times."""
     import pandas as pd
 
-    made = {}
+    columns = {}
     for name, column in frame.items():
         if column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) == "boolean":
-            # What a column of yes and no becomes where cells are missing.
+            # Missing cells make objects of a column of booleans.
             column = column.astype("boolean")
         if pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_datetime64_any_dtype(column.dtype):
-            made[name] = column
+            columns[name] = column
             continue
-        there = column.notna().to_numpy()
-        texts = np.full(len(column), None, object)
-        texts[there] = [str(cell) for cell in column[there]]
-        own = "category" if column.dtype == "category" else object
-        made[name] = pd.Series(texts, index=column.index, dtype=own)
-    return pd.DataFrame(made, index=frame.index)
+        present = column.notna().to_numpy()
+        strings = np.full(len(column), None, object)
+        strings[present] = [str(cell) for cell in column[present]]
+        dtype = "category" if column.dtype == "category" else object
+        columns[name] = pd.Series(strings, index=column.index, dtype=dtype)
+    return pd.DataFrame(columns, index=frame.index)
 
 
-def _labelled(y: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+def _is_labelled(y: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     if y.dtype.kind in "OUS":
         import pandas as pd
 
-        there = np.array([not pd.isna(label) and label not in ("", b"") for label in y], bool)
-        marked = np.array([str(label) in _NONE for label in y], bool)
+        present = np.array([not pd.isna(label) and label not in ("", b"") for label in y], bool)
+        marked = np.array([str(label) in _NO_LABEL for label in y], bool)
     else:
         assert_all_finite(y, input_name="y")
-        there, marked = np.ones(len(y), bool), y == -1
-    found = np.unique(y[there].astype(str) if y.dtype.kind == "O" else y[there])
-    two = {str(label) for label in found} in _TWO
-    return there if two else there & ~marked
+        present, marked = np.ones(len(y), bool), y == -1
+    distinct = np.unique(y[present].astype(str) if y.dtype.kind == "O" else y[present])
+    has_two_classes = {str(label) for label in distinct} in _TWO_CLASSES
+    return present if has_two_classes else present & ~marked

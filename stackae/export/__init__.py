@@ -12,12 +12,12 @@ from stackae.outputs import check_output
 
 Format = Literal["onnx", "torch", "hf"]
 
-_NEEDS = {"onnx": ("onnx", "onnxscript"), "hub": ("huggingface_hub",)}
-"""The packages of each extra without which nothing is exported."""
+_PACKAGES = {"onnx": ("onnx", "onnxscript"), "hub": ("huggingface_hub",)}
+"""The packages of each extra that an export imports."""
 
 
 def export(run: Path, to: Format, out: Path, *, push: str | None = None) -> None:
-    """Writes the model of a run to `out`: a file for `onnx` and `torch`, a new folder for `hf`.
+    """Write the model of a run to `out`: a file for `onnx` and `torch`, a new folder for `hf`.
 
     With `push`, the name of a repository on the Hub, the folder is uploaded too. Raises `ConfigError`
     where a package is missing, `DataError` where nothing can be written to `out`, `ArtifactError` where the
@@ -53,6 +53,6 @@ def export(run: Path, to: Format, out: Path, *, push: str | None = None) -> None
 
 
 def _check_installed(extra: str) -> None:
-    for package in _NEEDS[extra]:
+    for package in _PACKAGES[extra]:
         if find_spec(package) is None:
             raise ConfigError(f"the package '{package}' is missing; run: pip install 'stackae[{extra}]'")

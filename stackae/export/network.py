@@ -41,29 +41,30 @@ class Network(nn.Module):
         super().__init__()
         self.encoder, self.classifier = model.encoder, model.classifier
         self.preprocessing, self.classes = model.preprocessing, model.classes
-        given = model.preprocessing
-        self.inputs = [Input("rows", torch.float32, given.shape)]
+        preprocessing = model.preprocessing
+        self.inputs = [Input("rows", torch.float32, preprocessing.shape)]
         self.front: nn.Module
-        if isinstance(given, TablePreprocessing):
-            self.front = TableFront(given)
+        if isinstance(preprocessing, TablePreprocessing):
+            self.front = TableFront(preprocessing)
             self.inputs = [
                 Input(name, dtype, (columns,))
                 for name, dtype, columns in (
-                    ("numbers", torch.float64, len(given.numeric)),
-                    ("categories", torch.int64, len(given.categories)),
+                    ("numbers", torch.float64, len(preprocessing.numeric)),
+                    ("categories", torch.int64, len(preprocessing.categories)),
                 )
                 if columns
             ]
-        elif isinstance(given, FittedScaling):
-            self.front = EachScaled(given)
+        elif isinstance(preprocessing, FittedScaling):
+            self.front = EachScaled(preprocessing)
             # As stackae scales them: what is small beside a feature's mean would be lost before.
-            self.inputs = [Input("rows", torch.float64, given.shape)]
+            self.inputs = [Input("rows", torch.float64, preprocessing.shape)]
         else:
-            assert isinstance(given, Scaling)
-            self.front = Divided(given)
+            assert isinstance(preprocessing, Scaling)
+            self.front = Divided(preprocessing)
         self.outputs = ["code"] if self.classifier is None else ["logits", "probabilities", "code"]
         self.eval()
 
+    # torch.export names the inputs of a .pt2 file after the parameter.
     def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
         x = self.front(*given)
         code = self.encoder(x)
@@ -73,33 +74,33 @@ class Network(nn.Module):
         return logits, logits.softmax(1), code
 
     def program(self) -> torch.export.ExportedProgram:
-        """The network as torch's exporter sees it, for any number of rows."""
-        example = tuple(torch.zeros((2, *one.shape), dtype=one.dtype) for one in self.inputs)
+        """Trace the network with torch's exporter, for any number of rows."""
+        example = tuple(torch.zeros((2, *input_.shape), dtype=input_.dtype) for input_ in self.inputs)
         rows = torch.export.Dim("n", min=1)
         with torch.no_grad():
-            made = torch.export.export(self, example, dynamic_shapes=(tuple({0: rows} for _ in example),))
-        for node in made.graph.nodes:
+            program = torch.export.export(self, example, dynamic_shapes=(tuple({0: rows} for _ in example),))
+        for node in program.graph.nodes:
             # It would name the paths of this machine.
             node.meta.pop("stack_trace", None)
-        return made
+        return program
 
     def described(self) -> dict[str, str]:
-        """What to know of inputs and outputs, as texts; lists are JSON.
+        """Describe inputs and outputs in strings, each of them JSON but for the version.
 
         Of a table `numbers` and `categories` name the columns of these inputs, and `known` the categories of
         each column.
         """
-        texts: dict[str, object] = {
-            "inputs": [one.name for one in self.inputs],
+        described: dict[str, object] = {
+            "inputs": [input_.name for input_ in self.inputs],
             "outputs": self.outputs,
             "features": self.preprocessing.names(),
         }
         if self.classifier is not None:
-            texts["classes"] = self.classes
+            described["classes"] = self.classes
         if isinstance(self.preprocessing, TablePreprocessing):
-            texts["numbers"] = self.preprocessing.numeric
-            texts["categories"] = [one.column for one in self.preprocessing.categories]
-            texts["known"] = [list(one.index) for one in self.preprocessing.categories]
+            described["numbers"] = self.preprocessing.numeric
+            described["categories"] = [categories.column for categories in self.preprocessing.categories]
+            described["known"] = [list(categories.index) for categories in self.preprocessing.categories]
         return {"stackae": VERSION} | {
-            name: json.dumps(text, ensure_ascii=False) for name, text in texts.items()
+            name: json.dumps(value, ensure_ascii=False) for name, value in described.items()
         }

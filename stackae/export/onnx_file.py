@@ -23,9 +23,9 @@ _MOST_BYTES = 2**31 - 2**20
 
 
 def write_onnx(network: Network, path: Path) -> None:
-    """Writes the network for any number of rows, its description in `metadata_props`.
+    """Write the network for any number of rows, its description in `metadata_props`.
 
-    The categories of a table are texts in this file, empty where one is missing. Raises `DataError` where
+    The categories of a table are strings in this file, empty where one is missing. Raises `DataError` where
     the weights are too large for one file.
     """
     import onnx
@@ -37,13 +37,13 @@ def write_onnx(network: Network, path: Path) -> None:
         )
     model = _translated(network)
     if isinstance(network.preprocessing, TablePreprocessing) and network.preprocessing.categories:
-        _take_texts(model, network.preprocessing.categories)
+        _take_strings(model, network.preprocessing.categories)
     for node in model.graph.node:
         # Where in our code it comes from, at many times the length of the node itself.
         del node.metadata_props[:]
     del model.graph.value_info[:]
-    for given in [*model.graph.input, *model.graph.output]:
-        given.type.tensor_type.shape.dim[0].dim_param = "n"
+    for value in [*model.graph.input, *model.graph.output]:
+        value.type.tensor_type.shape.dim[0].dim_param = "n"
     onnx.helper.set_model_props(model, network.described())
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
@@ -56,9 +56,11 @@ def _translated(network: Network) -> Any:
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            made = torch.onnx.export(
+            exported = torch.onnx.export(
                 network.program(),
-                input_names=["codes" if one.name == "categories" else one.name for one in network.inputs],
+                input_names=[
+                    "codes" if input_.name == "categories" else input_.name for input_ in network.inputs
+                ],
                 output_names=network.outputs,
                 opset_version=OPSET,
                 dynamo=True,
@@ -66,40 +68,40 @@ def _translated(network: Network) -> Any:
             )
     finally:
         logging.disable(level)
-    assert made is not None
-    return made.model_proto
+    assert exported is not None
+    return exported.model_proto
 
 
-def _take_texts(model: Any, categories: list[Categories]) -> None:
-    """Puts in front of the input `codes` what looks texts up: the input `categories` (rows, columns)."""
+def _take_strings(model: Any, categories: list[Categories]) -> None:
+    """Replace the input `codes` by strings, the input `categories` (rows, columns), and look codes up."""
     from onnx import TensorProto, helper
 
     graph = model.graph
-    (codes,) = (given for given in graph.input if given.name == "codes")
+    (codes,) = (value for value in graph.input if value.name == "codes")
     graph.input.remove(codes)
     graph.input.append(
         helper.make_tensor_value_info("categories", TensorProto.STRING, ["n", len(categories)])
     )
     nodes = []
-    for at, one in enumerate(categories):
-        place = f"categories_{at}_place"
-        graph.initializer.append(helper.make_tensor(place, TensorProto.INT64, [1], [at]))
-        nodes.append(helper.make_node("Gather", ["categories", place], [f"categories_{at}_text"], axis=1))
-        # An empty text is a missing category, unless it is one itself.
-        keys = list(one.index) if "" in one.index else [*one.index, ""]
+    for index, column in enumerate(categories):
+        place = f"categories_{index}_place"
+        graph.initializer.append(helper.make_tensor(place, TensorProto.INT64, [1], [index]))
+        nodes.append(helper.make_node("Gather", ["categories", place], [f"categories_{index}_text"], axis=1))
+        # An empty string is a missing category, unless it is one itself.
+        keys = list(column.index) if "" in column.index else [*column.index, ""]
         nodes.append(
             helper.make_node(
                 "LabelEncoder",
-                [f"categories_{at}_text"],
-                [f"categories_{at}_code"],
+                [f"categories_{index}_text"],
+                [f"categories_{index}_code"],
                 domain="ai.onnx.ml",
                 keys_strings=keys,
                 values_int64s=list(range(len(keys))),
-                default_int64=one.unseen,
+                default_int64=column.unseen,
             )
         )
-    found = [f"categories_{at}_code" for at in range(len(categories))]
-    nodes.append(helper.make_node("Concat", found, ["codes"], axis=1))
+    looked_up = [f"categories_{index}_code" for index in range(len(categories))]
+    nodes.append(helper.make_node("Concat", looked_up, ["codes"], axis=1))
     for node in reversed(nodes):
         graph.node.insert(0, node)
     if not any(opset.domain == "ai.onnx.ml" for opset in model.opset_import):

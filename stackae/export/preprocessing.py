@@ -88,7 +88,7 @@ class EachScaled(nn.Module):
 class TableFront(nn.Module):
     """A table's numbers (rows, columns), in double precision and NaN if missing, and categories (rows, …).
 
-    A category is given by its place in its column's `index`, one more than the last if it is missing, two
+    A category is its place in its column's `index`, one more than the last if it is missing, two
     more if it is not in there. Where there are no numbers or no categories, they are left out.
     """
 
@@ -102,28 +102,28 @@ class TableFront(nn.Module):
             self.register_buffer("medians", torch.from_numpy(preprocessing.medians.astype(np.float64)))
         self.places = [place for place, _ in preprocessing.scalers]
         self.scalers = nn.ModuleList(scaler_module(scaler) for _, scaler in preprocessing.scalers)
-        self.sizes = [len(one.names) for one in preprocessing.categories]
-        for at, one in enumerate(preprocessing.categories):
-            self.register_buffer(f"feature_{at}", torch.from_numpy(one.feature.astype(np.int64)))
+        self.sizes = [len(column.names) for column in preprocessing.categories]
+        for index, column in enumerate(preprocessing.categories):
+            self.register_buffer(f"feature_{index}", torch.from_numpy(column.feature.astype(np.int64)))
 
-    def forward(self, *given: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor:
         parts = []
         if self.numeric:
-            numbers = given[0].double()
+            numbers = inputs[0].double()
             missing = numbers.isnan()
             numbers = torch.where(missing, self.medians, numbers)
             for place, scaler in zip(self.places, self.scalers, strict=True):
                 parts.append(scaler(numbers[:, place]).float())
             if self.indicated:
                 parts.append(missing[:, self.indicated].float())
-        for at, size in enumerate(self.sizes):
-            feature = self.get_buffer(f"feature_{at}")[given[-1][:, at]]
+        for index, size in enumerate(self.sizes):
+            feature = self.get_buffer(f"feature_{index}")[inputs[-1][:, index]]
             parts.append((feature[:, None] == torch.arange(size)).float())
         return torch.cat(parts, 1)
 
 
 class Standard(nn.Module):
-    """What scikit-learn's StandardScaler does."""
+    """The scaling of scikit-learn's StandardScaler."""
 
     mean: Tensor
     scale: Tensor
@@ -138,7 +138,7 @@ class Standard(nn.Module):
 
 
 class MinMax(nn.Module):
-    """What scikit-learn's MinMaxScaler does, with clipping."""
+    """The scaling of scikit-learn's MinMaxScaler, with clipping."""
 
     scale: Tensor
     least: Tensor
@@ -155,7 +155,7 @@ class MinMax(nn.Module):
 
 
 class Quantiles(nn.Module):
-    """What scikit-learn's QuantileTransformer does, to a normal distribution."""
+    """The scaling of scikit-learn's QuantileTransformer, to a normal distribution."""
 
     quantiles: Tensor
     references: Tensor
@@ -187,7 +187,7 @@ class Quantiles(nn.Module):
         return quantile
 
     def _count(self, x: Tensor, *, equal: bool) -> Tensor:
-        """How many quantiles of each feature are below x, or equal to it; by bisection."""
+        """Count the quantiles of each feature that are below x or, with `equal`, at most x; by bisection."""
         low, high = (
             torch.zeros_like(x, dtype=torch.int64),
             torch.full_like(x, self.last + 1, dtype=torch.int64),
@@ -231,12 +231,12 @@ def _polynomial(coefficients: Tensor, x: Tensor) -> Tensor:
 
 
 def scaler_module(scaler: Any) -> nn.Module:
-    """The module that does what a scaler of `make_scaler` does to numbers in double precision."""
+    """Return the module that scales numbers in double precision as a scaler of `make_scaler` does."""
     if scaler is None:
         return nn.Identity()
-    made: dict[str, type[Standard | MinMax | Quantiles]] = {
+    modules: dict[str, type[Standard | MinMax | Quantiles]] = {
         "StandardScaler": Standard,
         "MinMaxScaler": MinMax,
         "QuantileTransformer": Quantiles,
     }
-    return made[type(scaler).__name__](scaler)
+    return modules[type(scaler).__name__](scaler)

@@ -14,7 +14,7 @@ from stackae.export.network import Network
 
 
 def write_program(network: Network, path: Path) -> None:
-    """Writes the network for any number of rows; its description is in extra files of the same archive."""
+    """Write the network for any number of rows; its description is in extra files of the same archive."""
     program = network.program()
     # Examples would be pickled into the file.
     program.example_inputs = None

@@ -1,4 +1,4 @@
-"""Uploads an exported folder to the Hugging Face Hub."""
+"""The upload of an exported folder to the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from stackae.errors import ArtifactError
 
 
 def upload(folder: Path, repo: str) -> None:
-    """Uploads a folder to a repository `NAME` or `USER/NAME`, which is made, private, if there is none.
+    """Upload a folder to a repository `NAME` or `USER/NAME`, which is made, private, if there is none.
 
     The account is that of `hf auth login`, or of the environment variable HF_TOKEN. Raises `ArtifactError`
     where the Hub or the network refuses.
@@ -18,9 +18,9 @@ def upload(folder: Path, repo: str) -> None:
 
     api = HfApi()
     try:
-        made = api.create_repo(repo, private=True, exist_ok=True)
-        api.upload_folder(repo_id=made.repo_id, folder_path=folder, commit_message="Model of stackae")
-    except Exception as fault:  # whatever of many kinds: the network's, the Hub's, a name that is none
+        repository = api.create_repo(repo, private=True, exist_ok=True)
+        api.upload_folder(repo_id=repository.repo_id, folder_path=folder, commit_message="Model of stackae")
+    except Exception as fault:  # whatever of many kinds: the network's, the Hub's, an invalid name
         refused = isinstance(fault, HfHubHTTPError) and fault.response.status_code in (401, 403)
         why = "the account may not write there" if refused else _line(fault)
         raise ArtifactError(

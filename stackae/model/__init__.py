@@ -1,8 +1,8 @@
 """A finished model in a folder: saved by a run, loaded and used without the rest."""
 
-from stackae.model.files import TOGETHER, load, save
+from stackae.model.files import EXPORTED_WEIGHTS, load, save
 from stackae.model.model import Model
 from stackae.model.novelty import novelty
 from stackae.weights import fill
 
-__all__ = ["TOGETHER", "Model", "fill", "load", "novelty", "save"]
+__all__ = ["EXPORTED_WEIGHTS", "Model", "fill", "load", "novelty", "save"]

@@ -24,20 +24,20 @@ from stackae.stack import Classifier, Decoder, Encoder
 from stackae.weights import fill, save_weights
 
 FORMAT = 1
-TOGETHER = "model.safetensors"
+EXPORTED_WEIGHTS = "model.safetensors"
 """The one file of weights in a folder that was exported; a run has one file for each part."""
 # A description with a hundred thousand named classes stays below; what is larger is none.
 MOST_BYTES = 16 << 20
 
 
 class Novelty(Section):
-    """Which reconstruction errors are usual."""
+    """The greatest reconstruction error that is usual."""
 
     error: float
 
 
 class Description(Section):
-    """What `config.json` says of a model beside its weights; no paths, and names from fixed lists alone."""
+    """The fields of a model's `config.json`; no paths, and names from fixed lists alone."""
 
     format: int
     shape: tuple[PositiveInt, ...] = Field(min_length=1)
@@ -76,7 +76,7 @@ def save(
         else:
             save_weights(path, {"": module})
     (folder / FITTED).unlink(missing_ok=True)
-    described = {
+    description = {
         "format": FORMAT,
         "shape": list(preprocessing.shape),
         "preprocessing": preprocessing.save(folder),
@@ -84,36 +84,41 @@ def save(
         "novelty": {"error": novelty},
         "layers": [layer.model_dump(mode="json", by_alias=True) for layer in layers],
     }
-    (folder / "config.json").write_text(json.dumps(described, indent=1) + "\n")
+    (folder / "config.json").write_text(json.dumps(description, indent=1) + "\n")
 
 
 def load(run: str | Path) -> Model:
-    """Loads the model of a run's folder, of the `model` in it, or of a folder that was exported.
+    """Load the model of a run's folder, of the `model` in it, or of a folder that was exported.
 
     ArtifactError where there is none, or it is damaged or not to be trusted: a model from elsewhere can
     neither run code nor take more memory than its files are large.
     """
     folder = Path(run)
-    if not any((folder / name).is_file() for name in (TOGETHER, "encoder.safetensors")):
+    if not any((folder / name).is_file() for name in (EXPORTED_WEIGHTS, "encoder.safetensors")):
         folder /= "model"
     description = _describe(run, folder / "config.json")
-    plain = {"type": "scaling", "shape": description.shape, "scale": description.scale, "range": [0.0, 1.0]}
-    preprocessing = load_preprocessing(folder, description.preprocessing or plain)
+    unscaled = {
+        "type": "scaling",
+        "shape": description.shape,
+        "scale": description.scale,
+        "range": [0.0, 1.0],
+    }
+    preprocessing = load_preprocessing(folder, description.preprocessing or unscaled)
     if tuple(preprocessing.shape) != description.shape:
         raise ArtifactError(f"{folder / 'config.json'}: damaged; run the config again")
     blocks = preprocessing.blocks
-    tuned = description.classifier
-    if tuned is None:
-        tuned = (folder / "classifier.safetensors").exists()
+    has_classifier = description.classifier
+    if has_classifier is None:
+        has_classifier = (folder / "classifier.safetensors").exists()
     try:
         # Nothing is allocated before the weights' file proves to be as large as the description says.
         with torch.device("meta"):
             encoder, decoder, code = _networks(description, blocks)
             classifier = None
-            if tuned:
+            if has_classifier:
                 # Fine-tuning changed the encoder, so the classifier has one of its own.
-                own, _, _ = _networks(description, blocks)
-                classifier = Classifier(own, code, len(description.classes), dropout=0.0, input_dropout=0.0)
+                tuned, _, _ = _networks(description, blocks)
+                classifier = Classifier(tuned, code, len(description.classes), dropout=0.0, input_dropout=0.0)
     except (ValueError, RuntimeError, OverflowError, TypeError) as fault:
         # What does not fit together, and what is beyond all numbers of torch.
         raise ArtifactError(
@@ -137,9 +142,9 @@ def load(run: str | Path) -> Model:
 
 
 def _fill(module: nn.Module, folder: Path, part: str) -> None:
-    together = folder / TOGETHER
-    if together.is_file():
-        fill(module, together, within=f"{part}.")
+    exported = folder / EXPORTED_WEIGHTS
+    if exported.is_file():
+        fill(module, exported, within=f"{part}.")
     else:
         fill(module, folder / f"{part}.safetensors")
 
@@ -150,21 +155,21 @@ def _describe(run: str | Path, path: Path) -> Description:
             raise ArtifactError(f"{run}: no model in this folder; name the folder of a finished run")
         with path.open("rb") as file:
             text = file.read(MOST_BYTES + 1)
-        described = json.loads(text) if len(text) <= MOST_BYTES else None
+        fields = json.loads(text) if len(text) <= MOST_BYTES else None
     except OSError as fault:
         raise ArtifactError(
             f"{path}: cannot be read ({fault.strerror}); name the folder of a finished run"
         ) from None
     except (ValueError, RecursionError):
-        described = None
-    if not isinstance(described, dict):
+        fields = None
+    if not isinstance(fields, dict):
         raise ArtifactError(f"{path}: damaged; run the config again")
-    if described.get("format") != FORMAT:
+    if fields.get("format") != FORMAT:
         raise ArtifactError(
-            f"{path.parent}: format {described.get('format')!r:.9}, this version reads {FORMAT}; run it again"
+            f"{path.parent}: format {fields.get('format')!r:.9}, this version reads {FORMAT}; run it again"
         )
     try:
-        description = Description.model_validate(described)
+        description = Description.model_validate(fields)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         says = " ".join(first["msg"].split())[:200]
@@ -176,7 +181,7 @@ def _describe(run: str | Path, path: Path) -> Description:
 
 
 def _networks(description: Description, blocks: tuple[Block, ...] | None) -> tuple[Encoder, Decoder, Shape]:
-    """The stack, and the shape of the last layer's code; ValueError where layers do not fit each other."""
+    """Build the stack; return it and its code's shape. ValueError where layers do not fit each other."""
     units: list[AnyUnit] = []
     outputs: list[nn.Module] = []
     below, shape = None, description.shape
@@ -185,7 +190,7 @@ def _networks(description: Description, blocks: tuple[Block, ...] | None) -> tup
         units.append(build_unit(layer, shape, first=below is None))
         # Index tensors, which no file of weights has, and which are as large as the preprocessing's.
         with torch.device("cpu"):
-            made = output_activation(layer.loss, below, blocks if below is None else None)
-        outputs.append(nn.Sequential(units[-1].decoder, made))
+            activation = output_activation(layer.loss, below, blocks if below is None else None)
+        outputs.append(nn.Sequential(units[-1].decoder, activation))
         shape, below = code, layer
     return Encoder([unit.encoder for unit in units]), Decoder(outputs), shape

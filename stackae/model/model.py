@@ -25,7 +25,7 @@ T = TypeVar("T")
 class Model:
     """The pretrained encoder and decoder of a run and, if it was fine-tuned, its classifier.
 
-    Rows are given as the source has them, and preprocessed as in training: arrays (rows, *shape) or flattened
+    Rows are as the source has them, and preprocessed as in training: arrays (rows, *shape) or flattened
     (rows, features), with grey values from 0 to 255 for images; of a table a DataFrame, whose columns are
     found by name. `novelty` is the error above which a row is unlike the training data, None if not known.
     """
@@ -62,22 +62,22 @@ class Model:
         return getattr(self.preprocessing, "scale", 1.0)
 
     def double(self) -> Model:
-        """Computes in double precision from now on, so that a row's figures hardly depend on the others'."""
+        """Compute in double precision from now on, so that a row's figures hardly depend on the others'."""
         for module in (self.encoder, self.decoder, self.classifier):
             if module is not None:
                 module.double()
         self._dtype = torch.float64
         return self
 
-    def map(self, rows: Rows, what: Callable[[Raw], T]) -> Iterator[T]:
-        """What a method of this model makes of rows, chunk by chunk, however many there are."""
-        return (what(raw) for _, raw in rows.chunks())
+    def map(self, rows: Rows, method: Callable[[Raw], T]) -> Iterator[T]:
+        """Apply a method of this model to rows, chunk by chunk, however many there are."""
+        return (method(raw) for _, raw in rows.chunks())
 
     def predict_proba(self, x: Raw) -> np.ndarray:
-        """Class probabilities (rows, classes), in the order of `classes`."""
-        return self._map(self._chances, x)
+        """Return class probabilities (rows, classes), in the order of `classes`."""
+        return self._map(self._probabilities, x)
 
-    def _chances(self, x: Tensor) -> Tensor:
+    def _probabilities(self, x: Tensor) -> Tensor:
         if self.classifier is None:
             raise ArtifactError(
                 "this run trained no classifier; set 'finetune' in its config and run it again"
@@ -86,12 +86,12 @@ class Model:
         return logits.softmax(1)
 
     def predict(self, x: Raw) -> np.ndarray:
-        """The likeliest class's name for each row, (rows,)."""
+        """Return the likeliest class's name for each row, (rows,)."""
         names: np.ndarray = np.array(self.classes)[self.predict_proba(x).argmax(1)]
         return names
 
     def encode(self, x: Raw, layer: int | Literal["all"] | None = None) -> np.ndarray:
-        """The pretrained features (rows, *code) after layer `layer`, counted from 1; the last without it.
+        """Return the pretrained features (rows, *code) after a layer, counted from 1; by default the last.
 
         `all` gives those of all layers side by side, (rows, features).
         """
@@ -103,31 +103,31 @@ class Model:
         return self._map(Encoder(list(self.encoder.layers)[:layer]), x)
 
     def transform(self, x: Raw) -> np.ndarray:
-        """The codes of the last layer, (rows, *code): `encode`, as scikit-learn calls it."""
+        """Return the codes of the last layer, (rows, *code): `encode`, as scikit-learn calls it."""
         return self.encode(x)
 
     def inverse_transform(self, codes: np.ndarray) -> np.ndarray:
-        """What the stack makes of codes, (rows, *shape): `decode`, as scikit-learn calls it."""
+        """Decode codes to rows (rows, *shape): `decode`, as scikit-learn calls it."""
         return self.decode(codes)
 
     def reconstruct(self, x: Raw) -> np.ndarray:
-        """What the stack makes of the rows, (rows, *shape), in the units they were given in.
+        """Encode rows and decode their codes: (rows, *shape), in the units of the rows.
 
-        Of a table's rows, what it makes of their features, as the preprocessing has them.
+        Of a table's rows the features are reconstructed, as the preprocessing has them.
         """
         return self._inverse(self._map(nn.Sequential(self.encoder, self.decoder), x))
 
     def errors(self, x: Raw) -> np.ndarray:
-        """How badly the stack reconstructs each row, (rows,): the first layer's loss, a sum over features."""
+        """Compute each row's reconstruction error, (rows,): the first layer's loss, a sum over features."""
         return self._map(lambda x: row_errors(self.encoder, self.decoder, self.loss, x), x)
 
     def unlike(self, x: Raw) -> np.ndarray:
-        """Whether a row is unlike the training data for any of the `reasons`, (rows,)."""
-        found: np.ndarray = np.any(list(self.reasons(x).values()), axis=0)
-        return found
+        """Tell whether each row is unlike the training data for any of the `reasons`: boolean (rows,)."""
+        unlike: np.ndarray = np.any(list(self.reasons(x).values()), axis=0)
+        return unlike
 
     def reasons(self, x: Raw) -> dict[str, np.ndarray]:
-        """Why rows are unlike the training data, each (rows,).
+        """Tell why rows are unlike the training data: a boolean array (rows,) for each reason.
 
         `reconstruction`: the error is above that of 99.9 % of the validation rows, which training did not
         fit. Of a table also `unseen category`, and `out of range`: beyond a numeric column's range by more
@@ -136,37 +136,37 @@ class Model:
         return self._reasons(x, self.errors(x))
 
     def judge(self, x: Raw) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """`predict_proba` and `reasons` of rows, which are preprocessed once for both."""
+        """Return `predict_proba` and `reasons` of rows, which are preprocessed once for both."""
 
-        def both(x: Tensor) -> Tensor:
+        def probabilities_and_errors(x: Tensor) -> Tensor:
             errors = row_errors(self.encoder, self.decoder, self.loss, x)
-            return torch.cat([self._chances(x), errors[:, None]], 1)
+            return torch.cat([self._probabilities(x), errors[:, None]], 1)
 
-        found = self._map(both, x)
-        return found[:, :-1], self._reasons(x, found[:, -1])
+        columns = self._map(probabilities_and_errors, x)
+        return columns[:, :-1], self._reasons(x, columns[:, -1])
 
     def _reasons(self, x: Raw, errors: np.ndarray) -> dict[str, np.ndarray]:
         if self.novelty is None:
             raise ArtifactError("this model does not say which errors are usual; run its config again")
-        found = {"reconstruction": errors > self.novelty}
+        reasons = {"reconstruction": errors > self.novelty}
         if isinstance(self.preprocessing, TablePreprocessing):
-            rows: Any = self._given(x)
-            found["unseen category"] = self.preprocessing.unseen(rows)
-            found["out of range"] = self.preprocessing.outside(rows)
-        return found
+            rows: Any = self._checked(x)
+            reasons["unseen category"] = self.preprocessing.unseen(rows)
+            reasons["out of range"] = self.preprocessing.outside(rows)
+        return reasons
 
     @torch.no_grad()
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """What the stack makes of codes (rows, *code): (rows, *shape), in the units of `reconstruct`.
+        """Decode codes (rows, *code) to rows (rows, *shape), in the units of `reconstruct`.
 
         Codes may be flattened. DataError where they are none of this model's.
         """
-        given = np.asarray(codes, dtype=np.float32)
-        if given.shape[1:] not in (self.code, (int(np.prod(self.code)),)):
-            raise DataError(f"codes of shape {given.shape} given; this model has {_of_rows(self.code)}")
-        given = given.reshape(len(given), *self.code)
+        array = np.asarray(codes, dtype=np.float32)
+        if array.shape[1:] not in (self.code, (int(np.prod(self.code)),)):
+            raise DataError(f"codes of shape {array.shape} given; this model has {_with_rows(self.code)}")
+        array = array.reshape(len(array), *self.code)
         parts = [
-            self.decoder(torch.from_numpy(given[some]).to(self._dtype)).numpy() for some in slices(given)
+            self.decoder(torch.from_numpy(array[part]).to(self._dtype)).numpy() for part in slices(array)
         ]
         return self._inverse(np.concatenate(parts) if parts else np.empty((0, *self.shape), np.float32))
 
@@ -175,13 +175,13 @@ class Model:
         return self.preprocessing.inverse(x) if len(x) else x
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
-        """Draws n rows (n, *shape) from the prior of a variational code (Kingma & Welling 2014)."""
+        """Draw n rows (n, *shape) from the prior of a variational code (Kingma & Welling 2014)."""
         if not self._generative:
             raise ArtifactError("the last layer of this run is not variational; set its kind: variational")
         return self.decode(np.random.default_rng(seed).standard_normal((n, *self.code)))
 
     def interpolate(self, x: Raw, n: int) -> np.ndarray:
-        """Decodes n codes on the line from one row's code to the other's: two rows -> (n, *shape)."""
+        """Decode n codes on the line from one row's code to the other's: two rows -> (n, *shape)."""
         codes = self.encode(x)
         if len(codes) != 2:
             raise DataError(f"{len(codes):,} rows given; interpolation goes from one to another, so give two")
@@ -191,15 +191,15 @@ class Model:
 
     @torch.no_grad()
     def _map(self, module: Callable[[Tensor], Tensor], x: Raw) -> np.ndarray:
-        rows, size = self._given(x), chunk_rows(self.shape)
+        rows, size = self._checked(x), chunk_rows(self.shape)
         chunks = []
-        for at in range(0, max(len(rows), 1), size):
-            seen = self._preprocessed(rows[at : at + size], at)
-            chunks.append(module(torch.from_numpy(seen).to(self._dtype)).numpy())
+        for start in range(0, max(len(rows), 1), size):
+            inputs = self._preprocessed(rows[start : start + size], start)
+            chunks.append(module(torch.from_numpy(inputs).to(self._dtype)).numpy())
         return np.concatenate(chunks)
 
     def _preprocessed(self, rows: Any, first: int) -> np.ndarray:
-        """Rows, of which the first has this number, as the network sees them; DataError if not finite."""
+        """Preprocess rows, of which the first has the number `first` from 0; DataError if not finite."""
         if isinstance(rows, np.ndarray) and not len(rows):
             return np.empty((0, *self.shape), np.float32)
         with np.errstate(over="ignore"):
@@ -209,13 +209,13 @@ class Model:
             # A network makes NaN of it, of which the likeliest class would be the first.
             place = tuple(np.argwhere(~finite)[0])
             raise DataError(
-                f"row {first + place[0] + 1:,} of those given: {rows[place]} is no finite number, or too "
-                "large a one; correct it, or leave the row out"
+                f"row {first + place[0] + 1:,} of those given: {rows[place]} is not a finite number, or "
+                "too large a one; correct it, or leave the row out"
             )
         return x
 
-    def _given(self, x: Raw) -> Any:
-        """The rows as the preprocessing takes them; DataError where they are none of this model's."""
+    def _checked(self, x: Raw) -> Any:
+        """Return rows as the preprocessing takes them; DataError where they are none of this model's."""
         if isinstance(self.preprocessing, TablePreprocessing):
             if not hasattr(x, "columns"):
                 used = [column.name for column in self.preprocessing.columns if column.dropped is None]
@@ -226,7 +226,7 @@ class Model:
         rows = np.asarray(x)
         if rows.shape[1:] not in (self.shape, (int(np.prod(self.shape)),)):
             raise DataError(
-                f"an array of shape {rows.shape} given; this model takes {_of_rows(self.shape)}"
+                f"an array of shape {rows.shape} given; this model takes {_with_rows(self.shape)}"
                 f"{_remedy(rows.shape, self.shape)}"
             )
         if rows.dtype.kind not in "biuf":
@@ -237,16 +237,16 @@ class Model:
         return rows.reshape(len(rows), *self.shape)
 
 
-def _of_rows(shape: Shape) -> str:
+def _with_rows(shape: Shape) -> str:
     return f"(rows, {', '.join(map(str, shape))})"
 
 
-def _remedy(given: Shape, wanted: Shape) -> str:
-    """What makes the rows that are wanted of an array of another shape, where that is likely."""
-    if given in (wanted, (int(np.prod(wanted)),)):
+def _remedy(actual: Shape, expected: Shape) -> str:
+    """Say how to make rows of the expected shape of an array of another shape, where that is likely."""
+    if actual in (expected, (int(np.prod(expected)),)):
         return "; of one row x give x[None]"
-    if len(wanted) == 3 and given[1:] == (*wanted[1:], wanted[0]):
+    if len(expected) == 3 and actual[1:] == (*expected[1:], expected[0]):
         return "; move the channels to the front, as x.transpose(0, 3, 1, 2)"
-    if [length for length in given[1:] if length > 1] == [length for length in wanted if length > 1]:
-        return f"; give x.reshape(-1, {', '.join(map(str, wanted))})"
+    if [length for length in actual[1:] if length > 1] == [length for length in expected if length > 1]:
+        return f"; give x.reshape(-1, {', '.join(map(str, expected))})"
     return ""

@@ -1,4 +1,4 @@
-"""Which rows are usual: how badly a stack reconstructs them, and up to which error it is no surprise."""
+"""How badly a stack reconstructs rows, and up to which error a row is usual."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOVEL = 0.999
 
 
 def row_errors(encoder: Encoder, decoder: Decoder, loss: Loss, x: Tensor) -> Tensor:
-    """The first layer's loss of each row of x (rows, *shape) through the whole stack, (rows,)."""
+    """Compute the first layer's loss of each row of x (rows, *shape) through the whole stack, (rows,)."""
     if not len(x):
         return x.new_empty(0)
     output = encoder(x)
@@ -29,7 +29,7 @@ def row_errors(encoder: Encoder, decoder: Decoder, loss: Loss, x: Tensor) -> Ten
 
 @torch.no_grad()
 def novelty(encoder: Encoder, decoder: Decoder, loss: Loss, x: np.ndarray) -> float:
-    """The error that NOVEL of the rows x (rows, *shape), which training did not fit, do not exceed."""
+    """Find the error that NOVEL of the rows x (rows, *shape), which training did not fit, do not exceed."""
     encoder.eval(), decoder.eval()
-    errors = [row_errors(encoder, decoder, loss, torch.from_numpy(np.array(x[some]))) for some in slices(x)]
+    errors = [row_errors(encoder, decoder, loss, torch.from_numpy(np.array(x[part]))) for part in slices(x)]
     return float(np.quantile(torch.cat(errors).numpy(), NOVEL))

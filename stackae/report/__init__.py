@@ -1,4 +1,4 @@
-"""What is told of a run: figures, the page, the verdict. Drawing is imported late, as it takes its time."""
+"""A run's report: figures, the page, the verdict. Drawing is imported late, as it takes its time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write_report(
     form: Literal["html", "md"] = "html",
     tsne: bool = False,
 ) -> Path:
-    """Writes a finished run's `report.html`, or `report.md` with figures beside it; returns its path."""
+    """Write a finished run's `report.html`, or `report.md` with figures beside it; return its path."""
     from stackae.model import load
     from stackae.report.page import build_report, to_html, to_markdown
     from stackae.report.report_data import gather
@@ -34,18 +34,18 @@ def write_report(
     if form == "html":
         write_atomically(run / PAGE, to_html(report))
         return run / PAGE
-    text = run / "report.md"
-    write_atomically(text, to_markdown(report, run / "report"))
-    return text
+    path = run / "report.md"
+    write_atomically(path, to_markdown(report, run / "report"))
+    return path
 
 
 def is_drawn(run: Path, entries: Mapping[str, Entry]) -> bool:
-    """Whether a run's folder has a page that shows these very stages."""
+    """Tell whether a run's folder has a page that shows these very stages."""
     page = run / PAGE
     return page.is_file() and _digest(entries) in page.read_text(errors="replace")[:2000]
 
 
 def _digest(entries: Mapping[str, Entry]) -> str:
-    """What a page shows: the stages' keys, in the words of this version."""
+    """Digest what a page shows: the stages' keys, in the words of this version."""
     keys = [VERSION, *(entry.key for entry in entries.values())]
     return hashlib.sha256(" ".join(keys).encode()).hexdigest()

@@ -19,12 +19,12 @@ _SHOWN = 20
 
 
 def card(config: Config, results: Mapping[str, Any], model: Mapping[str, Any], place: str) -> str:
-    """The card of a run, from config, results and the model's `config.json`; `place` is what to load."""
+    """Write the card of a run from config, results and the model's `config.json`; `place` is what to load."""
     return "\n".join([f"# {config.name}", "", *_text(config, results, model, place)]) + "\n"
 
 
 def front_matter(config: Config, results: Mapping[str, Any]) -> str:
-    """What the Hugging Face Hub reads at the top of a card, as YAML; the licence is left open."""
+    """Return what the Hugging Face Hub reads at the top of a card, as YAML; the licence is left open."""
     lines = ["---", "library_name: stackae", "tags: [autoencoder, stacked-autoencoder, feature-extraction]"]
     if results["classifier"] is not None:
         figures = results["classifier"]["test"]
@@ -46,14 +46,14 @@ def front_matter(config: Config, results: Mapping[str, Any]) -> str:
 def _text(config: Config, results: Mapping[str, Any], model: Mapping[str, Any], place: str) -> Iterator[str]:
     data, classifier = results["data"], results["classifier"]
     widths = ", ".join(f"{layer['width']} ({layer['kind']}, {layer['unit']})" for layer in model["layers"])
-    what = "A classifier" if classifier else "A feature extractor"
-    yield f"{what}: a stack of autoencoders, pretrained layer by layer with stackae. Widths: {widths}."
-    made = ", ".join(f"{name} {results['environment'][name]}" for name in ("stackae", "torch"))
-    yield from ("", f"Trained with {made}; seed {results['seed']}.", "", "## Data", "")
-    given = "" if config.data.test is None else f" of {_code(_names(config.data.test))}"
+    purpose = "A classifier" if classifier else "A feature extractor"
+    yield f"{purpose}: a stack of autoencoders, pretrained layer by layer with stackae. Widths: {widths}."
+    versions = ", ".join(f"{name} {results['environment'][name]}" for name in ("stackae", "torch"))
+    yield from ("", f"Trained with {versions}; seed {results['seed']}.", "", "## Data", "")
+    origin = "" if config.data.test is None else f" of {_code(_names(config.data.test))}"
     yield (
         f"{_code(_source(config))}: {data['train']:,} training rows, of which {data['labelled']:,} have a "
-        f"label; {data['val']:,} for validation, {data['test']:,}{given} for the test. "
+        f"label; {data['val']:,} for validation, {data['test']:,}{origin} for the test. "
         f"{data['features']:,} features."
     )
     if model["classes"]:
@@ -86,35 +86,36 @@ def _text(config: Config, results: Mapping[str, Any], model: Mapping[str, Any], 
     )
 
 
-def _preprocessing(config: Config, given: Mapping[str, Any]) -> Iterator[str]:
-    if given["type"] == "scaling":
-        yield "None." if given["scale"] == 1 else f"Values are divided by {given['scale']:g}."
-    elif given["type"] == "fitted":
+def _preprocessing(config: Config, preprocessing: Mapping[str, Any]) -> Iterator[str]:
+    if preprocessing["type"] == "scaling":
+        scale = preprocessing["scale"]
+        yield "None." if scale == 1 else f"Values are divided by {scale:g}."
+    elif preprocessing["type"] == "fitted":
         yield f"Each feature is scaled {_SCALED[str(config.data.scaling)]}, as fitted to the training rows."
     else:
         scaling = config.data.scaling or "standard"
         how = _SCALED.get(scaling, "not at all")
         yield (
             f"Fitted to the training rows alone. Numbers are scaled {how}, unless the table says otherwise; "
-            "a missing one is taken for the median, and a feature says so if some training row lacks it. "
+            "a missing one is replaced by the median, and a feature says so if some training row lacks it. "
             f"Categories are one-hot; those with fewer than {config.data.rare} training rows are one."
         )
         yield from ("", "| column | type | missing cells |", "|---|---|---|")
-        for column in given["columns"]:
+        for column in preprocessing["columns"]:
             name = column["name"]
             # Within a table, a bar ends a cell even in code.
             shown = _code(name).replace("|", "\\|")
             type_ = f"not used: {column['dropped']}" if column["dropped"] else column["type"]
-            own = config.data.types.get(name)
-            extra = f", {_SCALED[own]}" if own in _SCALED and not column["dropped"] else ""
+            type_name = config.data.types.get(name)
+            extra = f", {_SCALED[type_name]}" if type_name in _SCALED and not column["dropped"] else ""
             yield f"| {shown} | {type_}{extra} | {column['missing']:,} |"
 
 
 def _rows(model: Mapping[str, Any]) -> str:
     if model["preprocessing"]["type"] == "table":
         return "`rows` is a DataFrame with the columns above that are used, found by name."
-    given = model["preprocessing"]
-    grey = given["type"] == "scaling" and given["scale"] == 255
+    preprocessing = model["preprocessing"]
+    grey = preprocessing["type"] == "scaling" and preprocessing["scale"] == 255
     units = "with values from 0 to 255" if grey else "in the units of the data"
     order = ", channels first" if grey and len(model["shape"]) == 3 else ""
     shape = ", ".join(map(str, model["shape"]))
@@ -125,9 +126,9 @@ def _source(config: Config) -> str:
     return _names(config.data.source)
 
 
-def _names(given: str | Sequence[str]) -> str:
-    """The names of files without the folders that they were in."""
-    return ", ".join(Path(one).name or one for one in ((given,) if isinstance(given, str) else given))
+def _names(paths: str | Sequence[str]) -> str:
+    """Return the names of files without the folders that they were in."""
+    return ", ".join(Path(path).name or path for path in ((paths,) if isinstance(paths, str) else paths))
 
 
 def _listed(names: list[str]) -> str:
@@ -136,7 +137,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _code(text: str) -> str:
-    """A text in one line as code, in which Markdown and HTML mean nothing; it may hold backticks itself."""
+    """Return a text in one line as code, in which Markdown and HTML mean nothing; it may hold backticks."""
     line = " ".join(text.split()) or " "
     fence = "`" * (1 + max((len(ticks) for ticks in re.findall("`+", line)), default=0))
     space = " " if line[0] == "`" or line[-1] == "`" else ""

@@ -21,16 +21,16 @@ NUMBERED = 12
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrongly classified test row: its number from 0, its class, what it was taken for, how surely."""
+    """A wrongly classified test row: its number from 0, its class, the predicted one and its probability."""
 
     row: int
     true: str
-    taken_for: str
+    predicted: str
     probability: float
 
 
 def classifier_figures(facts: Facts) -> Iterator[Figure]:
-    """Confusion matrix, reliability diagram and, of images, the most confident mistakes."""
+    """Draw confusion matrix, reliability diagram and, of images, the most confident mistakes."""
     if "finetune" not in facts.logits:
         return
     yield _confusion(facts)
@@ -40,13 +40,15 @@ def classifier_figures(facts: Facts) -> Iterator[Figure]:
 
 
 def mistakes(facts: Facts) -> list[Mistake]:
-    """The wrongly classified test rows of which the classifier was surest, the surest first."""
-    chances = softmax(facts.logits["finetune"].astype(np.float64), axis=1)
-    taken, sure = chances.argmax(1), chances.max(1)
-    wrong = np.flatnonzero((taken != facts.y_test) & (facts.y_test >= 0))
-    first = wrong[np.argsort(-sure[wrong], kind="stable")][:MISTAKES]
+    """Find the wrongly classified test rows with the highest confidence, the highest first."""
+    probabilities = softmax(facts.logits["finetune"].astype(np.float64), axis=1)
+    predicted, confidence = probabilities.argmax(1), probabilities.max(1)
+    wrong = np.flatnonzero((predicted != facts.y_test) & (facts.y_test >= 0))
+    first = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
     return [
-        Mistake(int(row), facts.classes[facts.y_test[row]], facts.classes[taken[row]], float(sure[row]))
+        Mistake(
+            int(row), facts.classes[facts.y_test[row]], facts.classes[predicted[row]], float(confidence[row])
+        )
         for row in first
     ]
 
@@ -62,10 +64,10 @@ def _confusion(facts: Facts) -> Figure:
         axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
         axes.grid(visible=False)
         if len(names) <= NUMBERED:
-            for (true, taken), count in np.ndenumerate(counts):
-                ink = "white" if shares[true, taken] > 0.4 else "#1b2a3a"
+            for (true, predicted), count in np.ndenumerate(counts):
+                ink = "white" if shares[true, predicted] > 0.4 else "#1b2a3a"
                 axes.text(
-                    taken,
+                    predicted,
                     true,
                     f"{count:,}" if count else "",
                     ha="center",
@@ -76,14 +78,16 @@ def _confusion(facts: Facts) -> Figure:
         every = max(1, len(names) // 30)
         ticks = range(0, len(names), every)
         short = [name if len(name) <= 12 else name[:11] + "…" for name in names]
-        axes.set_xticks(ticks, [short[at] for at in ticks], rotation=90 if max(map(len, short)) > 2 else 0)
-        axes.set_yticks(ticks, [short[at] for at in ticks])
-        axes.set(xlabel="taken for", ylabel="true class")
+        axes.set_xticks(
+            ticks, [short[tick] for tick in ticks], rotation=90 if max(map(len, short)) > 2 else 0
+        )
+        axes.set_yticks(ticks, [short[tick] for tick in ticks])
+        axes.set(xlabel="predicted class", ylabel="true class")
 
     off = counts - np.diag(np.diag(counts))
-    true, taken = np.unravel_index(off.argmax(), off.shape)
+    true, predicted = np.unravel_index(off.argmax(), off.shape)
     worst = (
-        f" The commonest mistake: '{names[true]}' taken for '{names[taken]}', {off.max():,} times."
+        f" The commonest mistake: '{names[true]}' predicted as '{names[predicted]}', {off.max():,} times."
         if off.any()
         else " No mistakes."
     )
@@ -97,23 +101,24 @@ def _confusion(facts: Facts) -> Figure:
 
 
 def _reliability(facts: Facts) -> Figure:
-    chances = softmax(facts.logits["finetune"].astype(np.float64), axis=1)
-    known = facts.y_test >= 0
-    sure, right = chances.max(1)[known], (chances.argmax(1) == facts.y_test)[known]
-    bins = np.minimum((sure * BINS).astype(int), BINS - 1)
-    filled = [at for at in range(BINS) if (bins == at).any()]
-    said = [sure[bins == at].mean() for at in filled]
-    were = [right[bins == at].mean() for at in filled]
-    share = [(bins == at).mean() for at in filled]
+    probabilities = softmax(facts.logits["finetune"].astype(np.float64), axis=1)
+    labelled = facts.y_test >= 0
+    confidence = probabilities.max(1)[labelled]
+    correct = (probabilities.argmax(1) == facts.y_test)[labelled]
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    filled = [index for index in range(BINS) if (bins == index).any()]
+    mean_confidence = [confidence[bins == index].mean() for index in filled]
+    accuracy = [correct[bins == index].mean() for index in filled]
+    share = [(bins == index).mean() for index in filled]
 
     def paint(canvas: Canvas) -> None:
         axes, below = canvas.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
-        axes.plot(said, were, marker="o", color=BLUE)
-        axes.set(ylabel="share right", ylim=(0, 1.03), xlim=(0, 1))
-        below.bar([(at + 0.5) / BINS for at in filled], share, width=0.8 / BINS, color=BLUE, alpha=0.6)
+        axes.plot(mean_confidence, accuracy, marker="o", color=BLUE)
+        axes.set(ylabel="accuracy", ylim=(0, 1.03), xlim=(0, 1))
+        below.bar([(index + 0.5) / BINS for index in filled], share, width=0.8 / BINS, color=BLUE, alpha=0.6)
         below.set(
-            xlabel="probability given to the class taken",
+            xlabel="confidence: probability of the predicted class",
             ylabel="rows",
             yticks=[0, 1],
             yticklabels=["0", "all"],
@@ -124,8 +129,8 @@ def _reliability(facts: Facts) -> Figure:
         "reliability",
         paint,
         alt=(
-            f"Reliability diagram: of the rows that the classifier was {said[-1]:.0%} sure of, "
-            f"{were[-1]:.0%} are right; expected calibration error {ece:.3f}."
+            f"Reliability diagram: of the rows classified with a confidence of {mean_confidence[-1]:.0%}, "
+            f"{accuracy[-1]:.0%} are right; expected calibration error {ece:.3f}."
         ),
         caption=(
             "Reliability on test rows: on the dotted line, probabilities can be taken at their word "
@@ -145,16 +150,17 @@ def _mistakes(facts: Facts, wrong: list[Mistake]) -> Figure:
             image = np.asarray(facts.x_test[mistake.row], dtype=np.float64)
             image = np.moveaxis(image, 0, -1).squeeze() if image.ndim == 3 else image
             axes.imshow(image.clip(0, 1), cmap="gray", vmin=0, vmax=1)
-            axes.set_title(f"{mistake.true} → {mistake.taken_for}\n{mistake.probability:.0%}", fontsize=7)
+            axes.set_title(f"{mistake.true} → {mistake.predicted}\n{mistake.probability:.0%}", fontsize=7)
 
-    told = "; ".join(
-        f"{mistake.true} taken for {mistake.taken_for} ({mistake.probability:.0%})" for mistake in wrong[:4]
+    listed = "; ".join(
+        f"{mistake.true} predicted as {mistake.predicted} ({mistake.probability:.0%})"
+        for mistake in wrong[:4]
     )
     return draw(
         "mistakes",
         paint,
-        alt=f"The {len(wrong)} test images that were misclassified most surely: {told}.",
-        caption="The most confident mistakes: true class → class taken, and the probability given to it.",
+        alt=f"The {len(wrong)} test images that were misclassified with the highest confidence: {listed}.",
+        caption="The most confident mistakes: true class → predicted class, and its probability.",
         size=(4.8, 1.15 * -(-len(wrong) // 6) + 0.1),
         wide=True,
     )

@@ -14,7 +14,7 @@ SHOWN = (("val_accuracy", "validation accuracy"), ("val_reconstruction", "valida
 
 
 def overlay(runs: Mapping[str, Histories]) -> list[Figure]:
-    """One figure per stage that any run has, with a line per run: its validation figure by epoch."""
+    """Draw a figure per stage that any run has, with a line per run: its validation figure by epoch."""
     stages = dict.fromkeys(stage for histories in runs.values() for stage in histories)
     return [figure for stage in stages if (figure := _stage(stage, runs)) is not None]
 
@@ -22,7 +22,7 @@ def overlay(runs: Mapping[str, Histories]) -> list[Figure]:
 def _stage(stage: str, runs: Mapping[str, Histories]) -> Figure | None:
     having = {name: histories[stage] for name, histories in runs.items() if histories.get(stage)}
     key, label = next(
-        (found for found in SHOWN if any(found[0] in rows[0] for rows in having.values())),
+        (shown for shown in SHOWN if any(shown[0] in rows[0] for rows in having.values())),
         ("train_loss", "loss"),
     )
     lines = {name: rows for name, rows in having.items() if key in rows[0]}
@@ -31,18 +31,20 @@ def _stage(stage: str, runs: Mapping[str, Histories]) -> Figure | None:
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
-        for at, (name, rows) in enumerate(lines.items()):
-            style = ("-", "--", ":")[at // len(CLASS_COLOURS) % 3]
-            colour = CLASS_COLOURS[at % len(CLASS_COLOURS)]
+        for index, (name, rows) in enumerate(lines.items()):
+            style = ("-", "--", ":")[index // len(CLASS_COLOURS) % 3]
+            colour = CLASS_COLOURS[index % len(CLASS_COLOURS)]
             epochs = [row["epoch"] for row in rows]
             axes.plot(epochs, [row[key] for row in rows], color=colour, linestyle=style, label=name)
         axes.set(xlabel="epoch", ylabel=label, title=stage)
         axes.legend()
 
-    told = "; ".join(f"{name}: {rows[-1][key]:.4g} after {len(rows)} epochs" for name, rows in lines.items())
+    summary = "; ".join(
+        f"{name}: {rows[-1][key]:.4g} after {len(rows)} epochs" for name, rows in lines.items()
+    )
     return draw(
         f"overlay-{stage}",
         paint,
-        alt=f"{label} of {stage} by epoch, a line per run. {told}.",
+        alt=f"{label} of {stage} by epoch, a line per run. {summary}.",
         caption=f"{stage}: {label}.",
     )

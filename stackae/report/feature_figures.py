@@ -16,7 +16,7 @@ LINES = 4
 
 
 def feature_figures(facts: Facts, *, tsne: bool = False) -> Iterator[Figure]:
-    """Reconstructions, first-layer weights, activity per layer, probe by depth, map of the codes."""
+    """Draw reconstructions, first-layer weights, activity per layer, probe by depth, map of the codes."""
     yield _pictures(facts) if facts.is_image else _profiles(facts)
     if facts.filters is not None and (filters := filter_images(facts.filters, facts.shape)) is not None:
         yield _weights(facts, filters)
@@ -27,7 +27,7 @@ def feature_figures(facts: Facts, *, tsne: bool = False) -> Iterator[Figure]:
 
 
 def bare(axes: Axes) -> None:
-    """Takes frame, ticks and grid away."""
+    """Take frame, ticks and grid away."""
     axes.grid(visible=False)
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
@@ -54,7 +54,7 @@ def _pictures(facts: Facts) -> Figure:
     return draw(
         "reconstructions",
         paint,
-        alt=f"{len(facts.shown)} test images{middle}, and below what the stack makes of the clean ones.",
+        alt=f"{len(facts.shown)} test images{middle}, and below the reconstructions of the clean ones.",
         caption=f"Test images{middle}, and their reconstruction through all layers from the clean image.",
         size=(4.6, 0.55 * len(rows) + 0.1),
         wide=True,
@@ -80,7 +80,7 @@ def _profiles(facts: Facts) -> Figure:
         "reconstructions",
         paint,
         alt=f"{count} test rows by feature, and their reconstructions: mean squared error {error:.3g}.",
-        caption="Test rows as the network sees them, and what the whole stack makes of them.",
+        caption="Test rows as the network sees them, and their reconstructions by the whole stack.",
         size=(4.6, 0.62 * count + 0.5),
         wide=True,
     )
@@ -118,7 +118,7 @@ def _activity(facts: Facts) -> Figure:
             axes.set(xlabel="code", title=stage)
         canvas.axes[0].set_ylabel("how often")
 
-    told = "; ".join(
+    summary = "; ".join(
         f"{stage}: mean {codes.mean():.3g}, {np.mean(codes == 0):.0%} zeros, "
         f"{metrics[stage].get('dead_units', 0.0):.0%} of the units dead, "
         f"{metrics[stage].get('saturated_units', 0.0):.0%} saturated"
@@ -127,16 +127,16 @@ def _activity(facts: Facts) -> Figure:
     return draw(
         "activity",
         paint,
-        alt=f"Histograms of the codes of validation rows, layer by layer. {told}.",
-        caption=f"Activity on validation rows. {told}.",
+        alt=f"Histograms of the codes of validation rows, layer by layer. {summary}.",
+        caption=f"Activity on validation rows. {summary}.",
         size=(max(4.6, 2.0 * len(facts.activity)), 2.4),
         wide=len(facts.activity) > 2,
     )
 
 
 def _probe(facts: Facts) -> Figure:
-    depths = [found["depth"] for found in facts.results["probe"]]
-    errors = [100 * (1 - found["test"]["accuracy"]) for found in facts.results["probe"]]
+    depths = [depth["depth"] for depth in facts.results["probe"]]
+    errors = [100 * (1 - depth["test"]["accuracy"]) for depth in facts.results["probe"]]
     levels = [
         (name, 100 * facts.results[part]["test"]["error"], colour)
         for name, part, colour in (("pretrained", "classifier", GREEN), ("from scratch", "scratch", ORANGE))
@@ -152,12 +152,17 @@ def _probe(facts: Facts) -> Figure:
         axes.set_ylim(bottom=0)
         axes.legend()
 
-    told = ", ".join(f"depth {depth} {error:.2f} %" for depth, error in zip(depths, errors, strict=True))
-    levels_told = ", ".join(f"{name} {level:.2f} %" for name, level, _ in levels)
+    error_list = ", ".join(
+        f"depth {depth} {error:.2f} %" for depth, error in zip(depths, errors, strict=True)
+    )
+    level_list = ", ".join(f"{name} {level:.2f} %" for name, level, _ in levels)
     return draw(
         "probe",
         paint,
-        alt=f"Test error of a linear classifier on each depth's features: {told}. Fine-tuned: {levels_told}.",
+        alt=(
+            f"Test error of a linear classifier on each depth's features: {error_list}. "
+            f"Fine-tuned: {level_list}."
+        ),
         caption="How well a linear classifier reads each depth's features, with the labels the run kept.",
     )
 
@@ -222,7 +227,7 @@ def _map(facts: Facts, *, tsne: bool) -> Figure:
 def _planar(codes: np.ndarray, *, tsne: bool) -> np.ndarray:
     from sklearn.decomposition import PCA
 
-    wanted = min(2, *codes.shape)
+    dimensions = min(2, *codes.shape)
     if tsne and len(codes) > 3:
         from sklearn.manifold import TSNE
 
@@ -230,5 +235,5 @@ def _planar(codes: np.ndarray, *, tsne: bool) -> np.ndarray:
             codes
         )
         return placed
-    found = PCA(wanted, random_state=0).fit_transform(codes)
-    return np.pad(found, ((0, 0), (0, 2 - wanted)))
+    components = PCA(dimensions, random_state=0).fit_transform(codes)
+    return np.pad(components, ((0, 0), (0, 2 - dimensions)))

@@ -1,4 +1,4 @@
-"""What labels are worth: errors by number of labels, pretrained, from scratch and linear, and the verdict."""
+"""The worth of labels: errors by number of labels, pretrained, from scratch and linear, and the verdict."""
 
 from __future__ import annotations
 
@@ -43,43 +43,46 @@ class LabelCurve:
         return sorted({point.labels for point in self.points})
 
     def errors(self, line: str, labels: int) -> np.ndarray:
-        """A line's errors (`pretrained`, `scratch`, `logistic`) with so many labels, one per repetition."""
+        """Return a line's errors with so many labels, one per repetition.
+
+        Lines are `pretrained`, `scratch` and `logistic`.
+        """
         return np.array([getattr(point, line) for point in self.points if point.labels == labels])
 
     def mean(self, line: str) -> np.ndarray:
-        """The mean error of a line for each number of labels."""
+        """Return the mean error of a line for each number of labels."""
         return np.array([self.errors(line, labels).mean() for labels in self.labels])
 
 
 def worth(curve: LabelCurve) -> str:
-    """How many labels pretraining stands for: where the scratch curve reaches the pretrained network's error.
+    """Say how many labels pretraining stands for: where the scratch curve reaches the pretrained error.
 
     Between measured numbers of labels the scratch curve is interpolated on logarithmic axes. One sentence per
     number of labels.
     """
     labels, scratch = curve.labels, curve.mean("scratch")
-    told = []
-    for at, (count, error) in enumerate(zip(labels, curve.mean("pretrained"), strict=True)):
+    sentences = []
+    for index, (count, error) in enumerate(zip(labels, curve.mean("pretrained"), strict=True)):
         with_labels = f"with {count:,} labels"
-        if error >= scratch[at]:
-            lost = f"{_percent(error)}, scratch {_percent(scratch[at])}"
-            told.append(f"{with_labels} pretraining gained nothing ({lost})")
+        if error >= scratch[index]:
+            lost = f"{_percent(error)}, scratch {_percent(scratch[index])}"
+            sentences.append(f"{with_labels} pretraining gained nothing ({lost})")
             continue
-        what = f"{_percent(error)} where scratch has {_percent(scratch[at])}"
-        beyond = next((k for k in range(at + 1, len(labels)) if scratch[k] <= error), None)
+        errors = f"{_percent(error)} where scratch has {_percent(scratch[index])}"
+        beyond = next((k for k in range(index + 1, len(labels)) if scratch[k] <= error), None)
         if beyond is not None:
             more = _round(_reached(labels, scratch, beyond, error) - count)
-            told.append(f"{with_labels} pretraining is worth about {more:,} more ({what})")
+            sentences.append(f"{with_labels} pretraining is worth about {more:,} more ({errors})")
         elif labels[-1] > count:
-            told.append(f"{with_labels} it gives {what}, more than {labels[-1]:,} labels give scratch")
+            sentences.append(f"{with_labels} it gives {errors}, more than {labels[-1]:,} labels give scratch")
         else:
-            told.append(f"{with_labels} it gives {what}")
-    text = "; ".join(told) + "."
+            sentences.append(f"{with_labels} it gives {errors}")
+    text = "; ".join(sentences) + "."
     return text[0].upper() + text[1:]
 
 
 def _reached(labels: Sequence[int], scratch: np.ndarray, beyond: int, error: float) -> float:
-    """At how many labels the scratch curve, falling from point `beyond - 1` to `beyond`, has this error."""
+    """Find at how many labels the scratch curve, falling from `beyond - 1` to `beyond`, has an error."""
     before, after = scratch[beyond - 1], scratch[beyond]
     if min(before, after, error) <= 0 or before <= error:
         return float(labels[beyond])
@@ -88,7 +91,7 @@ def _reached(labels: Sequence[int], scratch: np.ndarray, beyond: int, error: flo
 
 
 def _round(labels: float) -> int:
-    """Two digits: more would pretend to know."""
+    """Round to two digits: more would pretend to know."""
     return int(float(f"{labels:.2g}"))
 
 
@@ -97,7 +100,7 @@ def _percent(share: float) -> str:
 
 
 def table(curve: LabelCurve) -> list[list[str]]:
-    """A row per number of labels: labels, then each line's mean error and its lowest and highest."""
+    """Return a row per number of labels: labels, then each line's mean error and its lowest and highest."""
     rows = []
     for count in curve.labels:
         cells = [f"{count:,}"]
@@ -112,7 +115,7 @@ HEADINGS = ["labels", *(name for name, _ in LINES.values())]
 
 
 def write_csv(curve: LabelCurve, path: Path) -> None:
-    """A row per number of labels and repetition."""
+    """Write a row per number of labels and repetition."""
     with path.open("w", newline="") as file:
         names = [field.name for field in fields(Point)]
         writer = csv.writer(file)
@@ -121,7 +124,7 @@ def write_csv(curve: LabelCurve, path: Path) -> None:
 
 
 def chart(curve: LabelCurve, title: str) -> Figure:
-    """Mean test error by number of labels, with bands from the lowest to the highest repetition."""
+    """Draw the mean test error by number of labels, with bands from the lowest to the highest repetition."""
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
@@ -138,21 +141,21 @@ def chart(curve: LabelCurve, title: str) -> Figure:
         axes.legend()
 
     repeats = len({point.repeat for point in curve.points})
-    told = "; ".join(
+    summary = "; ".join(
         f"{row[0]} labels: pretrained {row[1]}, from scratch {row[2]}, linear {row[3]}"
         for row in table(curve)
     )
     return draw(
         "curve",
         paint,
-        alt=f"Test error by number of labels on logarithmic axes. {told}.",
+        alt=f"Test error by number of labels on logarithmic axes. {summary}.",
         caption=f"Means of {repeats} repetitions; bands reach from the lowest to the highest. {worth(curve)}",
         size=(5.4, 3.6),
     )
 
 
 def _ticks(errors: np.ndarray) -> list[float]:
-    """Round values between the least and the greatest error."""
+    """Choose round values between the least and the greatest error."""
     steps = [digit * 10.0**power for power in range(-3, 3) for digit in (1, 2, 3, 5, 7)]
     low, high = errors.min(), errors.max()
     within = [step for step in steps if 0.9 * low <= step <= 1.1 * high]

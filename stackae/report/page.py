@@ -19,7 +19,7 @@ from stackae.report.training_figures import training_figures
 
 @dataclass(frozen=True)
 class Table:
-    """A named table: column names, and rows of texts."""
+    """A named table: column names, and rows of strings."""
 
     name: str
     columns: Sequence[str]
@@ -31,7 +31,7 @@ class Section:
     """A part of the report under a heading."""
 
     title: str
-    texts: Sequence[str] = ()
+    paragraphs: Sequence[str] = ()
     figures: Sequence[Figure] = ()
     tables: Sequence[Table] = ()
 
@@ -60,7 +60,7 @@ class Report:
 
 
 def build_report(facts: Facts, *, shows: str, tsne: bool = False) -> Report:
-    """Draws the figures and puts the sections in order, the verdict first; `shows` is the stages' digest."""
+    """Draw the figures and put the sections in order, the verdict first; `shows` is the stages' digest."""
     results = facts.results
     data = results["data"]
     return Report(
@@ -81,7 +81,7 @@ def build_report(facts: Facts, *, shows: str, tsne: bool = False) -> Report:
 
 
 def to_html(report: Report) -> str:
-    """One page without any outside resource, for light and dark, wide and narrow screens."""
+    """Render one page without any outside resource, for light and dark, wide and narrow screens."""
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(loader=PackageLoader("stackae.report", "."), autoescape=True)
@@ -89,12 +89,12 @@ def to_html(report: Report) -> str:
 
 
 def to_markdown(report: Report, folder: Path) -> str:
-    """Markdown text; its figures are written as SVG files into `folder`, beside the text."""
+    """Return Markdown text; write its figures as SVG files into `folder`, beside the text."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [f"# {report.title}", report.subtitle, f"**{report.verdict}**"]
     lines += ["\n".join(f"- {number.name}: {number.value}" for number in report.numbers)]
     for section in report.sections:
-        lines += [f"## {section.title}", *section.texts]
+        lines += [f"## {section.title}", *section.paragraphs]
         for figure in section.figures:
             path = folder / f"{figure.name}.svg"
             path.write_text(figure.svg)
@@ -118,10 +118,10 @@ def _verdict(results: Any) -> str:
 
 
 def _mood(results: Any) -> str:
-    found = results["verdict"]
-    if not found or found["p"] >= 0.05:
+    verdict = results["verdict"]
+    if not verdict or verdict["p"] >= 0.05:
         return "even"
-    return "good" if found["gain"] > 0 else "bad"
+    return "good" if verdict["gain"] > 0 else "bad"
 
 
 def _numbers(results: Any) -> Iterator[Number]:
@@ -130,10 +130,10 @@ def _numbers(results: Any) -> Iterator[Number]:
         yield Number("test error, pretrained", percent(results["classifier"]["test"]["error"]))
     if results["scratch"]:
         yield Number("test error, from scratch", percent(results["scratch"]["test"]["error"]))
-    if found := results["verdict"]:
-        low, high = (f"{100 * end:+.2f}" for end in found["ci95"])
-        yield Number(f"points gained, 95 % interval {low} to {high}", f"{100 * found['gain']:+.2f}")
-        yield Number("p, McNemar's exact test", f"{found['p']:.2g}")
+    if verdict := results["verdict"]:
+        low, high = (f"{100 * end:+.2f}" for end in verdict["ci95"])
+        yield Number(f"points gained, 95 % interval {low} to {high}", f"{100 * verdict['gain']:+.2f}")
+        yield Number("p, McNemar's exact test", f"{verdict['p']:.2g}")
     yield Number("squared error per feature, whole stack", f"{results['reconstruction']['test']['mse']:.3g}")
     trained = sum(stage["seconds"] or 0.0 for stage in results["stages"] if not stage["reused"])
     reused = sum(stage["reused"] for stage in results["stages"])
@@ -145,19 +145,23 @@ def _numbers(results: Any) -> Iterator[Number]:
 def _sections(facts: Facts, *, tsne: bool) -> Iterator[Section]:
     training = list(training_figures(facts))
     yield Section("The stack and its training", figures=training, tables=[_stages(facts.results)])
-    names = [_strongest(facts)] if not facts.is_image and facts.filters is not None else []
+    strongest = [_strongest(facts)] if not facts.is_image and facts.filters is not None else []
     yield Section(
         "What the layers learned",
         figures=list(feature_figures(facts, tsne=tsne)),
-        tables=[table for table in names if table is not None],
+        tables=[table for table in strongest if table is not None],
     )
     figures = list(classifier_figures(facts))
     if figures:
         tables = [_per_class(facts)]
         if not facts.is_image and (wrong := mistakes(facts)):
-            rows = [[f"{m.row:,}", m.true, m.taken_for, f"{m.probability:.1%}"] for m in wrong]
+            rows = [[f"{m.row:,}", m.true, m.predicted, f"{m.probability:.1%}"] for m in wrong]
             tables.append(
-                Table("Most confident mistakes", ["test row", "true class", "taken for", "probability"], rows)
+                Table(
+                    "Most confident mistakes",
+                    ["test row", "true class", "predicted class", "probability"],
+                    rows,
+                )
             )
         yield Section("How well the classifier does", figures=figures, tables=tables)
 
@@ -187,8 +191,8 @@ def _stages(results: Any) -> Table:
 def _per_class(facts: Facts) -> Table:
     figures = per_class(facts.results["classifier"]["test"]["confusion"])
     rows = [
-        [name, f"{own['rows']:,}", _share(own["recall"]), _share(own["precision"])]
-        for name, own in zip(facts.classes, figures, strict=True)
+        [name, f"{figure['rows']:,}", _share(figure["recall"]), _share(figure["precision"])]
+        for name, figure in zip(facts.classes, figures, strict=True)
     ]
     return Table("Per class, test rows", ["class", "rows", "recall", "precision"], rows)
 
@@ -198,7 +202,7 @@ def _share(figure: float | None) -> str:
 
 
 def _strongest(facts: Facts, units: int = 8, inputs: int = 4) -> Table | None:
-    """The inputs with the largest weights of the first layer's strongest units, by name."""
+    """List the inputs with the largest weights of the first layer's strongest units, by name."""
     weights = facts.filters
     assert weights is not None
     if weights.ndim != 2 or weights.shape[1] != len(facts.names):
@@ -207,5 +211,5 @@ def _strongest(facts: Facts, units: int = 8, inputs: int = 4) -> Table | None:
     rows = []
     for unit in order:
         top = np.argsort(-np.abs(weights[unit]), kind="stable")[:inputs]
-        rows.append([f"{unit}", *(f"{facts.names[at]} {weights[unit, at]:+.2f}" for at in top)])
+        rows.append([f"{unit}", *(f"{facts.names[index]} {weights[unit, index]:+.2f}" for index in top)])
     return Table("Strongest inputs of the first layer's units", ["unit", *[""] * inputs], rows)

@@ -63,10 +63,10 @@ class Figure:
     @property
     def dark_uri(self) -> str:
         """The drawing in light ink, as a data URI."""
-        text = self.svg
+        svg = self.svg
         for light, dark in ON_DARK.items():
-            text = text.replace(light, dark)
-        return _uri(text)
+            svg = svg.replace(light, dark)
+        return _uri(svg)
 
 
 def draw(
@@ -78,7 +78,7 @@ def draw(
     size: tuple[float, float] = (4.6, 3.0),
     wide: bool = False,
 ) -> Figure:
-    """Lets `paint` fill a canvas of `size` inches, and keeps it as SVG on no background."""
+    """Let `paint` fill a canvas of `size` inches, and keep it as SVG on no background."""
     import matplotlib as mpl
     from matplotlib.figure import Figure as Canvas
 

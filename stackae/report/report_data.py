@@ -1,4 +1,4 @@
-"""What a report tells, gathered once from a run's plan, finished stages, model and results."""
+"""The facts of a report, gathered once from a run's plan, finished stages, model and results."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Facts:
 
 
 def gather(plan: Plan, entries: Mapping[str, Entry], model: Model, results: Mapping[str, Any]) -> Facts:
-    """Reads what a report needs; the figures alone, so that memory does not grow with the rows."""
+    """Read what a report needs; of features the figures alone, so that memory does not grow with the rows."""
     x_test = open_features(entries["data"].file, "test")
     y_test = np.load(entries["data"].file("labels-test.npy"), allow_pickle=False)
     last = entries[plan.top.name]
@@ -82,7 +82,8 @@ def gather(plan: Plan, entries: Mapping[str, Entry], model: Model, results: Mapp
         plan=plan,
         histories={name: history for name, history in histories.items() if history},
         sizes={
-            name: sum(f["size"] for f in entry.manifest["files"].values()) for name, entry in entries.items()
+            name: sum(file["size"] for file in entry.manifest["files"].values())
+            for name, entry in entries.items()
         },
         shown=shown,
         corrupted=_corrupted(plan, shown),
@@ -93,7 +94,7 @@ def gather(plan: Plan, entries: Mapping[str, Entry], model: Model, results: Mapp
         codes_before=_flat(open_features(last.file, "test")[rows]),
         codes_after=_flat(_through(model.classifier.encoder, x_test[rows])) if model.classifier else None,
         activity={
-            layer.stage.name: _flat(_some(open_features(entries[layer.stage.name].file, "val")))
+            layer.stage.name: _flat(_sampled(open_features(entries[layer.stage.name].file, "val")))
             for layer in plan.layers
         },
         logits={
@@ -110,14 +111,14 @@ def _spread(rows: int, most: int) -> np.ndarray:
     return np.linspace(0, rows - 1, min(rows, most)).astype(int)
 
 
-def _of_each_class(y: np.ndarray, wanted: int) -> np.ndarray:
-    """The first rows of each class in turn, as many as wanted; the first rows of all where classes lack."""
+def _of_each_class(y: np.ndarray, count: int) -> np.ndarray:
+    """Return the first `count` rows, of each class in turn; the first of all where there are no classes."""
     firsts = [np.flatnonzero(y == label) for label in np.unique(y)]
-    turns = [rows[turn] for turn in range(wanted) for rows in firsts if turn < len(rows)]
-    return np.array(turns[:wanted], dtype=int)
+    turns = [rows[turn] for turn in range(count) for rows in firsts if turn < len(rows)]
+    return np.array(turns[:count], dtype=int)
 
 
-def _some(x: np.ndarray) -> np.ndarray:
+def _sampled(x: np.ndarray) -> np.ndarray:
     return np.asarray(x[_spread(len(x), HISTOGRAM_ROWS)])
 
 
@@ -143,11 +144,11 @@ def _corrupted(plan: Plan, rows: np.ndarray) -> np.ndarray | None:
 
 @torch.no_grad()
 def _through(module: torch.nn.Module, x: np.ndarray) -> np.ndarray:
-    made: np.ndarray = module.eval()(torch.from_numpy(np.array(x))).numpy()
-    return made
+    output: np.ndarray = module.eval()(torch.from_numpy(np.array(x))).numpy()
+    return output
 
 
 def _filters(model: Model) -> np.ndarray | None:
-    """The first layer's weights (units, *input) or, of a conv layer, its kernels (channels, in, k…)."""
+    """Return the first layer's weights (units, *input), or its kernels (channels, in, k…) if it is conv."""
     weights = [p for p in model.encoder.layers[0].parameters() if p.ndim > 1]
     return weights[0].detach().numpy().copy() if weights else None

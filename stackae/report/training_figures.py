@@ -18,7 +18,7 @@ KIND = {"pretrain": BLUE, "unroll": BLUE, "finetune": GREEN, "scratch": ORANGE}
 
 
 def training_figures(facts: Facts) -> Iterator[Figure]:
-    """The stack, the curves of the layers, those of the classifiers, the time of the stages."""
+    """Draw the stack, the curves of the layers, those of the classifiers, the time of the stages."""
     yield _stack(facts)
     for stage, history in facts.histories.items():
         if stage.startswith(("pretrain", "unroll")) and history:
@@ -49,11 +49,11 @@ def _stack(facts: Facts) -> Figure:
         axes.set_axis_off()
         axes.set_xlim(-0.1, len(boxes) - 0.1)
         axes.set_ylim(-0.62, 1.16)
-        for at, (name, text, size, colour) in enumerate(boxes):
+        for position, (name, text, size, colour) in enumerate(boxes):
             height = 0.12 + 0.78 * math.log(size + 1) / most
             axes.add_patch(
                 FancyBboxPatch(
-                    (at + 0.22, 0.5 - height / 2),
+                    (position + 0.22, 0.5 - height / 2),
                     0.36,
                     height,
                     boxstyle="round,pad=0,rounding_size=0.05",
@@ -62,18 +62,21 @@ def _stack(facts: Facts) -> Figure:
                     edgecolor=colour,
                 )
             )
-            axes.text(at + 0.4, 1.06, name, ha="center", va="bottom", weight="bold")
-            axes.text(at + 0.4, -0.08, text, ha="center", va="top", fontsize=8)
-            if at:
+            axes.text(position + 0.4, 1.06, name, ha="center", va="bottom", weight="bold")
+            axes.text(position + 0.4, -0.08, text, ha="center", va="top", fontsize=8)
+            if position:
                 axes.annotate(
-                    "", (at + 0.19, 0.5), (at - 0.39, 0.5), arrowprops={"arrowstyle": "->", "color": INK}
+                    "",
+                    (position + 0.19, 0.5),
+                    (position - 0.39, 0.5),
+                    arrowprops={"arrowstyle": "->", "color": INK},
                 )
 
-    told = "; ".join(f"{name}: {' '.join(text.split())}" for name, text, _, _ in boxes)
+    summary = "; ".join(f"{name}: {' '.join(text.split())}" for name, text, _, _ in boxes)
     return draw(
         "stack",
         paint,
-        alt=f"The stack from input to output. {told}.",
+        alt=f"The stack from input to output. {summary}.",
         caption="The stack. The height of a box grows with the logarithm of its number of units.",
         size=(max(4.6, 1.5 * len(boxes)), 2.3),
         wide=len(boxes) > 3,
@@ -116,7 +119,7 @@ def _classifiers(tuned: dict[str, list[dict[str, float]]]) -> Figure:
         below.set(xlabel="epoch", ylabel="validation error, %")
         above.legend()
 
-    told = "; ".join(
+    summary = "; ".join(
         f"{names[stage]}: {len(history)} epochs, best validation accuracy "
         f"{max(row['val_accuracy'] for row in history):.2%}"
         for stage, history in tuned.items()
@@ -124,7 +127,7 @@ def _classifiers(tuned: dict[str, list[dict[str, float]]]) -> Figure:
     return draw(
         "curves-classifiers",
         paint,
-        alt=f"Training loss and validation error of the classifiers by epoch. {told}.",
+        alt=f"Training loss and validation error of the classifiers by epoch. {summary}.",
         caption="The classifiers: the pretrained network beside the same network from random weights.",
         size=(4.6, 3.8),
     )
@@ -154,14 +157,14 @@ def _time(stages: Sequence[dict[str, Any]]) -> Figure:
         axes.set(xlabel="seconds", xlim=(0, 1.3 * max([*seconds, 1e-9])))
         axes.spines["left"].set_color(FAINT)
 
-    told = ", ".join(
+    summary = ", ".join(
         f"{stage['stage']} {took:.3g} s{' (reused)' if stage['reused'] else ''}"
         for stage, took in zip(stages, seconds, strict=True)
     )
     return draw(
         "time",
         paint,
-        alt=f"Seconds per stage: {told}.",
+        alt=f"Seconds per stage: {summary}.",
         caption="The time each stage took when it was trained; pale: this run reused it from the store.",
         size=(4.6, 0.7 + 0.34 * len(stages)),
     )

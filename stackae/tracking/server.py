@@ -50,7 +50,7 @@ def wait_for(server: str, action: Callable[[], object], *, limit: float | None =
 
 
 def answers(server: str) -> bool:
-    """Whether the server takes a query and says anything but that it is out of order."""
+    """Tell whether the server takes a query and answers anything but that it is out of order."""
     query = urllib.request.Request(
         f"{server}/graphql", b'{"query": "{ viewer { id } }"}', {"Content-Type": "application/json"}
     )

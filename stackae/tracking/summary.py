@@ -7,25 +7,27 @@ from typing import Any
 
 
 def headline(results: Mapping[str, Any]) -> dict[str, float]:
-    """The figures of `results.json`, under names without levels."""
-    found: dict[str, float] = {}
+    """Return the figures of `results.json`, under names without levels."""
+    figures: dict[str, float] = {}
     for part, name in (("classifier", ""), ("scratch", "scratch_")):
         if results[part]:
-            found[f"{name}val_error"] = 1.0 - results[part]["val"]["accuracy"]
-            found |= {
+            figures[f"{name}val_error"] = 1.0 - results[part]["val"]["accuracy"]
+            figures |= {
                 f"{name}test_{key}": results[part]["test"][key] for key in ("error", "macro_f1", "nll", "ece")
             }
     if results["verdict"]:
         low, high = results["verdict"]["ci95"]
-        found |= {
+        figures |= {
             "gain": results["verdict"]["gain"],
             "gain_low": low,
             "gain_high": high,
             "p": results["verdict"]["p"],
         }
-    found |= {f"probe_{at['depth']}_test_error": 1.0 - at["test"]["accuracy"] for at in results["probe"]}
-    found["reconstruction_mse"] = results["reconstruction"]["test"]["mse"]
-    found["labelled"] = results["data"]["labelled"]
-    found["seconds"] = sum(stage["seconds"] or 0.0 for stage in results["stages"])
-    found["stages_reused"] = sum(stage["reused"] for stage in results["stages"])
-    return found
+    figures |= {
+        f"probe_{depth['depth']}_test_error": 1.0 - depth["test"]["accuracy"] for depth in results["probe"]
+    }
+    figures["reconstruction_mse"] = results["reconstruction"]["test"]["mse"]
+    figures["labelled"] = results["data"]["labelled"]
+    figures["seconds"] = sum(stage["seconds"] or 0.0 for stage in results["stages"])
+    figures["stages_reused"] = sum(stage["reused"] for stage in results["stages"])
+    return figures

@@ -1,4 +1,4 @@
-"""What a stage is logged with: the protocol, the tracker that logs nothing, and the choice between them."""
+"""The logging of stages: the protocol, the tracker that logs nothing, and the choice between them."""
 
 from __future__ import annotations
 

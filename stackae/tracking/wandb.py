@@ -110,7 +110,7 @@ class WandbTracker:
         if self._level is None:
             self._level = "off"
             try:
-                level = self._wanted_level()
+                level = self._configured_level()
                 if level != "off":
                     self._make_folder()
                 self._level = level
@@ -125,7 +125,7 @@ class WandbTracker:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(f"cannot write to '{folder}'")
 
-    def _wanted_level(self) -> Level:
+    def _configured_level(self) -> Level:
         # Read by W&B as soon as it is set up, and every stage would join the sweep's one run.
         for name in SWEEP:
             os.environ.pop(name, None)
@@ -359,12 +359,12 @@ def _forget_service() -> None:
 
 
 def _artifact_name(key: str) -> str:
-    """An artifact is named by its stage's key, so that a child finds it, whichever run trained it."""
+    """Name an artifact by its stage's key, so that a child finds it, whichever run trained it."""
     return f"stage-{key}"
 
 
 def _service_is_gone(error: Exception) -> bool:
-    """Whether W&B's own background process has ended; by name, as W&B does not publish these errors."""
+    """Tell whether W&B's own background process has ended; by name, as W&B does not publish these errors."""
     return isinstance(error, ConnectionError) or type(error).__name__ in (
         "MailboxClosedError",
         "HandleAbandonedError",
@@ -379,7 +379,7 @@ def _line(error: Exception) -> str:
 
 
 def upload(folder: Path) -> int:
-    """Uploads the offline runs in a run's `wandb` folder with W&B's own command, and returns how many.
+    """Upload the offline runs in a run's `wandb` folder with W&B's own command, and return how many.
 
     ConfigError where no key is configured; TrackingError where W&B does not take them.
     """
@@ -397,8 +397,8 @@ def upload(folder: Path) -> int:
         text=True,
     )
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
+        lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
         raise TrackingError(
-            f"sync: W&B did not take the runs ({said[-1]}); what is offline stays in '{folder}'"
+            f"sync: W&B did not take the runs ({lines[-1]}); what is offline stays in '{folder}'"
         )
     return len(runs)

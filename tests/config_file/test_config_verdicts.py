@@ -17,7 +17,7 @@ from config_texts import LAYERS, faults
         ("seed: 0\nlayers:\n  - widht: 5\n", "3:5: layers[0].widht: unknown key; did you mean 'width'?"),
         ("layers:\n  - tied: true\n", "2:5: layers[0].width: missing; give a whole number of at least 1"),
         ("layers: [{width: 0}]", "1:18: layers[0].width: 0 is not allowed; it must be at least 1"),
-        ("layers: [{width: '10'}]", "1:18: layers[0].width: '10' is text; write 10 without quotes"),
+        ("layers: [{width: '10'}]", "1:18: layers[0].width: '10' is a string; write 10 without quotes"),
         (
             "layers: [{width: true}]",
             "1:18: layers[0].width: true is not allowed; use a whole number of at least 1",
@@ -78,7 +78,7 @@ def test_a_fault_of_a_corruption_is_one_line(tmp_path: Path, corruption: str, li
         ),
         ("data: {target: 3}", "16: data.target: 3 is a number; write it in quotes"),
         ("data: {missing: ['?', -9]}", "23: data.missing[1]: -9 is a number; write it in quotes"),
-        ("data: {drop: a}", "14: data.drop: 'a' is not allowed; use a list of text"),
+        ("data: {drop: a}", "14: data.drop: 'a' is not allowed; use a list of strings"),
         ("data: {separator: ab}", "19: data.separator: 'ab' is not allowed; use one character, or null"),
         (
             "data: {types: {a: nummeric}}",
@@ -86,7 +86,7 @@ def test_a_fault_of_a_corruption_is_one_line(tmp_path: Path, corruption: str, li
         ),
         (
             "data: {classes: [a]}",
-            "17: data.classes: ['a'] is not allowed; use a mapping of names, each to text",
+            "17: data.classes: ['a'] is not allowed; use a mapping of names, each to a string",
         ),
         (
             "data: {image_size: 28}",
@@ -106,7 +106,7 @@ def test_a_fault_of_a_corruption_is_one_line(tmp_path: Path, corruption: str, li
         ),
         ("data: {split: {pool: 'yes'}}", "22: data.split.pool: 'yes' is not allowed; use true or false"),
         ("pretrain: {epochs: 1e2}", "20: pretrain.epochs: 1e2 is not a whole number; write 100"),
-        ("pretrain: {lr: '1e-3'}", "16: pretrain.lr: '1e-3' is text; write 1e-3 without quotes"),
+        ("pretrain: {lr: '1e-3'}", "16: pretrain.lr: '1e-3' is a string; write 1e-3 without quotes"),
         ("pretrain: {lr: .inf}", "16: pretrain.lr: .inf is not allowed; use a number above 0"),
         ("seed: -1", "7: seed: -1 is not allowed; it must be at least 0 and below 4294967296"),
         ("seed: !!int zz", "7: seed: 'zz' cannot be read as int; correct it"),

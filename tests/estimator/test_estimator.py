@@ -210,7 +210,7 @@ def test_numbers_that_are_missing_only_after_the_fit_are_taken_for_the_median(
         ),
         (
             {"age": 1.0, "job": "a", "city": "b", "since": "c"},
-            "X: no column is left to learn from; give columns that are neither constant nor, as texts, all "
+            "X: no column is left to learn from; give columns that are neither constant nor, as strings, all "
             "different",
         ),
     ],
@@ -231,7 +231,7 @@ def test_rows_that_are_too_large_are_refused_after_the_fit_as_before(
         transformer().fit(x * 1e200)
     fitted = classifier().fit(x, y)
     with pytest.raises(
-        ValueError, match=r"^row 1 of those given: .* is no finite number, or too large a one"
+        ValueError, match=r"^row 1 of those given: .* is not a finite number, or too large a one"
     ):
         fitted.predict(x * 1e200)
 

@@ -130,12 +130,14 @@ def test_a_table_in_onnx_takes_raw_numbers_and_texts(folder: Path, cli: Cli) -> 
     rows.loc[1:4, "fee"] = [1e9, -1e9, 0.25, np.nan]
     rows.loc[5:6, "income"] = [1e9, -1e9]
 
-    logits, chances, code = runs.run(["logits", "probabilities", "code"], fit_for(runs, rows))
+    logits, probabilities, code = runs.run(["logits", "probabilities", "code"], fit_for(runs, rows))
 
     expected = model.predict_proba(rows)
-    np.testing.assert_allclose(chances, expected, atol=1e-6)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
     assert (logits.argmax(1) == expected.argmax(1)).all()
-    np.testing.assert_allclose(np.log(chances), logits - np.log(np.exp(logits).sum(1))[:, None], atol=1e-5)
+    np.testing.assert_allclose(
+        np.log(probabilities), logits - np.log(np.exp(logits).sum(1))[:, None], atol=1e-5
+    )
     np.testing.assert_allclose(code, model.encode(rows), atol=1e-5)
     for few in (0, 1, 7):
         some = runs.run(["logits"], fit_for(runs, rows[:few]))[0]
@@ -210,9 +212,9 @@ def test_a_program_of_torch_gives_the_same_logits(name: str, folder: Path, cli: 
     path = shared(cli, folder, name, "torch")
     program = torch.export.load(path).module()
     rows: Any = load_digits().images if name == "deep" else shop(300, 2)
-    logits, chances, code = program(*tensors(name, rows))
-    np.testing.assert_allclose(chances.detach(), model.predict_proba(rows), atol=1e-6)
-    np.testing.assert_allclose(logits.softmax(1).detach(), chances.detach(), atol=1e-6)
+    logits, probabilities, code = program(*tensors(name, rows))
+    np.testing.assert_allclose(probabilities.detach(), model.predict_proba(rows), atol=1e-6)
+    np.testing.assert_allclose(logits.softmax(1).detach(), probabilities.detach(), atol=1e-6)
     np.testing.assert_allclose(code.detach(), model.encode(rows), atol=1e-5)
     for few in (0, 1, 7):
         some = program(*tensors(name, rows[:few]))[0].detach()
@@ -240,8 +242,8 @@ def test_a_table_may_have_numbers_or_categories_alone(
     runs = session(tmp_path / "some.onnx")
     (given,) = (one.name for one in runs.get_inputs())
     expected = stackae.load(tmp_path / "runs" / "some").predict_proba(rows)
-    chances = runs.run(["probabilities"], {given: fit_for(runs, rows)[given]})[0]
-    np.testing.assert_allclose(chances, expected, atol=1e-6)
+    probabilities = runs.run(["probabilities"], {given: fit_for(runs, rows)[given]})[0]
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
 
 
 # ---- a folder for the Hub
@@ -456,5 +458,5 @@ def test_the_page_on_exported_models_works(folder: Path, cli: Cli, tmp_path: Pat
     np.testing.assert_allclose(names["probabilities"], expected, atol=1e-6)
     np.testing.assert_allclose(names["likely"], expected, atol=1e-6)
     digits = stackae.load(folder / "runs" / "deep")
-    np.testing.assert_allclose(names["chances"], digits.predict_proba(names["images"]), atol=1e-5)
+    np.testing.assert_allclose(names["image_probabilities"], digits.predict_proba(names["images"]), atol=1e-5)
     assert {name.partition(".")[0] for name in names["weights"]} == {"encoder", "decoder", "classifier"}

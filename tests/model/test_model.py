@@ -198,7 +198,7 @@ def test_rows_that_are_nearly_right_are_refused_with_what_makes_them_so(
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        (np.nan, "row 2,050 of those given: nan is no finite number"),
+        (np.nan, "row 2,050 of those given: nan is not a finite number"),
         (-np.inf, "row 2,050 of those given: -inf is no"),
         (1e300, r"row 2,050 of those given: 1e\+300 is no"),
         ("ant", "this model takes numbers: could not convert string to float: 'ant'; give numbers alone"),
