@@ -22,13 +22,14 @@ _FEW = 20  # classes, of which there may be nearly as many as rows in a small tr
 
 @dataclass(frozen=True)
 class LabelWording:
-    """The names that errors give the labels' file, the labels, those of the test part, and a test row."""
+    """The names that errors give the labels' file, the labels, those of the test, a test row, and all."""
 
     file: str
     y: str = "y"
     y_test: str = "y_test"
     row: Callable[[int], str] = "row {:,}".format
     without: str = "leave y out"
+    test: str = "y_test"
 
 
 def number_labels(
@@ -68,6 +69,8 @@ def number_labels(
     class_names = tuple(map(str, classes))
     if test_codes is None:
         return numbers, None, class_names
+    if not test_values:
+        raise unlabelled_test(wording.test, "no row has one")
     unseen = np.array([*(label not in number for label in test_values), False])[test_codes]
     if unseen.any():
         row = int(np.argmax(unseen))
@@ -77,6 +80,14 @@ def number_labels(
             "leave such rows out, or rename it in data.classes"
         )
     return numbers, _look_up([number.get(label, -1) for label in test_values], test_codes), class_names
+
+
+def unlabelled_test(test: str, why: str) -> DataError:
+    """Return the error for rows called `test`, of which none has a label; `why` is a phrase."""
+    return DataError(
+        f"{test} has no labels ({why}), and nothing can be tested without; name it in data.unlabelled to "
+        "pretrain on its rows, and give it to 'stackae predict' for their classes"
+    )
 
 
 def distinct(labels: RawLabels) -> tuple[list[Any], Labels]:

@@ -42,6 +42,12 @@ def test_labels_get_other_names(tmp_path: Path) -> None:
     assert "y has one class only (rest)" in refused(path, classes={"*": "rest"})
 
 
+def test_a_table_s_target_has_labels(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,y\n1,\n2,NA\n")
+    says = refused(str(tmp_path / "t.csv"), target="y")
+    assert says == "data.target 'y': data.source has no label in any row; remove data.target"
+
+
 def test_classes_of_a_built_in_source_get_other_names() -> None:
     source = read_source(DataConfig(classes={"0": "none", "*": "some"}))
     plain = read_source(DataConfig())

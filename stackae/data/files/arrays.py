@@ -14,6 +14,8 @@ import numpy.typing as npt
 from numpy.lib.format import open_memmap
 
 from stackae.data.files.archive_safety import check_array, check_memory
+from stackae.data.files.paths import quoted
+from stackae.data.labels import unlabelled_test
 from stackae.data.rows import ArrayRows
 from stackae.errors import DataError
 
@@ -104,6 +106,8 @@ def read_npz(source: Path, test: Path | None, extra: Path | None) -> Arrays:
     if y_test is not None and (y is None or not x_test):
         raise DataError(f"{arrays['y_test'].file}: the array 'y_test' needs both 'y' and 'x_test' beside it")
     if y is not None and x_test and y_test is None:
+        if test is not None:
+            raise unlabelled_test(f"data.test: '{test}'", "no array 'y'")
         raise DataError(
             f"{source}: there is no array 'y_test' to go with 'x_test'; add it, or leave x_test out"
         )
@@ -136,6 +140,11 @@ def read_npy(
     if target is not None:
         named = _map_npy(target)
         size, test_size = (sum(len(part.x) for part in parts) for parts in (x, x_test))
+        if test and named.x.shape == (size,):
+            named_files = quoted([str(path) for path in test])
+            raise unlabelled_test(
+                f"data.test: {named_files}", f"after those of data.source there are none in '{target}'"
+            )
         if named.x.shape != (size + test_size,):
             rows = f"{size:,} rows" + (f" and {test_size:,} for the test" if test_size else "")
             raise DataError(

@@ -36,6 +36,7 @@ def read(config: DataConfig) -> Source:
     """Read the arrays that a config names; DataError where they cannot be learnt from."""
     paths, test, extra = (as_paths(names) for names in (config.source, config.test, config.unlabelled))
     name = paths[0].stem
+    tested = f"data.test: {quoted(config.test)}" if config.test else f"{config.source}: x_test"
     if {path.suffix.lower() for path in (*paths, *test, *extra)} == {".npz"}:
         if max(len(paths), len(test), len(extra)) > 1:
             raise DataError(
@@ -44,7 +45,7 @@ def read(config: DataConfig) -> Source:
         if config.target is not None:
             raise DataError("data.target: an .npz file has its labels in its array 'y'; remove data.target")
         arrays = read_npz(paths[0], *(files[0] if files else None for files in (test, extra)))
-        wording = LabelWording(str(config.source))
+        wording = LabelWording(str(config.source), test=tested)
     else:
         target = as_paths(config.target)
         if target and not target[0].is_file():
@@ -53,7 +54,7 @@ def read(config: DataConfig) -> Source:
                 "labels"
             )
         arrays = read_npy(paths, test, extra, *target)
-        wording = LabelWording(str(config.target), without="remove data.target")
+        wording = LabelWording(str(config.target), without="remove data.target", test=tested)
     scale = 255.0 if arrays.dtype == np.uint8 else 1.0
     if arrays.y is None:
         return assemble_arrays(name, config, arrays, scale, None, None, ())

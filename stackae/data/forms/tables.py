@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stackae.config import DataConfig
 from stackae.config.section import changed
-from stackae.data.files.paths import as_paths, uncompressed_path
+from stackae.data.files.paths import as_paths, quoted, uncompressed_path
 from stackae.data.forms.form import Description, Form, Guess, NewRows
 from stackae.data.forms.table_columns import COLUMNS, describe_columns
 from stackae.data.labels import LabelWording, as_strings, number_labels
@@ -46,6 +46,7 @@ def read(config: DataConfig) -> Source:
             "data.test",
             lambda row: f"data row {row + 1:,}",
             "remove data.target",
+            f"data.test: {quoted(config.test or '')}",
         )
         y, y_test, classes = number_labels(
             main.target, None if test is None else test.target, config.classes, wording

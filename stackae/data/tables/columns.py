@@ -11,6 +11,7 @@ from typing import Literal
 
 from stackae.config import DataConfig
 from stackae.data.files.paths import as_paths
+from stackae.data.labels import unlabelled_test
 from stackae.errors import DataError
 
 MOST_CATEGORIES = 1000
@@ -81,10 +82,15 @@ def common_names(files: Sequence[tuple[Path, Sequence[str]]]) -> tuple[str, ...]
     return tuple(names)
 
 
-def check_roles(config: DataConfig, names: Sequence[str], path: Path) -> None:
-    """Check that there are the columns that are to be target, group and order; DataError where one is not."""
+def check_roles(config: DataConfig, names: Sequence[str], path: Path, *, test: bool) -> None:
+    """Check that there are the columns that are to be target, group and order; DataError where one is not.
+
+    Rows to test with that have no column like the target have no labels.
+    """
     for setting, name in (("target", config.target), ("group", config.group), ("order", config.order)):
         if name is not None and name not in names:
+            if test and setting == "target" and closest(name, names) is None:
+                raise unlabelled_test(f"data.test: '{path}'", f"no column '{name}'")
             hint = "" if config.columns or closest(name, names) else "; if it has no header, set data.columns"
             if len(names) == 1 and name in names[0]:
                 hint = "; set data.separator to the character between them"

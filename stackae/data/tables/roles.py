@@ -19,8 +19,8 @@ Role = Literal["target", "group", "order"]
 class RoleScan:
     """A column of labels, groups or times, collected from its cells, added in their order.
 
-    Where it is `needed`, `add` and `values` raise `DataError` at a row without group, at one whose order is
-    neither a number nor a time, and where no row has a label.
+    Where it is `needed`, `add` raises `DataError` at a row without group, and at one whose order is neither a
+    number nor a time.
     """
 
     def __init__(self, role: Role, name: str, missing: pa.Array, *, needed: bool) -> None:
@@ -45,15 +45,9 @@ class RoleScan:
             raise DataError(f"{place(path, before + row, self.name)}: {self._explain(cells[row : row + 1])}")
         self._parts.append(part)
 
-    def values(self, path: Path) -> npt.NDArray[Any]:
+    def values(self) -> npt.NDArray[Any]:
         """Return each row's label or group as a string, None where it has none, or its order as float64."""
-        values = np.concatenate(self._parts)
-        if self.role == "target" and self._needed and all(label is None for label in values):
-            raise DataError(
-                f"{path}: column '{self.name}' has no label in any row; leave data.target out to learn "
-                "without labels"
-            )
-        return values
+        return np.concatenate(self._parts)
 
     def _explain(self, cell: pa.Array) -> str:
         string = as_strings(cell, self._missing)[0].as_py()

@@ -138,10 +138,12 @@ def read_table(
     """
     roles: dict[Role, str | None] = {"target": config.target, "group": config.group, "order": config.order}
     role_names = {name for name in roles.values() if name is not None}
-    files = [_open(path, config, () if need_target else role_names) for path in paths]
+    # Test rows that lack the target get an error of their own.
+    optional = role_names if like is not None or not need_target else ()
+    files = [_open(path, config, optional) for path in paths]
     names = common_names([(file.path, file.names) for file in files])
     if need_target:
-        check_roles(config, names, paths[0])
+        check_roles(config, names, paths[0], test=like is not None)
     features = [name for name in names if name not in role_names]
     types: dict[str, Type] = {}
     if like is None:
@@ -176,7 +178,7 @@ def read_table(
         like = [_column(name, column_scans.get(name)) for name in features]
     columns = tuple(like)
     used_columns = [column for column in columns if column.dropped is None]
-    values = {role: scan.values(paths[0]) for role, scan in role_scans.items()}
+    values = {role: scan.values() for role, scan in role_scans.items()}
     return Table(
         TableRows(files, digests, rows, used_columns, missing),
         columns,

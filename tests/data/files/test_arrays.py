@@ -80,7 +80,12 @@ def test_what_cannot_be_learnt_from_is_named_with_its_row(here: Path) -> None:
     ("name", "array", "words", "says"),
     [
         ("y.npy", Y[:-1], {"target": "y.npy"}, "y.npy has shape (4999,), but there are 5,000 rows; give one"),
-        ("y.npy", Y, {"target": "y.npy", "test": "more.npy"}, "there are 5,000 rows and 5,000 for the test"),
+        (
+            "y.npy",
+            Y[:-1],
+            {"target": "y.npy", "test": "more.npy"},
+            "there are 5,000 rows and 5,000 for the test",
+        ),
         ("y.npy", Y + 0.5, {"target": "y.npy"}, "y.npy has the label 0.5 (row 0)"),
         (
             "y.npy",

@@ -102,14 +102,18 @@ def test_target_group_and_order_may_be_absent_where_they_are_not_needed(tmp_path
     some = read(tmp_path, "n,c,y,g\n1,a,no,\n", **words)
     assert some.target is not None
     assert some.target.tolist() == ["no"]
-    assert "no column 'y'" in refused(tmp_path, "n,c\n1,a\n", **{**words, "need_target": True})
+    words["need_target"] = True
+    assert "has no labels (no column 'y')" in refused(tmp_path, "n,c\n1,a\n", **words)
+    assert "data.group: " in refused(tmp_path, "n,c,y\n1,a,no\n", **words)
 
 
 def test_rows_without_header_may_lack_the_label_where_it_is_not_needed(tmp_path: Path) -> None:
     words = {"columns": ["c", "y", "n", "left"], "drop": ["left"], "target": "y", "need_target": False}
     for content in ("a,no,1,0\nb,no,2,0\n", "a,1,0\nb,2,0\n", "a,1\nb,2\n"):
         assert cells(read(tmp_path, content, like=LIKE, **words)) == {"n": [1, 2], "c": ["a", "b"]}
-    assert "2 cells" in refused(tmp_path, "a,1\n", like=LIKE, **{**words, "need_target": True})
+    words["need_target"] = True
+    assert "has no labels (no column 'y')" in refused(tmp_path, "a,1\n", like=LIKE, **words)
+    assert "5 cells" in refused(tmp_path, "a,no,1,0,0\n", like=LIKE, **words)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +127,7 @@ def test_rows_without_header_may_lack_the_label_where_it_is_not_needed(tmp_path:
             "n,c,y\n1,a,no\nx,a,no\n",
             "data row 2, column 'n': 'x' is not a finite number, but the column is numeric",
         ),
-        ("n,c\n1,a\n", "data.target: "),
+        ("n,c\n1,a\n", "has no labels (no column 'y')"),
     ],
 )
 def test_a_table_unlike_the_other_is_refused(tmp_path: Path, content: str, says: str) -> None:

@@ -247,7 +247,6 @@ def test_the_order_may_be_numbers_or_parquet_times(tmp_path: Path) -> None:
         (PEOPLE, {"drop": ["jobs"]}, "has no column 'jobs'; did you mean 'job'?"),
         (PEOPLE, {"types": {"jobs": "categorical"}}, "has no column 'jobs'; did you mean 'job'?"),
         (PEOPLE, {"types": {"job": "numeric"}}, "data row 1, column 'job': 'clerk' is not a finite number"),
-        ("a,y\n1,\n2,NA\n", {"target": "y"}, "column 'y' has no label in any row"),
         (PEOPLE, {"group": "job"}, "data row 4, column 'job': there is no value, but data.group needs one"),
         (PEOPLE, {"order": "age"}, "data row 2, column 'age': there is no value, but data.order needs one"),
         (
