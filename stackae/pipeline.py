@@ -24,7 +24,10 @@ def run(
 
     `fresh` forgets the run's stages in the store first. Running again after a kill goes on.
     """
-    plan = make_plan(config, read_source(config.data))
+    source = read_source(config.data)
+    for remark in source.remarks:
+        progress.warn(remark)
+    plan = make_plan(config, source)
     return run_plan(plan, store, tracker, progress, out=out, fresh=fresh)
 
 

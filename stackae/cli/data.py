@@ -13,7 +13,7 @@ from stackae.cli.options import DataArgument, TargetOption
 def inspect(data: DataArgument, target: TargetOption = None) -> None:
     """Show what is in data, and what a run would do with it.
 
-    Of a table its columns, of images their sizes, of arrays their shapes; and the classes.
+    Of a table its columns, of images their size and modes, of arrays their shapes; and the classes.
     """
     from stackae.commands.inspect import inspect as command
 

@@ -30,6 +30,11 @@ DataArgument = Annotated[
     str, typer.Argument(metavar="DATA", help="A table, arrays, or a folder of images.", show_default=False)
 ]
 TargetOption = Annotated[
-    str | None, typer.Option("--target", metavar="COLUMN", help="The column of a table with the labels.")
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="COLUMN",
+        help="The column of a table with the labels; of images a .csv with their files and labels.",
+    ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]

@@ -14,7 +14,7 @@ from stackae.outputs import check_output
 def encode(run: Path, data: str, out: Path, *, layer: int | Literal["all"] | None, quiet: bool) -> None:
     """Write each row's features: after a layer, counted from 1, the last, or all side by side."""
     check_output(out, (".npy", ".npz", ".parquet", ".csv"), data)
-    model, new = open_rows(run, data)
+    model, new = open_rows(run, data, quiet=quiet)
     # One row shows how many features a layer has.
     first = new.rows.take(np.arange(1))
     if layer == "all":

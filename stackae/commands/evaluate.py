@@ -23,7 +23,7 @@ def evaluate(run: Path, data: str, *, quiet: bool) -> dict[str, Any]:
     `auc` is the area under the ROC curve of the second of two classes, None for more classes or where one of
     them does not occur. Raises `DataError` where no row has a label, or one that is no class of the run.
     """
-    model, new = open_rows(run, data, classifies=True)
+    model, new = open_rows(run, data, quiet=quiet, classifies=True)
     y = _classes_of(new, model, data)
     chunks = map_chunks(new.rows, model.predict_proba)
     probabilities = np.concatenate(list(with_progress(chunks, len(new.rows), quiet=quiet)))[y >= 0]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stackae.commands.inspect import open_described
-from stackae.console import make_console
+from stackae.console import make_console, make_progress
 from stackae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def init(data: str, target: str | None, out: Path | None) -> None:
 
     _, guess, source, fitted = open_described(data, target)
     make_split(source, guess.config(), seed=0)
+    for remark in source.remarks:
+        make_progress(quiet=True).warn(remark)
     text = "\n".join(_lines(guess, source, fitted)) + "\n"
     with out.open("x") as file:
         file.write(text)

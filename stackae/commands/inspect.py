@@ -54,11 +54,15 @@ def open_described(data: str, target: str | None) -> tuple[Form, Guess, Source, 
 
 
 def _show_classes(source: Source, guess: Guess) -> None:
+    from stackae.data.files.images import ImageRows
+
     console = make_console()
     if not source.classes:
         hint = ""
         if source.columns is not None:
             hint = f"; --target {guess.likely_target or 'COLUMN'} names their column"
+        elif isinstance(source.rows, ImageRows):
+            hint = "; --target FILE.csv names a table with the files and their labels"
         console.print(f"no labels{hint}", markup=False, soft_wrap=True)
         return
     y = source.labels

@@ -30,7 +30,7 @@ def predict(run: Path, data: str, out: Path, *, quiet: bool) -> None:
     A line on standard error counts rows that are unlike it.
     """
     check_output(out, (".csv", ".parquet", ".npz"), data)
-    model, new = open_rows(run, data, classifies=True)
+    model, new = open_rows(run, data, quiet=quiet, classifies=True)
     counts = Counter[str]()
 
     def judge(raw: Raw) -> Found:

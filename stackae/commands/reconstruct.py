@@ -16,7 +16,7 @@ ACROSS, PICTURES = 10, 40
 def reconstruct(run: Path, data: str, out: Path, *, quiet: bool) -> None:
     """Write each row's reconstruction error, or draw the first images above their reconstructions."""
     check_output(out, (".csv", ".parquet", ".npy", ".npz", ".png"), data)
-    model, new = open_rows(run, data)
+    model, new = open_rows(run, data, quiet=quiet)
     if out.suffix.lower() != ".png":
         write_columns(out, {"error": ["error"]}, new, lambda raw: {"error": model.errors(raw)}, quiet=quiet)
         return

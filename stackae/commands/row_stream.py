@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from stackae.config_file import load_config
-from stackae.console import make_console
+from stackae.console import make_console, make_progress
 from stackae.errors import ArtifactError
 from stackae.outputs import Found, Names, write_found
 
@@ -26,15 +26,18 @@ WORKERS = 2
 """Chunks of rows that are worked on at once."""
 
 
-def open_rows(run: Path, data: str, *, classifies: bool = False) -> tuple[Model, NewRows]:
-    """Open a run's model, and rows read as the run's config reads its source."""
+def open_rows(run: Path, data: str, *, quiet: bool, classifies: bool = False) -> tuple[Model, NewRows]:
+    """Open a run's model, and rows read as the run's config reads its source; warn of what that changed."""
     from stackae.data.new_rows import read_rows
     from stackae.model import load
 
     model = load(run)
     if classifies and model.classifier is None:
         raise ArtifactError(f"{run}: trained no classifier; set 'finetune' in its config and run it again")
-    return model, read_rows(data, load_config(run / "config.yaml").data, model.preprocessing)
+    new = read_rows(data, load_config(run / "config.yaml").data, model.preprocessing)
+    for remark in () if quiet else new.remarks:
+        make_progress(quiet=True).warn(remark)
+    return model, new
 
 
 def write_columns(out: Path, names: Names, new: NewRows, of: Callable[[Raw], Found], *, quiet: bool) -> None:

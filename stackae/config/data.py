@@ -42,7 +42,8 @@ class DataConfig(Section):
     """More rows of the same form, without labels, for pretraining alone."""
     target: str | None = None
     """The label column of a table; for `.npy`, the path of an `.npy` file with the labels, first those of the
-    source, then those of `test`."""
+    source, then those of `test`; for images that of a `.csv` with a column of their files, found by its
+    content, and one of their labels, the only other one or that called `label`."""
     group: str | None = None
     """A column of a table: rows that are alike in it stay together in one part."""
     order: str | None = None
@@ -74,7 +75,7 @@ class DataConfig(Section):
     image_size: tuple[PositiveInt, PositiveInt] | None = None
     """Height and width to which images are resized; null: all must have the same."""
     image_mode: Literal["grey", "rgb"] | None = None
-    """`grey` or `rgb`; null: as the first image."""
+    """`grey` or `rgb`; null: `rgb` where any image of the source has colours."""
     root: str | None = None
     """Folder of the IDX files; null takes the environment variable STACKAE_DATA, else the user's cache
     folder."""

@@ -57,6 +57,8 @@ class Source:
     """The time of each of all rows, later ones greater."""
     columns: tuple[Column, ...] | None = None
     """A table's columns but target, group and order; None where the source is no table."""
+    remarks: tuple[str, ...] = ()
+    """What a person should know of how the rows were read, a line each, to be told once."""
 
     @property
     def sizes(self) -> str:
@@ -126,6 +128,7 @@ def assemble(
     settings: str,
     fit: Fit,
     columns: tuple[Column, ...] | None = None,
+    remarks: tuple[str, ...] = (),
 ) -> Source:
     """Make the source of these parts; `settings` says how they are read and scaled, for the fingerprint."""
     digest = hashlib.sha256(settings.encode())
@@ -155,6 +158,7 @@ def assemble(
         _groups(parts),
         _order(parts),
         columns,
+        remarks,
     )
 
 

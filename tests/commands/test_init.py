@@ -257,7 +257,68 @@ def test_folders_called_train_and_test_are_the_parts(tmp_path: Path, cli: Cli) -
     assert done.stdout.splitlines()[0] == (
         "pictures: images, 20 rows, 20 for the test, 8 by 8 pixels (height by width), rgb"
     )
-    assert done.stdout.splitlines()[1] == "2 classes: a 20, b 20"
+    assert [line.split() for line in done.stdout.splitlines()[1:3]] == [
+        ["mode", "images", "use"],
+        ["rgb", "40", "as", "it", "is"],
+    ]
+    assert done.stdout.splitlines()[3] == "2 classes: a 20, b 20"
+
+
+def test_modes_of_images_are_counted_and_what_becomes_of_them(tmp_path: Path, cli: Cli) -> None:
+    images(tmp_path / "pictures", [(8, 8)])
+    grey, ink = np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name, image in {
+        "0.png": Image.fromarray(grey),
+        "1.png": Image.fromarray(grey),
+        "2.png": Image.fromarray(grey.astype(np.uint16)),
+        "3.png": Image.fromarray(ink, "RGBA"),
+        "4.jpg": Image.fromarray(ink, "CMYK"),
+    }.items():
+        image.save(tmp_path / "pictures" / "a" / name, exif=exif if name == "1.png" else b"")
+
+    done = cli(["inspect", "pictures"], tmp_path)
+    made = cli(["init", "pictures", "-o", "my.yaml"], tmp_path)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
+    assert done.stdout.startswith("pictures: images, 25 rows, 8 by 8 pixels (height by width), rgb\n")
+    assert [" ".join(words) for line in lines[2:8] for words in [" ".join(line).split()]] == [
+        "rgb 20 as it is",
+        "grey 1 converted to rgb",
+        "grey, turned 1 turned upright, converted to rgb",
+        "grey, 16 bits 1 scaled to 8 bits, converted to rgb",
+        "rgb, transparent 1 laid on white",
+        "cmyk 1 converted to rgb",
+    ]
+    assert made.returncode == 0
+    assert made.stderr == (
+        "warning: images: 1 of 16 bits scaled to 8 (as .npy they keep all), 1 of cmyk converted to rgb\n"
+    )
+
+
+def test_labels_of_images_may_stand_in_a_table(tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "pictures").mkdir()
+    for number in range(40):
+        pixels = np.full((8, 8), 255 * (number % 2), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{number:02}.png")
+    rows = [f"{number:02}.png,{['black', 'white'][number % 2]}\n" for number in range(40)]
+    (tmp_path / "labels.csv").write_text("file,label\n" + "".join(rows))
+
+    plain = cli(["inspect", "pictures"], tmp_path)
+    config = init(cli, tmp_path, "pictures --target labels.csv")
+    done = cli(["run", "my.yaml", "--quiet", *QUICK.split()], tmp_path)
+    predicted = cli(["predict", "runs/my", "pictures", "-o", "found.csv"], tmp_path)
+
+    assert plain.stdout.endswith(
+        "no labels; --target FILE.csv names a table with the files and their labels\n"
+    )
+    assert config.data.target == "labels.csv"
+    assert (done.returncode, done.stderr) == (0, "")
+    assert predicted.returncode == 0
+    found = pd.read_csv(tmp_path / "found.csv")
+    assert list(found)[:4] == ["file", "class", "probability_black", "probability_white"]
 
 
 def test_arrays_are_scaled_where_they_are_not_between_0_and_1(tmp_path: Path, cli: Cli) -> None:

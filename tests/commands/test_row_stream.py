@@ -404,3 +404,44 @@ def test_an_unknown_class_is_named_with_its_row(folder: Path, cli: Cli) -> None:
     assert done.returncode == 2
     assert "new.csv: data row 2,501 has the label 'maybe'" in done.stderr
     assert "'no', 'yes'" in done.stderr
+
+
+# ---- images
+
+
+def test_new_images_are_shown_as_those_that_were_learnt_from(tmp_path: Path, cli: Cli) -> None:
+    rng = np.random.default_rng(0)
+    stored: dict[str, Image.Image] = {}
+    for number in range(24):
+        pixels = rng.integers(0, 256, (6, 9, 3), dtype=np.uint8)
+        pixels[:, :4] = 255 * (number % 2)
+        stored[f"{'ab'[number % 2]}/{number:02}.png"] = Image.fromarray(pixels)
+    exif, deep = Image.Exif(), Image.fromarray(np.full((6, 9), 65_535, np.uint16))
+    exif[0x0112] = 8
+    for name, image in stored.items():
+        for folder in ("train", "plain", "other"):
+            (tmp_path / folder / name).parent.mkdir(parents=True, exist_ok=True)
+        image.save(tmp_path / "train" / name)
+        image.save(tmp_path / "plain" / name)
+        # On its side, and with white where it is transparent.
+        clear = Image.new("L", image.size, 255)
+        clear.paste(0, (0, 0, 2, 6))
+        image.paste((255, 255, 255), (0, 0, 2, 6))
+        image.save(tmp_path / "plain" / name)
+        image.paste((0, 0, 0), (0, 0, 2, 6))
+        image.putalpha(clear)
+        image.transpose(Image.Transpose.ROTATE_270).save(tmp_path / "other" / name, exif=exif)
+    Image.new("RGB", (9, 6), "white").save(tmp_path / "plain" / "deep.png")
+    deep.save(tmp_path / "other" / "deep.png")
+    config = IMAGES.replace("source: digits", "source: train").replace("null", "{}")
+    (tmp_path / "run.yaml").write_text(config)
+    done = cli(["run", "run.yaml", "--quiet", "finetune.epochs=2", "compare.scratch=false"], tmp_path)
+    assert done.returncode == 0, done.stderr
+
+    plain, other = (cli(["predict", "runs/digits", name, "-o", "-"], tmp_path) for name in ("plain", "other"))
+
+    assert plain.stdout == other.stdout
+    assert len(plain.stdout.splitlines()) == 26
+    warning = "warning: images: 1 of 16 bits scaled to 8 (as .npy they keep all)\n"
+    assert other.stderr == warning + plain.stderr
+    assert cli(["encode", "runs/digits", "other", "-o", "-", "--quiet"], tmp_path).stderr == ""

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from stackae.data.files.image_file import ImageFile, ImageKind, Mode, Size
 from stackae.data.files.paths import IMAGES
 from stackae.data.rows import chunk_rows
 from stackae.errors import DataError
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-Mode = Literal["grey", "rgb"]
-Size = tuple[int, int]
-"""Height and width."""
 
 
 class ImageRows:
     """Images (height, width), or (3, height, width) if they are coloured, as uint8; decoded when asked for.
 
-    Images of another size are resized.
+    Images of another size are resized. `kinds` says of each how its file stores it.
     """
 
-    def __init__(self, files: Sequence[Path], size: Size, mode: Mode) -> None:
-        self.files, self.size, self.mode = tuple(files), size, mode
+    def __init__(self, files: Sequence[Path], kinds: Sequence[ImageKind], size: Size, mode: Mode) -> None:
+        self.files, self.kinds, self.size, self.mode = tuple(files), tuple(kinds), size, mode
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -54,21 +45,8 @@ class ImageRows:
     def _read(self, files: Sequence[Path]) -> np.ndarray:
         pixels = np.empty((len(files), *self.shape), np.uint8)
         for row, file in enumerate(files):
-            pixels[row] = self._pixels(file, _open(file)[0])
+            pixels[row] = ImageFile(file).pixels(self.size, self.mode)
         return pixels
-
-    def _pixels(self, file: Path, image: Image) -> np.ndarray:
-        height, width = self.size
-        try:
-            image = image.convert("L" if self.mode == "grey" else "RGB")
-            if image.size != (width, height):
-                from PIL.Image import Resampling
-
-                image = image.resize((width, height), Resampling.BILINEAR)
-            pixels = np.asarray(image)
-        except Exception as fault:  # whatever a damaged file makes the decoder raise
-            raise DataError(_damaged(file, fault)) from None
-        return pixels if self.mode == "grey" else np.moveaxis(pixels, -1, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +55,8 @@ class Images:
 
     rows: ImageRows
     labels: np.ndarray
+    sizes: tuple[Size, ...]
+    """The size of each as it is shown."""
     digest: str
 
 
@@ -85,30 +65,37 @@ def read_images(
 ) -> Images:
     """Read the images in `folder`, without a class, and in the folders in it, whose names are their classes.
 
-    All get the size `resize` or, without it, must be of one size; grey or coloured as `mode` says, or as the
-    first image. With `like` both are those of other images. Every file is read, but none decoded. Raises
-    `DataError` where there is no image, or a file is damaged, far too large, or of another size.
+    All get the size `resize` or, without it, must be of one size; grey or coloured as `mode` says, else
+    coloured if any of them is. With `like` both are those of other images. Every file is read, but none
+    decoded. Raises `DataError` where there is no image, or a file is damaged, far too large, or of another
+    size.
     """
     files, labels = _list_images(folder)
     digest = hashlib.sha256()
-    size, first = (like.size, "those to learn from") if like is not None else (resize, "")
-    mode = like.mode if like is not None else mode
-    for file in files:
-        image, content = _open(file)
-        mode = mode or ("grey" if image.mode in ("1", "L", "LA") else "rgb")
-        image_size = (image.height, image.width)
-        if size is None:
-            size, first = image_size, f"'{file}'"
-        if resize is None and image_size != size:
+    size = like.size if like is not None else resize
+    first = "those to learn from" if like is not None else f"'{files[0]}'"
+    sizes: list[Size] = []
+    kinds: list[ImageKind] = []
+    known: dict[ImageKind, ImageKind] = {}
+    for path in files:
+        file = ImageFile(path)
+        height, width = file.size
+        size = size or file.size
+        if resize is None and file.size != size:
             raise DataError(
-                f"{file}: has {image_size[0]} by {image_size[1]} pixels (height by width), but {first} "
+                f"{path}: has {height} by {width} pixels (height by width), but {first} "
                 f"{size[0]} by {size[1]}; set data.image_size to resize all"
             )
-        digest.update(hashlib.sha256(content).digest())
+        sizes.append(file.size)
+        kinds.append(known.setdefault(file.kind, file.kind))
+        digest.update(hashlib.sha256(file.content).digest())
     assert size is not None
-    assert mode is not None
+    coloured = any(kind.coloured for kind in known)
+    mode = like.mode if like is not None else mode or ("rgb" if coloured else "grey")
     digest.update(f"{size} {mode}".encode())
-    return Images(ImageRows(files, size, mode), labels, digest.hexdigest())
+    if not all(kind.as_stored for kind in known):
+        digest.update(b"as viewers show them")  # others keep the fingerprint that they always had
+    return Images(ImageRows(files, kinds, size, mode), labels, tuple(sizes), digest.hexdigest())
 
 
 def _list_images(folder: Path) -> tuple[list[Path], np.ndarray]:
@@ -140,28 +127,3 @@ def _images_in(folder: Path) -> list[Path]:
         for path in folder.iterdir()
         if path.suffix.lower() in IMAGES and not path.name.startswith(".") and path.is_file()
     )
-
-
-def _open(file: Path) -> tuple[Image, bytes]:
-    """Open an image, its pixels not yet read; return it and its file. DataError if damaged or too large."""
-    from PIL import Image
-
-    try:
-        content = file.read_bytes()
-        with warnings.catch_warnings():
-            # Pillow warns of images that may be bombs, and refuses those that are twice as large.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content), formats=sorted(set(IMAGES.values())))
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        limit = Image.MAX_IMAGE_PIXELS or 0
-        raise DataError(f"{file}: has more than {limit:,} pixels; make it smaller") from None
-    except Exception as fault:  # whatever a damaged file makes the reader raise
-        raise DataError(_damaged(file, fault)) from None
-    if image.mode.startswith(("I", "F")):
-        raise DataError(f"{file}: has grey values of more than 8 bits; save it with 8 bits, or as .npy")
-    return image, content
-
-
-def _damaged(file: Path, fault: Exception) -> str:
-    cause = str(fault).partition("<_io")[0].strip() or type(fault).__name__
-    return f"{file}: is not an image that can be decoded ({cause}); replace it, or leave it out"

@@ -28,6 +28,8 @@ class NewRows:
     """The name that errors give a row, by its number from 0."""
     files: tuple[str, ...] | None = None
     """The images' files, below the folder that was given; None where rows are no files."""
+    remarks: tuple[str, ...] = ()
+    """What reading changed in them, a line each; as `Source.remarks`."""
 
 
 @dataclass(frozen=True)

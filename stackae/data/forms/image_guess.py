@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,7 @@ def guess(folder: Path, settings: dict[str, Any]) -> Guess:
             settings["test"] = str(folder / "test")
         folder = folder / "train"
     # Any size will do to find and check the files.
-    files = read_images(folder, (1, 1), None).rows.files
-    sizes = Counter(_sizes(files))
+    sizes = Counter(read_images(folder, (1, 1), None).sizes)
     height, width = sizes.most_common(1)[0][0]
     scale = min(1.0, LARGEST_SIDE / max(height, width))
     if len(sizes) > 1 or scale < 1.0:
@@ -33,11 +31,3 @@ def guess(folder: Path, settings: dict[str, Any]) -> Guess:
             f"they have {len(sizes):,} sizes" if len(sizes) > 1 else f"they have {height} by {width} pixels"
         ) + "; to which all are resized"
     return Guess(settings, why)
-
-
-def _sizes(files: Sequence[Path]) -> Iterator[tuple[int, int]]:
-    from PIL import Image
-
-    for file in files:
-        with Image.open(file) as image:
-            yield image.height, image.width

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from stackae.config import DataConfig
+from stackae.data.files.images import read_images
 from stackae.data.read import Source, read_source
 from stackae.errors import DataError
 
@@ -76,13 +78,34 @@ def test_coloured_images_have_their_channels_first(tmp_path: Path) -> None:
     assert as_grey.fingerprint != source.fingerprint
 
 
-def test_all_images_take_the_mode_of_the_first(tmp_path: Path) -> None:
-    write(tmp_path / "a" / "a.png", grey())
-    write(tmp_path / "b" / "b.png", rgb())
+def test_any_colour_in_the_folder_makes_all_images_rgb(tmp_path: Path) -> None:
+    pixels = write(tmp_path / "a" / "a.png", grey())
+    write(tmp_path / "b" / "a.png", grey())
     assert all_rows(read(tmp_path)).shape == (2, 4, 6)
-    write(tmp_path / "a" / "a.png", rgb())
-    write(tmp_path / "b" / "b.png", grey())
-    assert all_rows(read(tmp_path)).shape == (2, 3, 4, 6)
+    coloured = write(tmp_path / "b" / "z.png", rgb())
+    rows = all_rows(read(tmp_path))
+    assert rows.shape == (3, 3, 4, 6)
+    np.testing.assert_array_equal(rows[0], np.stack([pixels] * 3))
+    np.testing.assert_array_equal(rows[2], np.moveaxis(coloured, -1, 0))
+
+
+def test_colours_of_other_parts_change_nothing(tmp_path: Path) -> None:
+    for name in ("train/a/1.png", "train/b/1.png", "more/1.png"):
+        write(tmp_path / name, grey())
+    write(tmp_path / "test" / "a" / "1.png", rgb())
+    write(tmp_path / "more" / "2.png", rgb())
+    source = read(tmp_path / "train", test=str(tmp_path / "test"), unlabelled=str(tmp_path / "more"))
+    assert all_rows(source).shape == (5, 4, 6)
+
+
+def test_images_that_are_turned_have_the_size_that_is_shown(tmp_path: Path) -> None:
+    upright = write(tmp_path / "a" / "1.png", grey())
+    stored = grey(6, 4)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "b").mkdir()
+    Image.fromarray(stored).save(tmp_path / "b" / "1.png", exif=exif)
+    np.testing.assert_array_equal(all_rows(read(tmp_path)), np.stack([upright, np.rot90(stored, -1)]))
 
 
 def test_sizes_that_differ_are_refused_or_made_alike(tmp_path: Path) -> None:
@@ -130,7 +153,7 @@ def test_a_file_that_does_not_decode_is_named(tmp_path: Path) -> None:
     (tmp_path / "a" / "2.jpg").write_text("no image")
     assert f"{tmp_path}/a/2.jpg: is not an image that can be decoded" in refused(tmp_path)
     (tmp_path / "a" / "2.jpg").unlink()
-    # Its head is whole, so that only decoding shows it.
+    # Its header is whole, so that only decoding shows it.
     whole = (tmp_path / "b" / "1.png").read_bytes()
     (tmp_path / "b" / "1.png").write_bytes(whole[: len(whole) // 2])
     source = read(tmp_path)
@@ -149,9 +172,32 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(side: int, tmp_pat
     assert "a.png: has more than 89,478,485 pixels; make it smaller" in refused(tmp_path)
 
 
-def test_what_is_more_than_8_bits_deep_is_refused(tmp_path: Path) -> None:
-    write(tmp_path / "a.png", np.full((4, 4), 40_000, np.uint16))
-    assert "a.png: has grey values of more than 8 bits" in refused(tmp_path)
+def test_conversions_are_told_once_for_all_parts(tmp_path: Path) -> None:
+    for name in ("train/a/1.png", "train/b/1.png"):
+        write(tmp_path / name, grey())
+    assert read(tmp_path / "train").remarks == ()
+    write(tmp_path / "train" / "b" / "2.png", np.full((4, 6), 40_000, np.uint16))
+    write(tmp_path / "test" / "b" / "1.png", np.full((4, 6), 257, np.uint16))
+    Image.fromarray(np.zeros((4, 6, 4), np.uint8), "CMYK").save(tmp_path / "test" / "b" / "2.tif")
+    source = read(tmp_path / "train", test=str(tmp_path / "test"))
+    assert source.remarks == (
+        "images: 2 of 16 bits scaled to 8 (as .npy they keep all), 1 of cmyk converted to grey",
+    )
+    assert all_rows(source)[2:4, 0, 0].tolist() == [round(40_000 / 257), 1]
+
+
+@pytest.mark.parametrize("how", ["plain", "turned", "transparent", "deep"])
+def test_the_fingerprint_moves_only_where_images_are_read_otherwise_than_before(
+    how: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "1.png"
+    image = Image.fromarray(grey().astype(np.uint16) if how == "deep" else grey())
+    exif = Image.Exif()
+    exif[0x0112] = 3 if how == "turned" else 1
+    (image.convert("LA") if how == "transparent" else image).save(path, exif=exif)
+    before = hashlib.sha256(hashlib.sha256(path.read_bytes()).digest())
+    before.update(b"(4, 6) grey")
+    assert (read_images(tmp_path, None, None).digest == before.hexdigest()) == (how == "plain")
 
 
 def test_only_known_formats_are_opened_whatever_the_name(tmp_path: Path) -> None:
