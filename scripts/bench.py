@@ -108,7 +108,8 @@ def predict(
         )
 
         def flagged() -> None:
-            predict_rows(folder / "run", str(folder / "rows.csv"), folder / "found.csv", quiet=True)
+            path, out = str(folder / "rows.csv"), folder / "found.csv"
+            predict_rows(folder / "run", path, out, keep=(), only_flagged=False, quiet=True)
 
         def read() -> None:
             read_rows(str(folder / "rows.csv"), load_config(folder / "run.yaml").data, model.preprocessing)

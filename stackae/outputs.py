@@ -10,7 +10,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -22,9 +22,9 @@ from stackae.pictures import grid, is_image
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Found = Mapping[str, np.ndarray]
-"""The results for some rows: arrays (rows, …) by name."""
-Names = Mapping[str, Sequence[str]]
+RowArrays: TypeAlias = Mapping[str, Union[np.ndarray, "pa.Array"]]
+"""Arrays (rows, …) by name, of the same rows; a column of the rows' own file is an Arrow array (rows,)."""
+ColumnNames = Mapping[str, Sequence[str]]
 """The names of each array's columns where it is written as columns."""
 
 STANDARD_OUTPUT = Path("-")
@@ -53,8 +53,24 @@ def check_output(path: Path, formats: Sequence[str], data: str | None = None) ->
         raise DataError(f"{path}: the folder '{path.parent}' is not writable; name another")
 
 
-def write_found(path: Path, names: Names, rows: int, chunks: Iterable[Found]) -> None:
-    """Write the results for so many rows, in their order, in the format of the file's ending.
+def check_cells(path: Path, column: str, type_: pa.DataType) -> None:
+    """Raise DataError where a column with cells of this type cannot be written to a file of this name."""
+    import pyarrow as pa
+    import pyarrow.csv
+
+    try:
+        if path == STANDARD_OUTPUT or path.suffix.lower() == ".csv":
+            pyarrow.csv.write_csv(pa.table({column: pa.nulls(1, type_)}), io.BytesIO())
+        elif path.suffix.lower() == ".npz":
+            _as_numpy(pa.nulls(1, type_))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise DataError(
+            f"{path}: cannot hold the cells of column '{column}', which are of type {type_}; write .parquet"
+        ) from None
+
+
+def write_row_arrays(path: Path, names: ColumnNames, rows: int, chunks: Iterable[RowArrays]) -> None:
+    """Write the arrays of so many rows at most, in their order, in the format of the file's ending.
 
     `.csv` and `.parquet` get the columns of all arrays side by side, `.npz` the arrays by name, `.npy` the
     one array that there is. Nothing is written if a chunk cannot be had.
@@ -76,7 +92,7 @@ def write_found(path: Path, names: Names, rows: int, chunks: Iterable[Found]) ->
                 _write_npz(part, names, rows, chunks)
 
 
-def _print_csv(names: Names, chunks: Iterable[Found]) -> None:
+def _print_csv(names: ColumnNames, chunks: Iterable[RowArrays]) -> None:
     sys.stdout.flush()
     # A stream of text alone, as where output is captured, has no binary buffer.
     buffer = getattr(sys.stdout, "buffer", None)
@@ -92,7 +108,7 @@ def _print_csv(names: Names, chunks: Iterable[Found]) -> None:
         sys.exit(0)
 
 
-def _write_csv(file: Any, names: Names, chunks: Iterable[Found]) -> None:
+def _write_csv(file: Any, names: ColumnNames, chunks: Iterable[RowArrays]) -> None:
     import pyarrow.csv
 
     header = io.StringIO()
@@ -103,7 +119,7 @@ def _write_csv(file: Any, names: Names, chunks: Iterable[Found]) -> None:
         pyarrow.csv.write_csv(_table(chunk, names), file, options)
 
 
-def _write_parquet(path: Path, names: Names, chunks: Iterable[Found]) -> None:
+def _write_parquet(path: Path, names: ColumnNames, chunks: Iterable[RowArrays]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -123,38 +139,67 @@ def _write_parquet(path: Path, names: Names, chunks: Iterable[Found]) -> None:
             writer.close()
 
 
-def _write_npz(path: Path, names: Names, rows: int, chunks: Iterable[Found]) -> None:
+def _write_npz(path: Path, names: ColumnNames, rows: int, chunks: Iterable[RowArrays]) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}-") as folder:
-        files = {name: Path(folder) / f"{name}.npy" for name in names}
+        # Columns may have names that no file can have.
+        files = {name: Path(folder) / f"{number}.npy" for number, name in enumerate(names)}
         _write_arrays(files, rows, chunks)
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for file in files.values():
-                archive.write(file, file.name)
+            for name, file in files.items():
+                archive.write(file, f"{name}.npy")
 
 
-def _write_arrays(files: Mapping[str, Path], rows: int, chunks: Iterable[Found]) -> None:
+def _write_arrays(files: Mapping[str, Path], rows: int, chunks: Iterable[RowArrays]) -> None:
     arrays: dict[str, np.memmap] = {}
     start = 0
     for chunk in chunks:
-        for name, values in chunk.items():
+        for name, given in chunk.items():
+            values = given if isinstance(given, np.ndarray) else _as_numpy(given)
             if name not in arrays:
                 shape = (rows, *values.shape[1:])
                 arrays[name] = open_memmap(files[name], mode="w+", dtype=values.dtype, shape=shape)
+            dtype = np.promote_types(arrays[name].dtype, values.dtype)
+            if dtype != arrays[name].dtype:  # longer strings
+                arrays[name] = _rewritten(files[name], arrays[name], rows, dtype)
             arrays[name][start : start + len(values)] = values
         start += len(next(iter(chunk.values())))
-    assert start == rows, (start, rows)
-    for array in arrays.values():
+    for name, array in arrays.items():
+        if start < rows:
+            array = _rewritten(files[name], array, start, array.dtype)
         array.flush()
 
 
-def _table(chunk: Found, names: Names) -> pa.Table:
+def _rewritten(file: Path, array: np.memmap, rows: int, dtype: np.dtype[Any]) -> np.memmap:
+    """Replace an array's file by one with so many of its first rows, of this type, and return that."""
+    other = file.with_suffix(".other")
+    copy = open_memmap(other, mode="w+", dtype=dtype, shape=(rows, *array.shape[1:]))
+    copy[:] = array[:rows]
+    other.replace(file)
+    return copy
+
+
+def _as_numpy(cells: pa.Array) -> np.ndarray:
+    """Return cells as numbers or booleans where all are, else as strings, empty where one is missing."""
+    import pyarrow as pa
+
+    numeric = pa.types.is_integer(cells.type) or pa.types.is_boolean(cells.type)
+    if pa.types.is_floating(cells.type) or (numeric and not cells.null_count):
+        array: np.ndarray = cells.to_numpy(zero_copy_only=False)
+        return array
+    return np.array(cells.cast(pa.string()).fill_null("").to_pylist(), np.str_)
+
+
+def _table(chunk: RowArrays, names: ColumnNames) -> pa.Table:
     import pyarrow as pa
 
     columns = []
-    for array in chunk.values():
+    for name, array in chunk.items():
+        if not isinstance(array, np.ndarray):
+            columns.append(array)
+            continue
         # An empty string is an empty cell.
         empty = array == "" if array.dtype.kind == "U" else None
-        columns += [pa.array(column, mask=empty) for column in array.reshape(len(array), -1).T]
+        columns += [pa.array(column, mask=empty) for column in array.reshape(len(array), len(names[name])).T]
     return pa.table(columns, names=[name for group in names.values() for name in group])
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from stackae.cli.options import QuietOption, RowsArgument, RunArgument
+from stackae.cli.options import KeepOption, QuietOption, RowsArgument, RunArgument
 
 
 def predict(
@@ -18,6 +19,10 @@ def predict(
         Path,
         typer.Option("-o", "--out", metavar="FILE", help=".csv, .parquet or .npz; - prints CSV."),
     ],
+    keep: KeepOption = None,
+    only_flagged: Annotated[
+        bool, typer.Option("--only-flagged", help="Write only rows that are unlike the training data.")
+    ] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Write the class of each row.
@@ -26,7 +31,7 @@ def predict(
     """
     from stackae.commands.predict import predict as command
 
-    command(run, data, out, quiet=quiet)
+    command(run, data, out, keep=_columns(keep), only_flagged=only_flagged, quiet=quiet)
 
 
 def encode(
@@ -42,12 +47,13 @@ def encode(
             "--layer", metavar="N|all", help="After which layer, from 1; the last by default, or all."
         ),
     ] = None,
+    keep: KeepOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Write the pretrained features of each row."""
     from stackae.commands.encode import encode as command
 
-    command(run, data, out, layer=_depth(layer), quiet=quiet)
+    command(run, data, out, layer=_depth(layer), keep=_columns(keep), quiet=quiet)
 
 
 def reconstruct(
@@ -62,6 +68,7 @@ def reconstruct(
             help=".csv, .parquet, .npy or .npz; - prints CSV; .png draws images.",
         ),
     ],
+    keep: KeepOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Write how badly each row is reconstructed.
@@ -71,7 +78,7 @@ def reconstruct(
     """
     from stackae.commands.reconstruct import reconstruct as command
 
-    command(run, data, out, quiet=quiet)
+    command(run, data, out, keep=_columns(keep), quiet=quiet)
 
 
 def evaluate(
@@ -142,3 +149,13 @@ def _depth(layer: str | None) -> int | Literal["all"] | None:
     if not layer.isdecimal():
         raise typer.BadParameter(f"'{layer}' is neither a layer's number nor 'all'", param_hint="--layer")
     return int(layer)
+
+
+def _columns(keep: str | None) -> list[str]:
+    """Return the names in a list with commas; one that has a comma in it stands in quotes."""
+    if keep is None:
+        return []
+    names = [name.strip() for name in next(csv.reader([keep], skipinitialspace=True), [])]
+    if not all(names) or not names:
+        raise typer.BadParameter(f"'{keep}' is not a list of names, as id,name", param_hint="--keep")
+    return names

@@ -26,6 +26,14 @@ RowsArgument = Annotated[
         show_default=False,
     ),
 ]
+KeepOption = Annotated[
+    str | None,
+    typer.Option(
+        "--keep",
+        metavar="COLUMNS",
+        help="Columns of the table to write beside, as id,name, as they stand in it.",
+    ),
+]
 DataArgument = Annotated[
     str, typer.Argument(metavar="DATA", help="A table, arrays, or a folder of images.", show_default=False)
 ]

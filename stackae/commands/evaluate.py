@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.table import Table
 
-from stackae.commands.row_stream import map_chunks, open_rows, with_progress
+from stackae.commands.row_stream import open_rows, worked_on
 from stackae.console import make_console
 from stackae.errors import DataError
 
@@ -25,8 +25,7 @@ def evaluate(run: Path, data: str, *, quiet: bool) -> dict[str, Any]:
     """
     model, new = open_rows(run, data, quiet=quiet, classifies=True)
     y = _classes_of(new, model, data)
-    chunks = map_chunks(new.rows, model.predict_proba)
-    probabilities = np.concatenate(list(with_progress(chunks, len(new.rows), quiet=quiet)))[y >= 0]
+    probabilities = np.concatenate(list(worked_on(new, model.predict_proba, quiet=quiet)))[y >= 0]
     y, left_out = y[y >= 0], int((y < 0).sum())
     from stackae.metrics import classification, per_class
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stackae.commands.row_stream import file_column, map_chunks, open_rows, with_files, with_progress
-from stackae.outputs import Found, check_output, write_found
+from stackae.commands.row_stream import open_rows, worked_on, write_rows
+from stackae.outputs import RowArrays, check_output
 
 if TYPE_CHECKING:
     from stackae.data.rows import Raw
@@ -24,16 +24,16 @@ REASONS = {
 """How the line that counts rows unlike the training data calls each reason."""
 
 
-def predict(run: Path, data: str, out: Path, *, quiet: bool) -> None:
+def predict(run: Path, data: str, out: Path, *, keep: Sequence[str], only_flagged: bool, quiet: bool) -> None:
     """Write each row's class, all probabilities, and whether and why it is unlike the training data.
 
-    A line on standard error counts rows that are unlike it.
+    A line on standard error counts rows that are unlike it; `only_flagged` writes no others.
     """
     check_output(out, (".csv", ".parquet", ".npz"), data)
-    model, new = open_rows(run, data, quiet=quiet, classifies=True)
+    model, new = open_rows(run, data, quiet=quiet, keep=keep, classifies=True)
     counts = Counter[str]()
 
-    def judge(raw: Raw) -> Found:
+    def judge(raw: Raw) -> RowArrays:
         probabilities, reasons = model.judge(raw)
         why = _why(reasons)
         return {
@@ -43,20 +43,19 @@ def predict(run: Path, data: str, out: Path, *, quiet: bool) -> None:
             "why": why,
         }
 
-    def counted(chunks: Iterator[Found]) -> Iterator[Found]:
+    def counted(chunks: Iterator[RowArrays]) -> Iterator[RowArrays]:
         for chunk in chunks:
             counts.update(chunk["why"][chunk["unlike_training"]].tolist())
             yield chunk
 
     names = {
-        **file_column(new),
         "class": ["class"],
         "probability": [f"probability_{name}" for name in model.classes],
         "unlike_training": ["unlike_training"],
         "why": ["why"],
     }
-    chunks = with_progress(map_chunks(new.rows, judge), len(new.rows), quiet=quiet)
-    write_found(out, names, len(new.rows), with_files(counted(chunks), new))
+    chunks = counted(worked_on(new, judge, quiet=quiet))
+    write_rows(out, names, new, chunks, only="unlike_training" if only_flagged else None)
     if counts and not quiet:
         print(_warning(counts, len(new.rows)), file=sys.stderr)
 

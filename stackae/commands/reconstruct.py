@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from stackae.commands.row_stream import open_rows, write_columns
+from stackae.commands.row_stream import check_keep, open_rows, worked_on, write_rows
 from stackae.outputs import check_examples, check_output, write_examples
 
 ACROSS, PICTURES = 10, 40
 """Pictures side by side, and all of them, where reconstructions are drawn."""
 
 
-def reconstruct(run: Path, data: str, out: Path, *, quiet: bool) -> None:
+def reconstruct(run: Path, data: str, out: Path, *, keep: Sequence[str], quiet: bool) -> None:
     """Write each row's reconstruction error, or draw the first images above their reconstructions."""
     check_output(out, (".csv", ".parquet", ".npy", ".npz", ".png"), data)
-    model, new = open_rows(run, data, quiet=quiet)
+    check_keep(out, keep)
+    model, new = open_rows(run, data, quiet=quiet, keep=keep)
     if out.suffix.lower() != ".png":
-        write_columns(out, {"error": ["error"]}, new, lambda raw: {"error": model.errors(raw)}, quiet=quiet)
+        errors = worked_on(new, lambda raw: {"error": model.errors(raw)}, quiet=quiet)
+        write_rows(out, {"error": ["error"]}, new, errors)
         return
     check_examples(out, model.shape)
     raw = new.rows.take(np.arange(min(PICTURES, len(new.rows))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,8 +12,8 @@ import numpy as np
 
 from stackae.config_file import load_config
 from stackae.console import make_console, make_progress
-from stackae.errors import ArtifactError
-from stackae.outputs import Found, Names, write_found
+from stackae.errors import ArtifactError, DataError
+from stackae.outputs import ColumnNames, RowArrays, check_cells, write_row_arrays
 
 if TYPE_CHECKING:
     from stackae.data.new_rows import NewRows
@@ -26,44 +26,80 @@ WORKERS = 2
 """Chunks of rows that are worked on at once."""
 
 
-def open_rows(run: Path, data: str, *, quiet: bool, classifies: bool = False) -> tuple[Model, NewRows]:
-    """Open a run's model, and rows read as the run's config reads its source; warn of what that changed."""
+def open_rows(
+    run: Path, data: str, *, quiet: bool, keep: Sequence[str] = (), classifies: bool = False
+) -> tuple[Model, NewRows]:
+    """Open a run's model, and rows read as the run's config reads its source, with columns to keep.
+
+    Warns of what reading changed in the rows.
+    """
     from stackae.data.new_rows import read_rows
     from stackae.model import load
 
     model = load(run)
     if classifies and model.classifier is None:
         raise ArtifactError(f"{run}: trained no classifier; set 'finetune' in its config and run it again")
-    new = read_rows(data, load_config(run / "config.yaml").data, model.preprocessing)
+    new = read_rows(data, load_config(run / "config.yaml").data, model.preprocessing, keep)
     for remark in () if quiet else new.remarks:
         make_progress(quiet=True).warn(remark)
     return model, new
 
 
-def write_columns(out: Path, names: Names, new: NewRows, of: Callable[[Raw], Found], *, quiet: bool) -> None:
-    """Apply `of` to the rows and write the results, chunk by chunk, behind the names of images' files."""
-    chunks = with_progress(map_chunks(new.rows, of), len(new.rows), quiet=quiet)
-    if out.suffix.lower() != ".npy":  # it holds one array
-        names, chunks = file_column(new) | dict(names), with_files(chunks, new)
-    write_found(out, names, len(new.rows), chunks)
+def check_keep(out: Path, keep: Sequence[str]) -> None:
+    """Raise DataError where columns are to be kept in a file of which the format has none."""
+    if keep and out.suffix.lower() in (".npy", ".png"):
+        raise DataError(f"--keep: {out} can hold no columns; write .csv, .parquet or .npz, or leave it out")
 
 
-def file_column(new: NewRows) -> dict[str, list[str]]:
-    """Return the column in which images have the names of their files; other rows have none."""
-    return {} if new.files is None else {"file": ["file"]}
+def write_rows(
+    out: Path, names: ColumnNames, new: NewRows, chunks: Iterator[RowArrays], *, only: str | None = None
+) -> None:
+    """Write results for rows, chunk by chunk, behind where each row stands and what is kept of it.
+
+    `only` is a boolean array among the results: rows for which it is false are left out. A `.npy` file holds
+    the one result alone.
+    """
+    if out.suffix.lower() != ".npy":
+        names, chunks = _with_places(out, names, new, chunks)
+    if only is not None:
+        chunks = (_chosen(chunk, only) for chunk in chunks)
+    write_row_arrays(out, names, len(new.rows), chunks)
 
 
-def with_files(chunks: Iterator[Found], new: NewRows) -> Iterator[Found]:
-    """Yield chunks of results, with the names of the images' files in front."""
-    start = 0
-    # One width for all chunks, as they become one array.
-    widest = max(map(len, new.files or ()), default=0)
-    for chunk in chunks:
-        size = len(next(iter(chunk.values())))
-        if new.files is not None:
-            chunk = {"file": np.array(new.files[start : start + size], f"U{widest}"), **chunk}
-        yield chunk
-        start += size
+def _with_places(
+    out: Path, names: ColumnNames, new: NewRows, chunks: Iterator[RowArrays]
+) -> tuple[ColumnNames, Iterator[RowArrays]]:
+    places = {name: [name] for name in new.place(np.arange(0))}
+    taken = {*places, *names, *(name for columns in names.values() for name in columns)}
+    kept: dict[str, str] = {}
+    for name, type_ in ({} if new.kept is None else new.kept.types).items():
+        check_cells(out, name, type_)
+        kept[name] = name
+        while kept[name] in taken:
+            kept[name] += "_in_file"
+        taken.add(kept[name])
+
+    def with_places() -> Iterator[RowArrays]:
+        start = 0
+        for chunk in chunks:
+            stop = start + len(next(iter(chunk.values())))
+            cells = {} if new.kept is None else new.kept.next(stop - start)
+            yield {
+                **new.place(np.arange(start, stop)),
+                **{kept[name]: array for name, array in cells.items()},
+                **chunk,
+            }
+            start = stop
+
+    return {**places, **{name: [name] for name in kept.values()}, **names}, with_places()
+
+
+def _chosen(chunk: RowArrays, only: str) -> RowArrays:
+    chosen = np.asarray(chunk[only])
+    return {
+        name: array[chosen] if isinstance(array, np.ndarray) else array.filter(chosen)
+        for name, array in chunk.items()
+    }
 
 
 def map_chunks(rows: Rows, of: Callable[[Raw], T]) -> Iterator[T]:
@@ -79,6 +115,11 @@ def map_chunks(rows: Rows, of: Callable[[Raw], T]) -> Iterator[T]:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def worked_on(new: NewRows, of: Callable[[Raw], T], *, quiet: bool) -> Iterator[T]:
+    """Apply `of` to the rows and yield the results, chunk by chunk; a terminal shows how far they are."""
+    return with_progress(map_chunks(new.rows, of), len(new.rows), quiet=quiet)
 
 
 def with_progress(chunks: Iterable[Any], rows: int, *, quiet: bool) -> Iterator[Any]:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from stackae.config import DataConfig
-from stackae.data.files.paths import quoted
+from stackae.data.files.paths import as_paths, quoted
 from stackae.data.forms import FORMS, form_of
-from stackae.data.forms.form import NewRows
+from stackae.data.forms.form import Form, NewRows
 from stackae.data.preprocessing.load import Preprocessing
 from stackae.errors import DataError
+
+if TYPE_CHECKING:
+    from stackae.data.tables.kept_columns import KeptColumns
 
 __all__ = ["NewRows", "read_rows"]
 
@@ -18,11 +23,17 @@ _SETTING = re.compile(r"(?<=[ (])data\.(columns|drop|image_size|missing|separato
 """A setting that an error names as a remedy, which is that of a config unless it says of which."""
 
 
-def read_rows(paths: str | Sequence[str], config: DataConfig, preprocessing: Preprocessing) -> NewRows:
+def read_rows(
+    paths: str | Sequence[str],
+    config: DataConfig,
+    preprocessing: Preprocessing,
+    keep: Sequence[str] = (),
+) -> NewRows:
     """Read rows from files as `config` reads its source, for the model that was trained on that.
 
     A table needs all columns but the target; other rows have the shape that the preprocessing takes, or, as
-    arrays, are flattened. Raises `DataError` where a file is missing, damaged, or of another kind; reading
+    arrays, are flattened. `keep` names columns of a table that are to be written beside what is found.
+    Raises `DataError` where a file is missing, damaged, or of another kind, or has no such column; reading
     the rows raises it where a number in an array is not finite.
     """
     try:
@@ -33,6 +44,15 @@ def read_rows(paths: str | Sequence[str], config: DataConfig, preprocessing: Pre
             raise DataError(
                 f"{quoted(paths)}: {form_name} where this run was trained on {trained_on}; give it the like"
             )
-        return form.read_new(paths, config, preprocessing)
+        rows = form.read_new(paths, config, preprocessing)
+        return replace(rows, kept=_kept(paths, config, keep, form)) if keep else rows
     except DataError as fault:
         raise DataError(_SETTING.sub(r"\g<0> of the run's config.yaml", str(fault), count=1)) from None
+
+
+def _kept(paths: str | Sequence[str], config: DataConfig, keep: Sequence[str], form: Form) -> KeptColumns:
+    if form is not FORMS["table"]:
+        raise DataError(f"--keep: {quoted(paths)} is not a table, so it has no columns to keep; leave it out")
+    from stackae.data.tables.kept_columns import KeptColumns
+
+    return KeptColumns(as_paths(paths), config, keep)

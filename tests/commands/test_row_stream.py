@@ -14,6 +14,8 @@ from conftest import Cli
 from PIL import Image
 
 import stackae
+from stackae.config_file import load_config
+from stackae.data.new_rows import read_rows
 
 TABLE = """\
 name: shop
@@ -83,8 +85,9 @@ def test_predictions_are_those_of_the_model_in_the_order_of_the_rows(folder: Pat
     use(cli, folder, "predict shop new.csv -o found.csv")
 
     found = pd.read_csv(folder / "found.csv")
-    assert list(found) == ["class", "probability_no", "probability_yes", "unlike_training", "why"]
-    np.testing.assert_allclose(found.iloc[:, 1:3].to_numpy(), model.predict_proba(rows), rtol=1e-5, atol=1e-7)
+    assert list(found) == ["row", "class", "probability_no", "probability_yes", "unlike_training", "why"]
+    np.testing.assert_array_equal(found["row"], np.arange(1, 15_002))
+    np.testing.assert_allclose(found.iloc[:, 2:4].to_numpy(), model.predict_proba(rows), rtol=1e-5, atol=1e-7)
     np.testing.assert_array_equal(found["class"], model.predict(rows))
     np.testing.assert_array_equal(found["unlike_training"], model.unlike(rows))
     np.testing.assert_array_equal(found["why"].notna(), model.unlike(rows))
@@ -101,7 +104,8 @@ def test_all_formats_hold_the_same(folder: Path, cli: Cli) -> None:
     assert printed == (folder / "found.csv").read_text()
     pd.testing.assert_frame_equal(text, table, check_dtype=False, rtol=1e-6)
     with np.load(folder / "found.npz") as arrays:
-        assert set(arrays) == {"class", "probability", "unlike_training", "why"}
+        assert set(arrays) == {"row", "class", "probability", "unlike_training", "why"}
+        np.testing.assert_array_equal(arrays["row"], table["row"])
         np.testing.assert_array_equal(arrays["class"], table["class"])
         np.testing.assert_array_equal(arrays["probability"][:, 1], table["probability_yes"])
         np.testing.assert_array_equal(arrays["why"], table["why"].fillna(""))
@@ -206,6 +210,126 @@ def test_bytes_are_not_taken_for_numbers_up_to_1(
     assert "but this run learnt from" in done.stderr
 
 
+# ---- what results are joined by
+
+
+def test_results_stand_beside_columns_of_the_file_as_they_are_there(folder: Path, cli: Cli) -> None:
+    rows = shop(15_001, 20)
+    # What training drops, what it takes for numbers, and its target; longer and longer, as texts are.
+    rows["note"] = [f" {'é' * (n // 1000)} 'a', \"b\" 1.0\n{n:05}" for n in range(len(rows))]
+    rows["age"] = rows["age"].map(lambda age: "NA" if np.isnan(age) else f"{age:.2f}")
+    rows.to_csv(folder / "new.csv", index=False)
+    read = {"dtype": str, "keep_default_na": False}
+    text = pd.read_csv(folder / "new.csv", **read)  # type: ignore[call-overload]
+
+    for words in ("predict shop new.csv -o found", "encode shop new.csv -o codes"):
+        for ending in ("csv", "parquet", "npz"):
+            use(cli, folder, f"{words}.{ending} --keep note,age,bought")
+
+    found = pd.read_csv(folder / "found.csv", **read)  # type: ignore[call-overload]
+    assert list(found)[:5] == ["row", "note", "age", "bought", "class"]
+    for results in (found, pd.read_parquet(folder / "codes.parquet"), dict(np.load(folder / "codes.npz"))):
+        for name in ("note", "age", "bought"):
+            np.testing.assert_array_equal(results[name], text[name])
+    plain = pd.read_csv(folder / "codes.csv", **read).drop(columns=["note", "age", "bought"])  # type: ignore[call-overload]
+    use(cli, folder, "encode shop new.csv -o plain.csv")
+    pd.testing.assert_frame_equal(plain, pd.read_csv(folder / "plain.csv", **read))  # type: ignore[call-overload]
+
+
+def test_kept_columns_of_parquet_keep_their_types(folder: Path, cli: Cli) -> None:
+    rows = shop(3000, 21).drop(columns="bought")
+    rows["note"] = np.arange(3000, dtype=np.int64) + 2**60
+    rows["age"] = rows["age"].astype("Int64")
+    rows.astype({"city": "category"}).to_parquet(folder / "new.parquet")
+
+    for ending in ("csv", "parquet", "npz"):
+        use(cli, folder, f"reconstruct shop new.parquet -o out.{ending} --keep note,age,city")
+
+    kept = pd.read_parquet(folder / "out.parquet")
+    assert kept["note"].dtype == np.int64
+    for name in ("note", "city"):
+        np.testing.assert_array_equal(kept[name], rows[name])
+        np.testing.assert_array_equal(pd.read_csv(folder / "out.csv")[name], rows[name])
+    np.testing.assert_array_equal(kept["age"], rows["age"].astype(float))
+    with np.load(folder / "out.npz") as arrays:
+        np.testing.assert_array_equal(arrays["note"], rows["note"])
+        ages = ["" if pd.isna(age) else str(age) for age in rows["age"]]
+        np.testing.assert_array_equal(arrays["age"], ages)
+
+
+def test_a_kept_column_called_as_a_result_gets_a_name_of_its_own(folder: Path, cli: Cli) -> None:
+    rows = shop(5, 22).drop(columns="bought").assign(note=range(5))
+    rows.rename(columns={"note": "row"}).to_csv(folder / "new.csv", index=False)
+    run = folder / "shop" / "config.yaml"
+    run.write_text(run.read_text().replace("- note", "- row"))
+
+    printed = use(cli, folder, "predict shop new.csv -o - --keep row,age").splitlines()
+
+    assert printed[0].startswith("row,row_in_file,age,class,")
+    assert printed[1].startswith('1,"0",')
+
+
+def test_only_rows_unlike_the_training_data_are_listed(folder: Path, cli: Cli) -> None:
+    rows = shop(9000, 23).assign(note=[f"n{n}" for n in range(9000)])
+    strange = np.array([4, 5000, 8999])
+    rows.loc[strange, "city"] = "Oslo"
+    rows.to_csv(folder / "new.csv", index=False)
+    use(cli, folder, "predict shop new.csv -o all.parquet --keep note")
+    for ending in ("csv", "parquet", "npz"):
+        use(cli, folder, f"predict shop new.csv -o some.{ending} --keep note --only-flagged")
+
+    every, some = pd.read_parquet(folder / "all.parquet"), pd.read_parquet(folder / "some.parquet")
+
+    assert set(strange + 1) <= set(some["row"])
+    expected = every[every["unlike_training"]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(some, expected)
+    text = pd.read_csv(folder / "some.csv")
+    pd.testing.assert_frame_equal(text, expected, check_dtype=False, rtol=1e-6)
+    with np.load(folder / "some.npz") as arrays:
+        np.testing.assert_array_equal(arrays["note"], expected["note"])
+        np.testing.assert_array_equal(arrays["probability"][:, 1], expected["probability_yes"])
+
+
+def test_where_no_row_is_flagged_there_are_the_columns_alone(folder: Path, cli: Cli) -> None:
+    pd.DataFrame({"age": [40.0, 41.0], "city": "Bern", "note": "n"}).to_csv(folder / "new.csv", index=False)
+
+    for ending in ("csv", "parquet", "npz"):
+        use(cli, folder, f"predict shop new.csv -o none.{ending} --keep note --only-flagged")
+
+    assert pd.read_csv(folder / "none.csv").shape == (0, 7)
+    assert pd.read_parquet(folder / "none.parquet").shape == (0, 7)
+    with np.load(folder / "none.npz") as arrays:
+        assert arrays["probability"].shape == (0, 2)
+
+
+def test_rows_of_arrays_are_counted_as_errors_count_them(folder: Path, cli: Cli) -> None:
+    x = np.zeros((3000, 64))
+    np.save(folder / "new.npy", x)
+    use(cli, folder, "reconstruct digits new.npy -o errors.csv")
+    x[2900] = np.nan
+    np.save(folder / "new.npy", x)
+
+    done = cli(["reconstruct", "digits", "new.npy", "-o", "x.csv"], folder)
+
+    assert pd.read_csv(folder / "errors.csv")["row"].tolist() == list(range(3000))
+    assert "row 2,900" in done.stderr
+
+
+def test_rows_of_several_files_are_told_by_file_and_row(folder: Path) -> None:
+    shop(3, 24).to_csv(folder / "a.csv", index=False)
+    shop(2, 25).to_csv(folder / "b.csv", index=False)
+    model, paths = stackae.load(folder / "shop"), [str(folder / name) for name in ("a.csv", "b.csv")]
+
+    new = read_rows(paths, load_config(folder / "shop" / "config.yaml").data, model.preprocessing, ["city"])
+
+    place = new.place(np.arange(1, 5))
+    assert place["file"].tolist() == [paths[0], paths[0], paths[1], paths[1]]
+    assert place["row"].tolist() == [2, 3, 1, 2]
+    assert new.kept is not None
+    cities = [*shop(3, 24)["city"], *shop(2, 25)["city"]]
+    assert [*new.kept.next(4)["city"].to_pylist(), *new.kept.next(1)["city"].to_pylist()] == cities
+
+
 # ---- encode, reconstruct
 
 
@@ -224,7 +348,7 @@ def test_features_are_those_of_the_layer_asked_for(folder: Path, cli: Cli) -> No
     both = pd.read_parquet(folder / "all.parquet")
     np.testing.assert_allclose(both[[f"layer_1_code_{at}" for at in range(1, 13)]], first, atol=1e-6)
     np.testing.assert_allclose(both[[f"layer_2_code_{at}" for at in range(1, 6)]], second, atol=1e-6)
-    assert both.shape[1] == 17
+    assert (both.shape[1], both.columns[0]) == (18, "row")
 
 
 def test_the_error_of_a_row_is_the_loss_of_its_reconstruction(folder: Path, cli: Cli) -> None:
@@ -337,6 +461,10 @@ def an_image(folder: Path) -> None:
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "a.png")
 
 
+def lists(folder: Path) -> None:
+    shop(20, 10).assign(note=[[1, 2]] * 20).to_parquet(folder / "new.parquet")
+
+
 def not_finite(value: float) -> Callable[[Path], object]:
     x = np.zeros((3000, 64))
     x[2900, 3] = value
@@ -375,6 +503,12 @@ BAD: dict[str, tuple[Callable[[Path], object], str, tuple[str, ...]]] = {
     "no classifier": (saved(np.zeros((3, 64))), "predict digits new.npy -o x.csv", ("classifier",)),
     "no such layer": (changed(), "encode shop new.csv -o x.npy --layer 3", ("layers 1 to 2",)),
     "no layer's number": (changed(), "encode shop new.csv -o x.npy --layer last", ("'last'", "'all'")),
+    "kept of an array": (saved(np.zeros((3, 64))), "encode digits new.npy -o x.csv --keep a", ("new.npy",)),
+    "kept in an array": (changed(), "encode shop new.csv -o x.npy --keep age", ("x.npy", ".parquet")),
+    "kept in a picture": (changed(), "reconstruct digits new.csv -o x.png --keep age", ("x.png", ".csv")),
+    "kept but absent": (changed(), "predict shop new.csv -o x.csv --keep ages", ("--keep", "mean 'age'")),
+    "kept without a name": (changed(), "predict shop new.csv -o x.csv --keep age,,city", ("'age,,city'",)),
+    "kept lists": (lists, "predict shop new.parquet -o x.csv --keep note", ("'note'", "list<", ".parquet")),
     "no labels": (without("bought"), "evaluate shop new.csv", ("new.csv", "no row has a label")),
 }
 

@@ -12,7 +12,7 @@ import numpy as np
 from stackae.config import DataConfig
 from stackae.data.files.arrays import Arrays, FiniteRows, NamedArray, hash_rows, read_npy, read_npz
 from stackae.data.files.paths import as_paths, quoted
-from stackae.data.forms.form import Description, Form, Guess, NewRows
+from stackae.data.forms.form import Description, Form, Guess, NewRows, numbered
 from stackae.data.labels import Labels, LabelWording, as_strings, number_labels
 from stackae.data.preprocessing.scaling import Scaling
 from stackae.data.rows import CHUNK, ArrayRows, Joined, Rows
@@ -116,9 +116,9 @@ def read_new(paths: str | Sequence[str], config: DataConfig, preprocessing: Prep
         raise DataError(f"{quoted(paths)}: rows of shape {arrays.shape}, but this run takes {shape}")
     rows = Joined([FiniteRows(part) for part in arrays.x])
     check_scale(paths, rows, preprocessing)
-    return NewRows(
-        rows, None if arrays.y is None else as_strings(arrays.y, config.classes), "row {:,}".format
-    )
+    labels = None if arrays.y is None else as_strings(arrays.y, config.classes)
+    place = numbered([part.file for part in arrays.x], [len(part.x) for part in arrays.x], first=0)
+    return NewRows(rows, labels, "row {:,}".format, place)
 
 
 def check_scale(paths: str | Sequence[str], rows: Rows, preprocessing: Preprocessing) -> None:

@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 from stackae.config import DataConfig
 from stackae.data.rows import Rows
-from stackae.data.source import Source
+from stackae.data.source import Ints, Source
 
 if TYPE_CHECKING:
     from stackae.data.preprocessing.load import Preprocessing
+    from stackae.data.tables.kept_columns import KeptColumns
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +28,30 @@ class NewRows:
     """None where no row has one."""
     row: Callable[[int], str]
     """The name that errors give a row, by its number from 0."""
-    files: tuple[str, ...] | None = None
-    """The images' files, below the folder that was given; None where rows are no files."""
+    place: Callable[[Ints], dict[str, npt.NDArray[Any]]]
+    """Tells by rows' numbers from 0 where they stand: a column `file`, below the folder that was given, where
+    that is needed, and a column `row`, where a file has several, counted as errors do."""
+    kept: KeptColumns | None = None
+    """Columns that are to be written beside what is found of the rows; None where none are."""
     remarks: tuple[str, ...] = ()
     """What reading changed in them, a line each; as `Source.remarks`."""
+
+
+def numbered(
+    files: Sequence[str], counts: Sequence[int], first: int
+) -> Callable[[Ints], dict[str, npt.NDArray[Any]]]:
+    """Return the `place` of rows of files, each with a number of rows, of which the first is called `first`.
+
+    The column `file` is there where there are several.
+    """
+    ends = np.cumsum(counts)
+
+    def place(rows: Ints) -> dict[str, npt.NDArray[Any]]:
+        file = np.searchsorted(ends, rows, side="right")
+        row = {"row": rows - (ends - counts)[file] + first}
+        return row if len(files) == 1 else {"file": np.array(files)[file]} | row
+
+    return place
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from stackae.config import DataConfig
 from stackae.data.files.image_file import ImageKind, Mode
 from stackae.data.files.images import ImageRows, Images, read_images
@@ -81,12 +83,13 @@ def read_new(paths: str | Sequence[str], config: DataConfig, preprocessing: Prep
     check_scale(paths, images.rows, preprocessing)
     names = tuple(file.relative_to(files[0]).as_posix() for file in images.rows.files)
     labelled = any(label is not None for label in labels)
+    files_of_rows = np.array(names)
     return NewRows(
         images.rows,
         labels if labelled else None,
         lambda row: f"'{names[row]}'",
-        names,
-        _remarks([images.rows]),
+        lambda rows: {"file": files_of_rows[rows]},
+        remarks=_remarks([images.rows]),
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from stackae.config import DataConfig
 from stackae.config.section import changed
 from stackae.data.files.paths import as_paths, quoted, uncompressed_path
-from stackae.data.forms.form import Description, Form, Guess, NewRows
+from stackae.data.forms.form import Description, Form, Guess, NewRows, numbered
 from stackae.data.forms.table_columns import COLUMNS, describe_columns
 from stackae.data.labels import LabelWording, as_strings, number_labels
 from stackae.data.source import Ints, Part, Parts, Source, assemble, sample
@@ -102,7 +102,8 @@ def read_new(paths: str | Sequence[str], config: DataConfig, preprocessing: Prep
     assert isinstance(preprocessing, TablePreprocessing)
     table = read_table(as_paths(paths), config, like=preprocessing.columns, need_target=False)
     labels = None if table.target is None else as_strings(table.target, config.classes)
-    return NewRows(table.rows, labels, lambda row: f"data row {row + 1:,}")
+    place = numbered([str(path) for path in as_paths(paths)], table.counts, first=1)
+    return NewRows(table.rows, labels, lambda row: f"data row {row + 1:,}", place)
 
 
 def guess(data: str, settings: dict[str, Any]) -> Guess:

@@ -110,6 +110,13 @@ def check_settings(config: DataConfig, names: Sequence[str], path: Path) -> None
             raise DataError(f"data.types: {_absent(name, names, path)}")
 
 
+def check_kept(keep: Sequence[str], names: Sequence[str], path: Path) -> None:
+    """Check that there are the columns that are to be kept; DataError where one is not."""
+    for name in keep:
+        if name not in names:
+            raise DataError(f"--keep: {_absent(name, names, path)}")
+
+
 def check_alike(names: Sequence[str], like: Sequence[Column], drop: Collection[str], path: Path) -> None:
     """Check that features are those of the columns `like`; DataError where they are not."""
     absent = [column.name for column in like if column.dropped is None and column.name not in names]

@@ -118,6 +118,8 @@ class Table:
     """The time of each row: a number, or seconds."""
     digest: str
     """sha256 of the files' uncompressed content and of how it is read."""
+    counts: tuple[int, ...]
+    """The number of each file's rows."""
 
 
 def read_table(
@@ -140,7 +142,7 @@ def read_table(
     role_names = {name for name in roles.values() if name is not None}
     # Test rows that lack the target get an error of their own.
     optional = role_names if like is not None or not need_target else ()
-    files = [_open(path, config, optional) for path in paths]
+    files = [open_file(path, config, optional) for path in paths]
     names = common_names([(file.path, file.names) for file in files])
     if need_target:
         check_roles(config, names, paths[0], test=like is not None)
@@ -162,7 +164,7 @@ def read_table(
         for role, name in roles.items()
         if name in names
     }
-    rows = 0
+    counts: list[int] = []
     digests: list[str] = []
     for file in files:
         scans: list[ColumnScan | RoleScan] = [*column_scans.values(), *role_scans.values()]
@@ -172,7 +174,7 @@ def read_table(
             for scan in scans:
                 scan.add(batch.column(scan.name), file.path, before)
             before += len(batch)
-        rows += before
+        counts.append(before)
         digests.append(content.hexdigest())
     if like is None:
         like = [_column(name, column_scans.get(name)) for name in features]
@@ -180,12 +182,13 @@ def read_table(
     used_columns = [column for column in columns if column.dropped is None]
     values = {role: scan.values() for role, scan in role_scans.items()}
     return Table(
-        TableRows(files, digests, rows, used_columns, missing),
+        TableRows(files, digests, sum(counts), used_columns, missing),
         columns,
         values.get("target"),
         values.get("group"),
         values.get("order"),
         _digest(files, digests, config),
+        tuple(counts),
     )
 
 
@@ -193,7 +196,7 @@ def _column(name: str, scan: ColumnScan | None) -> Column:
     return scan.column() if scan else Column(name, "categorical", 0, 0, None, None, "asked")
 
 
-def _open(path: Path, config: DataConfig, optional: Collection[str]) -> File:
+def open_file(path: Path, config: DataConfig, optional: Collection[str]) -> File:
     """Open a file; one without header may lack the optional columns, together with those that are dropped."""
     if path.suffix.lower() == ".parquet":
         if config.columns is not None:
