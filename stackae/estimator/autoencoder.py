@@ -13,7 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from stackae.data.preprocessing.table import TablePreprocessing
 from stackae.estimator.fit import fit_model
-from stackae.estimator.validation import as_value_errors, check_new_rows, check_rows
+from stackae.estimator.messages import as_value_errors
+from stackae.estimator.refusals import check_given
+from stackae.estimator.validation import check_new_rows, check_rows
 
 
 class StackedAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -66,7 +68,7 @@ class StackedAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train the layers on rows; `y` is not used."""
-        rows = check_rows(self, X)
+        rows = check_rows(self, check_given(X))
         self.model_, self.results_ = fit_model(self.get_params(deep=False), rows, None)
         return self
 
@@ -74,7 +76,7 @@ class StackedAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         """Return the codes of the last layer in float64, (rows, features)."""
         check_is_fitted(self)
         table = isinstance(self.model_.preprocessing, TablePreprocessing)
-        rows = check_new_rows(self, X, table=table)
+        rows = check_new_rows(self, check_given(X), table=table)
         with as_value_errors():
             codes = self.model_.transform(rows)
         return codes.reshape(len(codes), -1)
@@ -85,7 +87,7 @@ class StackedAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         Of a table with other columns than numbers these are its features, `model_.preprocessing.names()`.
         """
         check_is_fitted(self)
-        codes = check_array(X, dtype=np.float64)
+        codes = check_array(check_given(X), dtype=np.float64)
         if codes.shape[1] != self._n_features_out:
             raise ValueError(f"X has {codes.shape[1]} features, but codes have {self._n_features_out}")
         rows = self.model_.inverse_transform(codes.reshape(len(codes), *self.model_.code))

@@ -12,14 +12,17 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from stackae.data.preprocessing.table import TablePreprocessing
 from stackae.estimator.fit import fit_model
-from stackae.estimator.validation import as_value_errors, check_new_rows, check_rows, number_labels
+from stackae.estimator.messages import as_value_errors
+from stackae.estimator.refusals import check_given, without_mask
+from stackae.estimator.validation import check_new_rows, check_rows, number_labels
 
 
 class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A stack of autoencoders, pretrained on all rows and fine-tuned on those with a label.
 
     As in `sklearn.semi_supervised` the label -1 stands for none; if classes are strings, so do '-1' and ''.
-    In an array of objects, or in pandas, None and NaN do as well; in an array of numbers NaN is an error.
+    In an array of objects, or in pandas, None and NaN do as well, and so does a masked label; in an array of
+    numbers NaN is an error.
     Labels of which -1 and 1 are all there is are two classes.
 
     `finetune_epochs`, `finetune_lr`, `finetune_patience`, `dropout`, `input_dropout`, `label_smoothing`,
@@ -82,8 +85,8 @@ class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ign
         """Train on rows and their labels, (rows,)."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        rows = check_rows(self, X)
-        classes, codes = number_labels(y)
+        rows = check_rows(self, check_given(X))
+        classes, codes = number_labels(without_mask(y))
         check_consistent_length(rows, codes)
         self.model_, self.results_ = fit_model(self.get_params(deep=False), rows, codes)
         self.classes_ = classes
@@ -93,7 +96,7 @@ class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ign
         """Return class probabilities in float64, (rows, classes), in the order of `classes_`."""
         check_is_fitted(self)
         table = isinstance(self.model_.preprocessing, TablePreprocessing)
-        rows = check_new_rows(self, X, table=table)
+        rows = check_new_rows(self, check_given(X), table=table)
         with as_value_errors():
             return self.model_.predict_proba(rows)
 

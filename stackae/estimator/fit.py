@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,9 +18,10 @@ from stackae.config_file.faults import Place, show
 from stackae.config_file.reading import Document
 from stackae.config_file.verdicts import verdicts_on
 from stackae.console import make_progress
-from stackae.data.read import read_source
+from stackae.data.read import Source, read_source
 from stackae.data.splits import hold_out
-from stackae.estimator.validation import Codes, as_value_errors, write_training_files
+from stackae.estimator.messages import PLACES, as_value_errors, in_python
+from stackae.estimator.validation import Codes, write_training_files
 from stackae.machine.disk import check_folder
 from stackae.model import Model, load
 from stackae.pipeline import run_plan
@@ -29,27 +31,7 @@ from stackae.results import Results
 from stackae.store import Store
 from stackae.tracking.tracker import NullTracker
 
-PLACES: Mapping[str, tuple[str, ...]] = {
-    "scaling": ("data", "scaling"),
-    "validation_fraction": ("data", "split", "val"),
-    "epochs": ("pretrain", "epochs"),
-    "batch_size": ("pretrain", "batch_size"),
-    "lr": ("pretrain", "lr"),
-    "patience": ("pretrain", "patience"),
-    "unroll_epochs": ("unroll", "epochs"),
-    "finetune_epochs": ("finetune", "epochs"),
-    "finetune_lr": ("finetune", "lr"),
-    "finetune_patience": ("finetune", "patience"),
-    "dropout": ("finetune", "dropout"),
-    "input_dropout": ("finetune", "input_dropout"),
-    "label_smoothing": ("finetune", "label_smoothing"),
-    "balance": ("finetune", "balance"),
-    "encoder_lr_scale": ("finetune", "encoder_lr_scale"),
-    "freeze_encoder": ("finetune", "freeze_encoder"),
-    "accelerator": ("trainer", "accelerator"),
-}
-"""Where in a config an estimator's parameters are."""
-
+_SHOWN = 10
 _ONE_FIT_AT_A_TIME = threading.Lock()
 """Held while a fit trains: training seeds torch's global generator, which all threads share."""
 
@@ -58,7 +40,7 @@ def fit_model(parameters: Mapping[str, Any], x: Any, y: Codes | None) -> tuple[M
     """Train the model that an estimator's parameters describe, on rows and the numbers of their classes.
 
     Without `y` no classifier is trained. Raises `ValueError` with one line per parameter that is at fault, or
-    one that says what is wrong with the rows.
+    one that says what is wrong with the rows. Warns of columns that are not used.
     """
     progress = make_progress(quiet=False) if parameters["verbose"] else NoProgress()
     with (
@@ -70,12 +52,21 @@ def fit_model(parameters: Mapping[str, Any], x: Any, y: Codes | None) -> tuple[M
         folder = Path(name)
         config = make_config(parameters, write_training_files(folder, x, y))
         source = read_source(config.data)
+        _warn_of_unused(source)
         plan = make_plan(config, source, hold_out(source, parameters["validation_fraction"], config.seed))
         store_folder = Path(parameters["store"] or folder / "store")
         check_folder("store", store_folder)
         store = Store(store_folder, progress.warn)
         results = run_plan(plan, store, NullTracker(), progress, out=folder / "run")
         return load(folder / "run").double(), results
+
+
+def _warn_of_unused(source: Source) -> None:
+    unused = [f"{column.name}: {column.dropped}" for column in source.columns or () if column.dropped]
+    if unused:
+        shown = "; ".join(unused[:_SHOWN]) + "; …" * (len(unused) > _SHOWN)
+        # Where `fit` was called.
+        warnings.warn(f"columns of X that are not used: {shown}", UserWarning, stacklevel=4)
 
 
 def make_config(parameters: Mapping[str, Any], data: Mapping[str, Any]) -> Config:
@@ -109,7 +100,7 @@ def make_config(parameters: Mapping[str, Any], data: Mapping[str, Any]) -> Confi
     if not isinstance(fraction, float) or not 0 < fraction < 1:
         faults["validation_fraction"] = f"{fraction!r} is not allowed; it must be between 0 and 1"
     for verdict in verdicts_on(Document(values)):
-        faults.setdefault(_parameter_name(verdict.place, parameters), verdict.says)
+        faults.setdefault(_parameter_name(verdict.place, parameters), in_python(verdict.says))
     if faults:
         raise ValueError("\n".join(f"{name}: {says}" for name, says in faults.items()))
     return Config.model_validate(values)

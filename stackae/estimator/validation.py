@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +10,6 @@ import numpy.typing as npt
 from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
-
-from stackae.errors import ConfigError, DataError
 
 Codes = npt.NDArray[np.int64]
 """The number of each row's class, -1 where it has no label."""
@@ -101,28 +97,6 @@ def write_training_files(folder: Path, x: Any, y: Codes | None) -> dict[str, Any
         x = x.assign(**{settings["target"]: [str(code) if code >= 0 else None for code in y]})
     x.to_parquet(folder / "X.parquet", index=False)
     return settings
-
-
-@contextmanager
-def as_value_errors(folder: Path | None = None) -> Iterator[None]:
-    """Turn errors about rows and config into a `ValueError`, as users of scikit-learn expect it.
-
-    Its message names neither the files in `folder`, to which rows were written, nor remedies for a config.
-    """
-    try:
-        yield
-    except (ConfigError, DataError) as fault:
-        says = str(fault)
-        if folder is not None:
-            for name in ("X.npy", "X.parquet"):
-                says = says.replace(str(folder / name), "X")
-        cause, _, remedy = says.partition("; ")
-        if "no column is left" in says:
-            cause = "X: no column is left to learn from"
-            remedy = "give columns that are neither constant nor, as strings, all different"
-        elif "data." in remedy:
-            remedy = "correct it, or leave the column out"
-        raise ValueError(f"{cause}; {remedy}" if remedy else cause) from None
 
 
 def _is_frame(x: Any) -> bool:

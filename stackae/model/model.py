@@ -223,6 +223,10 @@ class Model:
                 raise DataError(f"this model takes a table, a DataFrame with the columns {names}")
             table: Any = x
             return table.reset_index(drop=True)
+        if np.ma.isMaskedArray(x) and np.ma.getmaskarray(x).any():
+            raise DataError(
+                "values of the array are masked, and a model needs all; fill them, as x.filled(0)"
+            )
         rows = np.asarray(x)
         if rows.shape[1:] not in (self.shape, (int(np.prod(self.shape)),)):
             raise DataError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -231,9 +232,13 @@ def _planar(codes: np.ndarray, *, tsne: bool) -> np.ndarray:
     if tsne and len(codes) > 3:
         from sklearn.manifold import TSNE
 
-        placed: np.ndarray = TSNE(random_state=0, perplexity=min(30, (len(codes) - 1) / 3)).fit_transform(
-            codes
-        )
+        perplexity = min(30, (len(codes) - 1) / 3)
+        placed: np.ndarray = _arrays(TSNE(random_state=0, perplexity=perplexity)).fit_transform(codes)
         return placed
-    components = PCA(dimensions, random_state=0).fit_transform(codes)
+    components = _arrays(PCA(dimensions, random_state=0)).fit_transform(codes)
     return np.pad(components, ((0, 0), (0, 2 - dimensions)))
+
+
+def _arrays(transformer: Any) -> Any:
+    """Let a transformer return arrays, whatever the caller's set_config asks of transformers."""
+    return transformer.set_output(transform="default")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import torch
 from conftest import REPOSITORY
 from faults.forked import context
@@ -23,7 +24,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import stackae
 from stackae import StackedAutoencoder, StackedAutoencoderClassifier
+from stackae.data.preprocessing.sklearn_file import FITTED
+from stackae.errors import ConfigError, DataError, TrainingError
+from stackae.estimator.messages import as_value_errors
 from stackae.estimator.validation import number_labels
 
 QUICK: dict[str, Any] = {"layers": (8,), "epochs": 2, "lr": 0.01, "accelerator": "cpu"}
@@ -260,7 +265,15 @@ def test_every_kind_survives_pickling(kind: str, blobs: tuple[np.ndarray, np.nda
         ({"lr": -1}, "lr: -1 is not allowed; it must be above 0"),
         ({"kind": "sprase", "layers": (9, 8)}, "kind: 'sprase' is not allowed; did you mean 'sparse'?"),
         ({"layers": [{"widht": 3}]}, "layers[0].widht: unknown key; did you mean 'width'?"),
-        ({"layers": 5}, "layers: 5 is not allowed; use a list of at least one {width: n}"),
+        ({"layers": 5}, "layers: 5 is not allowed; use a list of at least one {'width': n}"),
+        ({"patience": 0}, "patience: 0 is not allowed; use a whole number of at least 1, or None"),
+        ({"epochs": None}, "epochs: None is not allowed; use a whole number of at least 0"),
+        ({"corruption": "null"}, "corruption: 'null' is not allowed; use {'type': 'masking', …}, {'type': "),
+        ({"layers": [{"width": 3, "tied": 1}]}, "layers[0].tied: 1 is not allowed; use True or False"),
+        (
+            {"layers": [{"width": 3, "loss": "bernoulli"}], "scaling": None},
+            "; set 'loss': 'squared_error', or scale the data to [0, 1], as scaling='minmax' does",
+        ),
         ({"corruption": {"type": "masking", "rate": 3}}, "corruption.rate: 3 is not allowed; it must be at"),
         ({"validation_fraction": 2}, "validation_fraction: 2 is not allowed; it must be between 0 and 1"),
         ({"store": __file__}, f"store '{__file__}': '{__file__}' is a file; name a folder"),
@@ -272,6 +285,162 @@ def test_a_wrong_parameter_is_named(
     with pytest.raises(ValueError, match=re.escape(says)) as raised:
         transformer(**parameters).fit(blobs[0])
     assert "\n" not in str(raised.value)
+
+
+def test_a_setting_is_called_as_the_parameter_that_sets_it() -> None:
+    with (
+        pytest.raises(ValueError, match=r"^accelerator: no 'gpu' on this machine; use auto or cpu$"),
+        as_value_errors(),
+    ):
+        raise ConfigError("trainer.accelerator: no 'gpu' on this machine; use auto or cpu")
+
+
+@pytest.mark.parametrize(("parameter", "stage"), [("lr", "pretrain-1"), ("finetune_lr", "finetune")])
+def test_training_that_diverges_names_the_parameter(
+    parameter: str, stage: str, blobs: tuple[np.ndarray, np.ndarray]
+) -> None:
+    with pytest.raises(TrainingError, match=rf"^{stage}: .* is likely too high: set {parameter}=1e\+29"):
+        classifier(**{parameter: 1e30}).fit(*blobs)
+
+
+def test_labels_that_are_quantities_are_called_y(
+    blobs: tuple[np.ndarray, np.ndarray], table: tuple[pd.DataFrame, np.ndarray]
+) -> None:
+    for rows in (blobs[0], table[0]):
+        says = f"^y has {len(rows)} different values in {len(rows)} labelled rows, as quantities have; "
+        with pytest.raises(ValueError, match=says):
+            classifier().fit(rows, np.arange(len(rows)))
+
+
+@pytest.mark.parametrize("output", ["pandas", "polars"])
+@pytest.mark.parametrize("scaling", ["standard", "quantile"])
+def test_codes_come_in_the_form_that_scikit_learn_is_told(
+    output: str, scaling: str, blobs: tuple[np.ndarray, np.ndarray], table: tuple[pd.DataFrame, np.ndarray]
+) -> None:
+    pytest.importorskip(output)
+    frame = pd.DataFrame(blobs[0], columns=list("abcde"), index=np.arange(120) + 7)
+    for rows in (blobs[0], frame, table[0]):
+        fitted = transformer(epochs=1, scaling=scaling).fit(rows)
+        codes, again = fitted.transform(rows), fitted.inverse_transform(fitted.transform(rows))
+
+        with sklearn.config_context(transform_output=output):
+            # What was fitted without the setting, and what is fitted under it.
+            found = [fitted.transform(rows), transformer(epochs=1, scaling=scaling).fit_transform(rows)]
+            np.testing.assert_array_equal(fitted.inverse_transform(codes), again)
+            loaded = fitted.model_.encode(rows)
+
+        np.testing.assert_array_equal(loaded, codes)
+        for codes_found in found:
+            assert type(codes_found).__module__.partition(".")[0] == output
+            assert list(codes_found.columns) == [f"stackedautoencoder{at}" for at in range(8)]
+            np.testing.assert_array_equal(codes_found.to_numpy(), codes)
+            if output == "pandas" and rows is frame:
+                assert codes_found.index.equals(frame.index)
+
+
+def test_codes_of_a_step_become_a_frame_that_the_next_step_takes(
+    blobs: tuple[np.ndarray, np.ndarray],
+) -> None:
+    piped = make_pipeline(StandardScaler(), transformer(epochs=1), classifier()).set_output(
+        transform="pandas"
+    )
+    piped.fit(*blobs)
+
+    assert piped[-1].feature_names_in_[0] == "stackedautoencoder0"
+
+
+def test_a_run_is_used_as_ever_whatever_scikit_learn_is_told(
+    tmp_path: Path, table: tuple[pd.DataFrame, np.ndarray]
+) -> None:
+    table[0].assign(label=table[1]).to_csv(tmp_path / "rows.csv", index=False)
+    (tmp_path / "run.yaml").write_text(
+        f"data: {{source: {tmp_path}/rows.csv, target: label}}\nlayers: [{{width: 4}}]\n"
+        "pretrain: {epochs: 1}\nfinetune: {epochs: 1}\ntracking: {wandb: disabled}\n"
+    )
+    rows = pd.read_csv(tmp_path / "rows.csv")
+
+    for output in ("default", "pandas"):
+        with sklearn.config_context(transform_output=output):
+            stackae.run(tmp_path / "run.yaml", out=tmp_path / output, store=tmp_path / f"store {output}")
+            found = stackae.load(tmp_path / output).predict_proba(rows)
+            stackae.load(tmp_path / "default").predict_proba(rows)
+        if output == "default":
+            expected = found
+
+    np.testing.assert_array_equal(found, expected)
+    fitted = [(tmp_path / output / "model" / FITTED).read_bytes() for output in ("default", "pandas")]
+    assert len(fitted[0]) == len(fitted[1])
+
+
+def test_masked_values_are_not_taken_for_what_is_under_the_mask(
+    blobs: tuple[np.ndarray, np.ndarray],
+) -> None:
+    x, _ = blobs
+    masked = np.ma.masked_greater(x, 1.0)
+    says = re.escape(f"X has {int((x > 1).sum())} values that are masked; fill them, as X.filled(0)")
+    fitted = transformer(epochs=1).fit(np.ma.masked_array(x))
+    for use in (transformer().fit, fitted.transform):
+        with pytest.raises(ValueError, match=says):
+            use(masked)
+    with pytest.raises(DataError, match=r"values of the array are masked, .* as x\.filled\(0\)"):
+        fitted.model_.encode(masked)
+    np.testing.assert_array_equal(
+        fitted.transform(np.ma.masked_array(x)), transformer(epochs=1).fit_transform(x)
+    )
+
+
+def test_masked_labels_are_none(blobs: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = blobs
+    hidden = np.arange(len(y)) % 2 == 1
+
+    assert classifier().fit(x, np.ma.masked_array(y, mask=hidden)).results_.data["labelled"] == 54
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (lambda frame: frame.iloc[:0], r"X has no rows \(shape \(0, 4\)\); give at least one"),
+        (lambda frame: frame[[]], r"X has no columns \(shape \(200, 0\)\); give at least one"),
+        (lambda frame: pd.DataFrame(), "X has no rows"),
+        (
+            lambda frame: pd.concat([frame, frame[["age"]]], axis=1),
+            "X has 2 columns called 'age'; give each a name of its own",
+        ),
+    ],
+    ids=["rows", "columns", "both", "twice"],
+)
+def test_frames_without_rows_or_columns_or_with_one_twice_are_refused(
+    given: Callable[[pd.DataFrame], pd.DataFrame], says: str, table: tuple[pd.DataFrame, np.ndarray]
+) -> None:
+    frame, labels = table
+    numbers = frame[["age"]].fillna(0).assign(job=1.0, city=2.0, since=np.arange(200))
+    for rows in (frame, numbers):
+        fitted = transformer(epochs=1).fit(rows)
+        for use in (transformer().fit, fitted.transform, lambda x: classifier().fit(x, labels[: len(x)])):
+            with pytest.raises(ValueError, match=f"^{says}"):
+                use(given(rows))
+
+
+@pytest.mark.parametrize("name", ["age", "job"])
+def test_a_loaded_model_refuses_a_column_that_is_there_twice(
+    name: str, table: tuple[pd.DataFrame, np.ndarray]
+) -> None:
+    frame, labels = table
+    model = classifier(epochs=1, finetune_epochs=1).fit(frame, labels).model_
+
+    with pytest.raises(DataError, match=f"^2 columns are called '{name}'; give each a name"):
+        model.predict(pd.concat([frame, frame[[name]]], axis=1))
+
+
+def test_columns_that_are_not_used_are_named_with_the_reason(table: tuple[pd.DataFrame, np.ndarray]) -> None:
+    frame = table[0].assign(same="x", id=[f"row {n}" for n in range(200)])
+
+    with pytest.warns(
+        UserWarning, match="^columns of X that are not used: same: constant; id: identifier$"
+    ) as (warned):
+        transformer(epochs=1).fit(frame)
+
+    assert [warning.filename for warning in warned if "not used" in str(warning.message)] == [__file__]
 
 
 def test_too_few_rows_to_spare_all_validate(blobs: tuple[np.ndarray, np.ndarray]) -> None:

@@ -84,6 +84,8 @@ def fit_scaling(rows: np.ndarray, scaling: str) -> FittedScaling:
     """Fit `standard`, `minmax` or `quantile` to each feature of training rows (rows, *shape)."""
     scaler = make_scaler(scaling, len(rows))
     assert scaler is not None
+    # Whatever the caller's set_config asks of transformers.
+    scaler.set_output(transform="default")
     scaler.fit(rows.reshape(len(rows), -1).astype(np.float64))
     fitted = FittedScaling(rows.shape[1:], scaler, 0.0, 0.0)
     low, high = extent(fitted, rows)

@@ -64,6 +64,9 @@ def load_fitted(path: Path) -> Any:
         content = path.read_bytes()
         foreign = _type_names(content) - _TYPES - _LOADERS
         fitted = None if foreign else skops.io.loads(content, trusted=["numpy.dtype"])
+        if fitted is not None:
+            # What earlier versions wrote leaves it to the caller's set_config.
+            fitted.set_output(transform="default")
     except Exception as fault:  # whatever a damaged file makes skops do
         raise ArtifactError(
             f"{path}: damaged or missing ({type(fault).__name__}); run the config again"

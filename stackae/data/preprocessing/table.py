@@ -190,7 +190,8 @@ def fit_table(frame: pd.DataFrame, columns: Sequence[Column], config: DataConfig
     rows[categorical] = rows[categorical].astype(object).where(rows[categorical].notna(), None)
     # A part without columns would be saved unfitted.
     parts = [part for part in parts if part[2]]
-    transformer = ColumnTransformer(parts, sparse_threshold=0.0).fit(rows)
+    # Arrays, whatever the caller's set_config asks of transformers.
+    transformer = ColumnTransformer(parts, sparse_threshold=0.0).set_output(transform="default").fit(rows)
     numbers = rows[[name for part, _, names in parts if part in _SCALINGS for name in names]]
     # Of a column without any number everything is beyond.
     seen = np.nan_to_num(np.column_stack([numbers.min(), numbers.max()]).astype(np.float64))
@@ -207,4 +208,7 @@ def _scaling_of(name: str, config: DataConfig) -> str:
 def _column(frame: pd.DataFrame, name: str) -> pd.Series:
     if name not in frame.columns:
         raise DataError(f"there is no column '{name}', which training had; add it, or name it so")
-    return frame[name]
+    column = frame[name]
+    if column.ndim > 1:
+        raise DataError(f"{column.shape[1]} columns are called '{name}'; give each a name of its own")
+    return column
