@@ -31,7 +31,6 @@ from stackae.results import Results
 from stackae.store import Store
 from stackae.tracking.tracker import NullTracker
 
-_SHOWN = 10
 _ONE_FIT_AT_A_TIME = threading.Lock()
 """Held while a fit trains: training seeds torch's global generator, which all threads share."""
 
@@ -52,7 +51,7 @@ def fit_model(parameters: Mapping[str, Any], x: Any, y: Codes | None) -> tuple[M
         folder = Path(name)
         config = make_config(parameters, write_training_files(folder, x, y))
         source = read_source(config.data)
-        _warn_of_unused(source)
+        _tell(source)
         plan = make_plan(config, source, hold_out(source, parameters["validation_fraction"], config.seed))
         store_folder = Path(parameters["store"] or folder / "store")
         check_folder("store", store_folder)
@@ -61,12 +60,11 @@ def fit_model(parameters: Mapping[str, Any], x: Any, y: Codes | None) -> tuple[M
         return load(folder / "run").double(), results
 
 
-def _warn_of_unused(source: Source) -> None:
-    unused = [f"{column.name}: {column.dropped}" for column in source.columns or () if column.dropped]
-    if unused:
-        shown = "; ".join(unused[:_SHOWN]) + "; …" * (len(unused) > _SHOWN)
-        # Where `fit` was called.
-        warnings.warn(f"columns of X that are not used: {shown}", UserWarning, stacklevel=4)
+def _tell(source: Source) -> None:
+    """Warn of the columns that are not used, in the line that called `fit`."""
+    for column in source.columns or ():
+        if column.dropped:
+            warnings.warn(f"X: column '{column.name}' is not used: {column.dropped}", stacklevel=4)
 
 
 def make_config(parameters: Mapping[str, Any], data: Mapping[str, Any]) -> Config:

@@ -22,7 +22,7 @@ def check_given(x: Any) -> Any:
         raise ValueError(f"X has no {'columns' if rows else 'rows'} (shape {x.shape}); give at least one")
     name, times = Counter(x.columns).most_common(1)[0]
     if times > 1:
-        raise ValueError(f"X has {times} columns called '{name}'; give each a name of its own")
+        raise ValueError(f"X: several columns are called '{name}'; give each a name of its own")
     return x
 
 

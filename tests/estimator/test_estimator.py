@@ -404,7 +404,7 @@ def test_masked_labels_are_none(blobs: tuple[np.ndarray, np.ndarray]) -> None:
         (lambda frame: pd.DataFrame(), "X has no rows"),
         (
             lambda frame: pd.concat([frame, frame[["age"]]], axis=1),
-            "X has 2 columns called 'age'; give each a name of its own",
+            "X: several columns are called 'age'; give each a name of its own",
         ),
     ],
     ids=["rows", "columns", "both", "twice"],
@@ -428,19 +428,22 @@ def test_a_loaded_model_refuses_a_column_that_is_there_twice(
     frame, labels = table
     model = classifier(epochs=1, finetune_epochs=1).fit(frame, labels).model_
 
-    with pytest.raises(DataError, match=f"^2 columns are called '{name}'; give each a name"):
+    with pytest.raises(DataError, match=f"^several columns are called '{name}'; give each a name"):
         model.predict(pd.concat([frame, frame[[name]]], axis=1))
 
 
 def test_columns_that_are_not_used_are_named_with_the_reason(table: tuple[pd.DataFrame, np.ndarray]) -> None:
     frame = table[0].assign(same="x", id=[f"row {n}" for n in range(200)])
 
-    with pytest.warns(
-        UserWarning, match="^columns of X that are not used: same: constant; id: identifier$"
-    ) as (warned):
+    with pytest.warns(UserWarning, match="is not used") as warned:
         transformer(epochs=1).fit(frame)
 
-    assert [warning.filename for warning in warned if "not used" in str(warning.message)] == [__file__]
+    told = [warning for warning in warned if "is not used" in str(warning.message)]
+    assert [str(warning.message) for warning in told] == [
+        "X: column 'same' is not used: constant",
+        "X: column 'id' is not used: identifier",
+    ]
+    assert {warning.filename for warning in told} == {__file__}
 
 
 def test_too_few_rows_to_spare_all_validate(blobs: tuple[np.ndarray, np.ndarray]) -> None:

@@ -102,7 +102,7 @@ def read_new(paths: str | Sequence[str], config: DataConfig, preprocessing: Prep
     assert isinstance(preprocessing, TablePreprocessing)
     table = read_table(as_paths(paths), config, like=preprocessing.columns, need_target=False)
     labels = None if table.target is None else as_strings(table.target, config.classes)
-    place = numbered([str(path) for path in as_paths(paths)], table.counts, first=1)
+    place = numbered([str(path) for path in as_paths(paths)], table.sizes, first=1)
     return NewRows(table.rows, labels, lambda row: f"data row {row + 1:,}", place)
 
 

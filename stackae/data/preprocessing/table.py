@@ -210,5 +210,5 @@ def _column(frame: pd.DataFrame, name: str) -> pd.Series:
         raise DataError(f"there is no column '{name}', which training had; add it, or name it so")
     column = frame[name]
     if column.ndim > 1:
-        raise DataError(f"{column.shape[1]} columns are called '{name}'; give each a name of its own")
+        raise DataError(f"several columns are called '{name}'; give each a name of its own")
     return column

@@ -118,7 +118,7 @@ class Table:
     """The time of each row: a number, or seconds."""
     digest: str
     """sha256 of the files' uncompressed content and of how it is read."""
-    counts: tuple[int, ...]
+    sizes: tuple[int, ...]
     """The number of each file's rows."""
 
 
@@ -164,7 +164,7 @@ def read_table(
         for role, name in roles.items()
         if name in names
     }
-    counts: list[int] = []
+    sizes: list[int] = []
     digests: list[str] = []
     for file in files:
         scans: list[ColumnScan | RoleScan] = [*column_scans.values(), *role_scans.values()]
@@ -174,7 +174,7 @@ def read_table(
             for scan in scans:
                 scan.add(batch.column(scan.name), file.path, before)
             before += len(batch)
-        counts.append(before)
+        sizes.append(before)
         digests.append(content.hexdigest())
     if like is None:
         like = [_column(name, column_scans.get(name)) for name in features]
@@ -182,13 +182,13 @@ def read_table(
     used_columns = [column for column in columns if column.dropped is None]
     values = {role: scan.values() for role, scan in role_scans.items()}
     return Table(
-        TableRows(files, digests, sum(counts), used_columns, missing),
+        TableRows(files, digests, sum(sizes), used_columns, missing),
         columns,
         values.get("target"),
         values.get("group"),
         values.get("order"),
         _digest(files, digests, config),
-        tuple(counts),
+        tuple(sizes),
     )
 
 
