@@ -59,6 +59,9 @@ class Source:
     """A table's columns but target, group and order; None where the source is no table."""
     remarks: tuple[str, ...] = ()
     """What a person should know of how the rows were read, a line each, to be told once."""
+    weight: npt.NDArray[np.float64] | None = None
+    """How much each of all rows counts in fine-tuning, beside the others; None where all count alike. It is
+    no part of the fingerprint, as pretraining knows nothing of it."""
 
     @property
     def sizes(self) -> str:

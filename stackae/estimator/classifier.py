@@ -15,6 +15,7 @@ from stackae.estimator.fit import fit_model
 from stackae.estimator.messages import as_value_errors
 from stackae.estimator.refusals import check_given, without_mask
 from stackae.estimator.validation import check_new_rows, check_rows, number_labels
+from stackae.estimator.weights import weigh
 
 
 class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -81,15 +82,22 @@ class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ign
         self.store = store
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train on rows and their labels, (rows,)."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on rows and their labels, (rows,).
+
+        `sample_weight` (rows,) says how much each row counts in fine-tuning and in its validation, in
+        proportion to the others; pretraining takes all rows alike. A row of weight 0 is one without a label.
+        """
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         rows = check_rows(self, check_given(X))
         classes, codes = number_labels(without_mask(y))
         check_consistent_length(rows, codes)
-        self.model_, self.results_ = fit_model(self.get_params(deep=False), rows, codes)
-        self.classes_ = classes
+        weighted = weigh(sample_weight, classes, codes)
+        self.model_, self.results_ = fit_model(
+            self.get_params(deep=False), rows, weighted.codes, weighted.weights
+        )
+        self.classes_ = weighted.classes
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:

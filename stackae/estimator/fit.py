@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +23,7 @@ from stackae.data.read import Source, read_source
 from stackae.data.splits import hold_out
 from stackae.estimator.messages import PLACES, as_value_errors, in_python
 from stackae.estimator.validation import Codes, write_training_files
+from stackae.estimator.weights import Weights
 from stackae.machine.disk import check_folder
 from stackae.model import Model, load
 from stackae.pipeline import run_plan
@@ -35,11 +37,14 @@ _ONE_FIT_AT_A_TIME = threading.Lock()
 """Held while a fit trains: training seeds torch's global generator, which all threads share."""
 
 
-def fit_model(parameters: Mapping[str, Any], x: Any, y: Codes | None) -> tuple[Model, Results]:
+def fit_model(
+    parameters: Mapping[str, Any], x: Any, y: Codes | None, weights: Weights | None = None
+) -> tuple[Model, Results]:
     """Train the model that an estimator's parameters describe, on rows and the numbers of their classes.
 
-    Without `y` no classifier is trained. Raises `ValueError` with one line per parameter that is at fault, or
-    one that says what is wrong with the rows. Warns of columns that are not used.
+    Without `y` no classifier is trained; `weights` say how much each row counts in training it. Raises
+    `ValueError` with one line per parameter that is at fault, or one that says what is wrong with the rows.
+    Warns of columns that are not used.
     """
     progress = make_progress(quiet=False) if parameters["verbose"] else NoProgress()
     with (
@@ -50,7 +55,7 @@ def fit_model(parameters: Mapping[str, Any], x: Any, y: Codes | None) -> tuple[M
     ):
         folder = Path(name)
         config = make_config(parameters, write_training_files(folder, x, y))
-        source = read_source(config.data)
+        source = replace(read_source(config.data), weight=weights)
         _tell(source)
         plan = make_plan(config, source, hold_out(source, parameters["validation_fraction"], config.seed))
         store_folder = Path(parameters["store"] or folder / "store")

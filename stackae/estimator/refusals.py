@@ -10,11 +10,7 @@ import numpy as np
 
 def check_given(x: Any) -> Any:
     """Return what is given as X; ValueError where values are masked, or a frame is empty or ambiguous."""
-    if np.ma.isMaskedArray(x) and (masked := int(np.ma.getmaskarray(x).sum())):
-        raise ValueError(
-            f"X has {masked:,} values that are masked; fill them, as X.filled(0), or give a DataFrame, in "
-            "which missing cells are NaN"
-        )
+    refuse_masked(x, "X")
     if not hasattr(x, "columns") or not hasattr(x, "dtypes"):
         return x
     rows, columns = x.shape
@@ -24,6 +20,15 @@ def check_given(x: Any) -> Any:
     if times > 1:
         raise ValueError(f"X: several columns are called '{name}'; give each a name of its own")
     return x
+
+
+def refuse_masked(values: Any, name: str) -> None:
+    """Raise ValueError where values, of an argument of this name, are masked."""
+    if np.ma.isMaskedArray(values) and (masked := int(np.ma.getmaskarray(values).sum())):
+        raise ValueError(
+            f"{name} has {masked:,} values that are masked; fill them, as {name}.filled(0)"
+            + (", or give a DataFrame, in which missing cells are NaN" if name == "X" else "")
+        )
 
 
 def without_mask(y: Any) -> Any:

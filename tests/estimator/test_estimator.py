@@ -43,7 +43,18 @@ def classifier(**parameters: Any) -> StackedAutoencoderClassifier:
     return StackedAutoencoderClassifier(**(QUICK | TUNED | {"random_state": 0} | parameters))
 
 
-@parametrize_with_checks([StackedAutoencoder(**QUICK), StackedAutoencoderClassifier(**QUICK, **TUNED)])
+def expected_to_fail(estimator: Any) -> dict[str, str]:
+    if isinstance(estimator, StackedAutoencoder):
+        return {}
+    # What weights do is shown in test_sample_weight.py.
+    why = "rows that are repeated are pretrained on and drawn for validation as often; weights touch neither"
+    return {"check_sample_weight_equivalence_on_dense_data": why}
+
+
+@parametrize_with_checks(
+    [StackedAutoencoder(**QUICK), StackedAutoencoderClassifier(**QUICK, **TUNED)],
+    expected_failed_checks=expected_to_fail,
+)
 def test_scikit_learn_finds_no_fault(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
 
