@@ -58,8 +58,8 @@ class Task(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         def validate_chunk(rows: slice) -> None:
-            y = None if batch.y is None else batch.y[rows]
-            self.validate(batch._replace(x=batch.x[rows], y=y))
+            y, weight = (None if each is None else each[rows] for each in (batch.y, batch.weight))
+            self.validate(batch._replace(x=batch.x[rows], y=y, weight=weight))
 
         by_chunks(len(batch.x), len(batch.x), validate_chunk)
 
@@ -117,7 +117,7 @@ class PretrainTask(Task):
 
 
 class FinetuneTask(Task):
-    """Trains a classifier by cross-entropy on the labelled rows.
+    """Trains a classifier by cross-entropy on the labelled rows, each by its weight where they have any.
 
     `weights` (classes,) say how much an error on a row of each class counts; None counts all alike.
     """
@@ -154,21 +154,27 @@ class FinetuneTask(Task):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         assert batch.y is not None
         logits = self.classifier(batch.x).float()
-        if self.weights is None:
+        if self.weights is None and batch.weight is None:
             loss = F.cross_entropy(logits, batch.y, label_smoothing=self._smoothing)
         else:
             # Divided by the rows, not by their weights as PyTorch does: a batch without a rare class would
             # otherwise count as much as one with it, and the classes would not weigh alike.
             row_losses = F.cross_entropy(logits, batch.y, label_smoothing=self._smoothing, reduction="none")
-            loss = (self.weights[batch.y] * row_losses).mean()
+            if self.weights is not None:
+                row_losses = self.weights[batch.y] * row_losses
+            loss = _mean(row_losses, batch)
         self.add(len(batch.x), {"loss": loss})
         return loss
 
     def validate(self, batch: Batch) -> None:
         assert batch.y is not None
         logits = self.classifier(batch.x).float()
-        accuracy = (logits.argmax(1) == batch.y).float().mean()
-        self.add(len(batch.x), {"nll": F.cross_entropy(logits, batch.y), "accuracy": accuracy})
+        accuracy = _mean((logits.argmax(1) == batch.y).float(), batch)
+        if batch.weight is None:
+            nll = F.cross_entropy(logits, batch.y)
+        else:
+            nll = _mean(F.cross_entropy(logits, batch.y, reduction="none"), batch)
+        self.add(len(batch.x), {"nll": nll, "accuracy": accuracy})
 
     def validated(self, means: dict[str, float]) -> None:
         self.score = (means["accuracy"], -means["nll"])
@@ -179,6 +185,11 @@ class FinetuneTask(Task):
             (self.classifier.head, self._fit.lr),
         ]
         return build_optimizer(self._fit, parts, self._steps)
+
+
+def _mean(figures: Tensor, batch: Batch) -> Tensor:
+    """Take the mean of a figure of each row of a batch, by the rows' weights."""
+    return (figures if batch.weight is None else batch.weight * figures).mean()
 
 
 def build_optimizer(fit: FitConfig, parts: list[tuple[nn.Module, float]], steps: int) -> OptimizerLRScheduler:

@@ -309,6 +309,32 @@ def test_class_weights_weigh_each_row_whatever_else_is_in_its_batch(smoothing: f
     assert not [name for name in task.state_dict() if "weights" in name]
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 4.0, 1.5])])
+def test_a_row_of_weight_n_counts_as_n_rows(smoothing: float, weights: Tensor | None) -> None:
+    times = torch.tensor([1, 3, 0, 2, 1, 0, 4, 5])
+    task = finetune_task(label_smoothing=smoothing, weights=weights)
+    repeated = Batch(X.repeat_interleave(times, 0), Y.repeat_interleave(times), 0, 0)
+    weighted = Batch(X, Y, 0, 0, times / times.float().mean())
+    gradients = []
+    for batch in (weighted, repeated):
+        task.zero_grad()
+        task.training_step(batch, 0).backward()
+        gradients.append([parameter.grad for parameter in task.classifier.parameters()])
+    torch.testing.assert_close(*gradients)
+
+
+def test_validation_counts_a_row_of_weight_n_as_n_rows() -> None:
+    times = torch.tensor([1, 3, 0, 2, 1, 0, 4, 5])
+    task = finetune_task().eval()
+    repeated = Batch(X.repeat_interleave(times, 0), Y.repeat_interleave(times), 0, 0)
+    task.validation_step(repeated, 0)
+    expected = task.take()
+    for part in (slice(0, 5), slice(5, 8)):
+        task.validation_step(Batch(X[part], Y[part], 0, 0, (times / times.float().mean())[part]), 0)
+    assert task.take() == pytest.approx(expected, rel=1e-5)
+
+
 def test_fine_tuning_is_scored_by_accuracy_and_then_by_likelihood() -> None:
     task = finetune_task(dropout=0.5, label_smoothing=0.3).eval()
     with torch.no_grad():

@@ -13,12 +13,16 @@ from stackae.seeds import derive
 
 
 class Batch(NamedTuple):
-    """Rows x (rows, *shape), their classes y (rows,) or None, and where in training they stand."""
+    """Rows x (rows, *shape), their classes y (rows,) or None, and where in training they stand.
+
+    `weight` (rows,) says how much each row counts, on average 1 over all rows; None where all count alike.
+    """
 
     x: Tensor
     y: Tensor | None
     epoch: int
     number: int
+    weight: Tensor | None = None
 
 
 class Batches:
@@ -26,6 +30,7 @@ class Batches:
 
     `balanced`, which needs a seed and classes, draws as many rows instead, each of any class with equal
     probability and then any row of that class: rows of rare classes come several times, others not at all.
+    `weight` says how much each row of `x` counts, in proportion to the others of `rows`.
     Reads a memory map as well as an array in memory. The last, shorter batch is yielded too.
     Lightning saves and restores the position through `state_dict`, and supplies the epoch through
     `sampler.set_epoch`, which is why `sampler` is the loader itself.
@@ -43,10 +48,12 @@ class Batches:
         rows: np.ndarray | None = None,
         seed: int | None = None,
         balanced: bool = False,
+        weight: np.ndarray | None = None,
     ) -> None:
         assert not balanced or (y is not None and seed is not None)
         self._x, self._y = x, y
         self._rows = np.arange(len(x)) if rows is None else rows
+        self._weight = None if weight is None else (weight / weight[self._rows].mean()).astype(np.float32)
         self._seed = seed
         self._balanced = balanced
         self._epoch = 0
@@ -93,7 +100,8 @@ class Batches:
             # Reading in the file's order is faster, and a batch has no order of its own.
             rows = np.sort(order[number * self.batch_size : (number + 1) * self.batch_size])
             y = None if self._y is None else torch.from_numpy(self._y[rows])
-            yield Batch(torch.from_numpy(np.asarray(self._x[rows])), y, self._epoch, number)
+            weight = None if self._weight is None else torch.from_numpy(self._weight[rows])
+            yield Batch(torch.from_numpy(np.asarray(self._x[rows])), y, self._epoch, number, weight)
 
     def _order(self) -> np.ndarray:
         if self._seed is None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from stackae.config import Config
@@ -113,6 +115,7 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
     top = unroll or layers[-1].stage
     # Labels enter where they are used: runs that differ in them alone share their pretraining.
     labels = precision | changed(config.data, include={"labels"}) | changed(config, include={"repeat"})
+    weighted = labels if source.weight is None else labels | {"weight": _digest(source.weight)}
 
     def classifier_size() -> int:
         assert config.finetune is not None
@@ -128,7 +131,7 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
         finetune = describe(
             "finetune",
             top.key,
-            labels | changed(config.finetune),
+            weighted | changed(config.finetune),
             reads=(data.name,),
             epochs=config.finetune.epochs,
             size=classifier_size,
@@ -138,7 +141,7 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
             scratch = describe(
                 "scratch",
                 data.key,
-                labels | changed(config.finetune, exclude=PRETRAINED_ONLY) | {"layers": initial},
+                weighted | changed(config.finetune, exclude=PRETRAINED_ONLY) | {"layers": initial},
                 section="finetune",
                 reads=(data.name,),
                 epochs=config.finetune.epochs,
@@ -162,6 +165,10 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
         scratch,
         probe,
     )
+
+
+def _digest(weight: np.ndarray) -> str:
+    return hashlib.sha256(weight.astype("<f8").tobytes()).hexdigest()
 
 
 def _check_labels(config: Config, source: Source) -> None:

@@ -59,9 +59,12 @@ def _train(
         rows=labelled,
         seed=seed,
         balanced=settings.balance == "sampling",
+        weight=_weight(plan, plan.split.train),
     )
     x_val = open_features(data.file, "val")
-    val = Batches(x_val, y["val"], batch_size=chunk_rows(x_val.shape[1:]))
+    val = Batches(
+        x_val, y["val"], batch_size=chunk_rows(x_val.shape[1:]), weight=_weight(plan, plan.split.val)
+    )
     encoder_lr_scale = settings.encoder_lr_scale if pretrained else 1.0
     task = FinetuneTask(
         classifier,
@@ -86,6 +89,10 @@ def _train(
         logits = np.load(context.folder / f"logits-{split}.npy", mmap_mode="r")
         metrics[split] = classification(logits, y[split])
     return StageOutput(metrics, [WEIGHTS, "metrics.csv", "logits-val.npy", "logits-test.npy"])
+
+
+def _weight(plan: Plan, rows: np.ndarray) -> np.ndarray | None:
+    return None if plan.source.weight is None else plan.source.weight[rows]
 
 
 def class_weights(y: np.ndarray) -> torch.Tensor:

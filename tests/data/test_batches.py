@@ -84,6 +84,16 @@ def test_classes_stay_with_their_rows_and_only_the_given_rows_come(seed: int | N
     assert loader.rows == 5
 
 
+def test_weights_stay_with_their_rows_and_are_on_average_1() -> None:
+    weight = np.arange(ROWS) + 1.0
+    rows = np.array([1, 5, 6, 20])
+    for batch in Batches(X, Y, batch_size=3, rows=rows, seed=1, weight=weight):
+        assert batch.weight is not None
+        mean = weight[rows].mean()
+        np.testing.assert_allclose(batch.weight, (batch.x[:, 0].numpy() + 1) / mean, rtol=1e-6)
+    assert next(iter(Batches(X, Y, batch_size=3))).weight is None
+
+
 def test_batches_say_where_in_training_they_stand() -> None:
     loader = Batches(X, batch_size=10, seed=0)
     loader.set_epoch(6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -183,6 +184,19 @@ def test_fine_tuning_settings_keep_pretraining_and_probe(name: str, data: Path) 
     value = (FIT | FINETUNE | PRETRAINED_ONLY)[name]
     expected = {"finetune"} if name in PRETRAINED_ONLY else {"finetune", "scratch"}
     assert moved(keys(config), keys(changed(config, f"finetune.{name}", value))) == expected
+
+
+def test_weights_of_rows_move_the_keys_of_what_is_fine_tuned_and_no_others(data: Path) -> None:
+    config = Config.model_validate(described(data))
+    source = read_source(config.data)
+    plans = [
+        make_plan(config, replace(source, weight=weight))
+        for weight in (None, np.arange(len(source.all)) + 1.0, np.ones(len(source.all)))
+    ]
+
+    none, some, others = map(keys_of, plans)
+
+    assert moved(none, some) == moved(some, others) == {"finetune", "scratch"}
 
 
 def test_unrolling_moves_the_keys_of_what_starts_from_it_and_no_others(data: Path) -> None:
