@@ -13,6 +13,10 @@ class DataError(StackaeError):
     """The data are missing, damaged, or do not fit the configuration."""
 
 
+class NoRowsError(DataError):
+    """A file of a table has no rows, which is no fault where others of the table have some."""
+
+
 class ArtifactError(StackaeError):
     """A store entry, a model folder or a run folder is missing or damaged."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,44 +10,36 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stackae.data.tables.cells import is_cell
-from stackae.errors import DataError
+from stackae.data.tables.typed_columns import check_types, column_names, rows_at_once, unsupported_types
+from stackae.errors import DataError, NoRowsError
 
 if TYPE_CHECKING:
     from hashlib import _Hash
-
-_CELLS = 1 << 20  # read at once
-_INDEX = re.compile(r"__index_level_\d+__")
 
 
 class Parquet:
     """A Parquet file; `names` are those of its columns, without the index of a DataFrame.
 
-    Raises `DataError` where it is damaged or has no rows.
+    Raises `DataError` where it is damaged, `NoRowsError` where it has no rows.
     """
+
+    separator = None
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with self._open() as file:
             self._schema, rows = file.schema_arrow, file.metadata.num_rows
-        self.names = tuple(name for name in self._schema.names if not _INDEX.fullmatch(name))
+        self.names = column_names(self._schema)
         if not rows:
-            raise DataError(f"{path}: there are columns, but no rows")
+            raise NoRowsError(f"{path}: there are columns, but no rows")
 
     def unsupported(self) -> dict[str, str]:
         """Return the types, by name, of the columns whose cells are neither strings nor numbers nor times."""
-        types = {name: self._schema.field(name).type for name in self.names}
-        return {name: str(type_) for name, type_ in types.items() if not is_cell(type_)}
+        return unsupported_types(self._schema, self.names)
 
     def check(self, columns: Sequence[str]) -> None:
         """Check that the cells of columns are strings, numbers or times; DataError where they are not."""
-        for name in columns:
-            type_ = self._schema.field(name).type
-            if not is_cell(type_):
-                raise DataError(
-                    f"{self.path}: column '{name}' has cells of type {type_}, which are neither strings nor "
-                    "numbers nor times; leave it out with data.drop"
-                )
+        check_types(self.path, self._schema, columns)
 
     def batches(self, columns: Sequence[str], digest: _Hash | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the cells of columns, at least, some rows at a time; add the content to `digest`.
@@ -58,9 +49,8 @@ class Parquet:
         if digest is not None:
             with self.path.open("rb") as content:
                 digest.update(hashlib.file_digest(content, "sha256").digest())
-        size = max(1, min(1 << 15, _CELLS // (len(columns) or 1)))
         with self._open() as file:
-            batches = file.iter_batches(size, columns=list(columns), use_threads=False)
+            batches = file.iter_batches(rows_at_once(columns), columns=list(columns), use_threads=False)
             while True:
                 try:
                     batch = next(batches, None)

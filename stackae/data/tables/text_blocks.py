@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from stackae.data.files.zipped_file import zipped_chunks
 from stackae.errors import DataError
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ class Lines:
                 yield block
 
     def _uncompressed(self) -> Iterator[bytes]:
+        if self._path.suffix.lower() == ".zip":
+            yield from zipped_chunks(self._path, _READ)
+            return
         try:
             compression = _COMPRESSED.get(self._path.suffix.lower())
             with pa.input_stream(str(self._path), compression=compression) as stream:

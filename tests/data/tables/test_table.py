@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stackae.config import DataConfig
-from stackae.data.tables import csv_file, parquet_file
+from stackae.data.tables import csv_file, typed_columns
 from stackae.data.tables.columns import Column
 from stackae.data.tables.table import Table, read_table
 from stackae.errors import DataError
@@ -129,7 +129,7 @@ def test_numbers_that_are_categories_are_texts_without_a_point(tmp_path: Path) -
 
 def test_a_parquet_table_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = pa.table({"n": list(range(100)), "c": [str(row % 7) + "x" for row in range(100)]})
-    monkeypatch.setattr(parquet_file, "_CELLS", 14)
+    monkeypatch.setattr(typed_columns, "CELLS", 14)
     table = read(tmp_path, parquet_of(given), name="t.parquet")
     assert whole(table)["c"].tolist() == given["c"].to_pylist()
     assert max(len(chunk) for _, chunk in table.rows.chunks()) == 7
@@ -228,9 +228,9 @@ def test_the_order_may_be_numbers_or_parquet_times(tmp_path: Path) -> None:
             "data row 1 has 2 cells, but there are 3 columns: '1,\"x,2 3,y,2'; close",
         ),
         ('a,b\n1,2\n3,"x\n4,y\n', {}, "data row 2 opens a quote that is never closed, before 'x 4,y'"),
-        ('a,"b\nc"\n1,2\n', {}, "a name in the header goes on in the next line"),
+        ('a,"b\n1,2\n', {}, "the header opens a quote that is never closed; close it"),
         ("# made by x\n1,2\n", {"columns": ["a", "b"]}, "if that is not a row, set data.comment"),
-        ("a b\n1 2\n", {"target": "b"}, "has no column 'b'; its columns are 'a b'; set data.separator"),
+        ("a/b\n1/2\n", {"target": "b"}, "has no column 'b'; its columns are 'a/b'; set data.separator"),
         ("a,b,a\n1,2,3\n", {}, "several columns are called 'a'"),
         ("1,2\n", {"columns": ["a", "a"]}, "several columns are called 'a'"),
         ("1,2,3\n", {"columns": ["a", "b"]}, "data row 1 has 3 cells, but data.columns 2 names"),
