@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import glob
 import io
 import os
 import sys
@@ -32,10 +33,11 @@ _VALUES = 1 << 22
 """Values of a row group of a Parquet file."""
 
 
-def check_output(path: Path, formats: Sequence[str], data: str | None = None) -> None:
+def check_output(path: Path, formats: Sequence[str], data: Sequence[str] = ()) -> None:
     """Raise DataError where no file of this name can be written in one of the formats.
 
-    `-` is CSV to the standard output. `data` is what is read, which must not be overwritten.
+    `-` is CSV to the standard output. `data` is what is read, which must not be overwritten, and of which
+    what is written would be a part the next time.
     """
     if path == STANDARD_OUTPUT and ".csv" in formats:
         return
@@ -47,8 +49,12 @@ def check_output(path: Path, formats: Sequence[str], data: str | None = None) ->
         raise DataError(f"{path}: unknown format '{path.suffix}'; use one of {', '.join(formats)}")
     if not path.parent.is_dir():
         raise DataError(f"{path}: there is no folder '{path.parent}'; make it, or name another")
-    if data is not None and path.exists() and Path(data).exists() and path.samefile(data):
-        raise DataError(f"{path}: is the file that is read, and would be overwritten; name another")
+    for name in map(os.path.expanduser, map(os.path.expandvars, data)):
+        if path.exists() and Path(name).exists() and path.samefile(name):
+            raise DataError(f"{path}: is the file that is read, and would be overwritten; name another")
+        within = Path(name).is_dir() and path.resolve().is_relative_to(Path(name).resolve())
+        if within or any(path.resolve() == Path(file).resolve() for file in glob.glob(name, recursive=True)):
+            raise DataError(f"{path}: is among the files that are read; name one elsewhere")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise DataError(f"{path}: the folder '{path.parent}' is not writable; name another")
 

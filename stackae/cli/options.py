@@ -19,10 +19,10 @@ OverridesArgument = Annotated[
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False)]
 StoreOption = Annotated[Path, typer.Option("--store", metavar="DIR", help="Folder of finished stages.")]
 RowsArgument = Annotated[
-    str,
+    list[str],
     typer.Argument(
-        metavar="DATA",
-        help="A file or folder of rows, of the form that the run learnt from.",
+        metavar="DATA...",
+        help="Files, folders, globs or URLs of rows, of the form that the run learnt from.",
         show_default=False,
     ),
 ]
@@ -35,7 +35,12 @@ KeepOption = Annotated[
     ),
 ]
 DataArgument = Annotated[
-    str, typer.Argument(metavar="DATA", help="A table, arrays, or a folder of images.", show_default=False)
+    list[str],
+    typer.Argument(
+        metavar="DATA...",
+        help="Tables, a folder or a glob of them, a URL, arrays, or a folder of images.",
+        show_default=False,
+    ),
 ]
 TargetOption = Annotated[
     str | None,

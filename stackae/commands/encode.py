@@ -14,7 +14,7 @@ from stackae.outputs import check_output
 
 def encode(
     run: Path,
-    data: str,
+    data: Sequence[str],
     out: Path,
     *,
     layer: int | Literal["all"] | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
     from stackae.model import Model
 
 
-def evaluate(run: Path, data: str, *, quiet: bool) -> dict[str, Any]:
+def evaluate(run: Path, data: Sequence[str], *, quiet: bool) -> dict[str, Any]:
     """Compute figures of merit of a run's classifier on labelled rows; those without a label are left out.
 
     `auc` is the area under the ROC curve of the second of two classes, None for more classes or where one of
     them does not occur. Raises `DataError` where no row has a label, or one that is no class of the run.
     """
     model, new = open_rows(run, data, quiet=quiet, classifies=True)
-    y = _classes_of(new, model, data)
+    y = _classes_of(new, model, ", ".join(data))
     probabilities = np.concatenate(list(worked_on(new, model.predict_proba, quiet=quiet)))[y >= 0]
     y, left_out = y[y >= 0], int((y < 0).sum())
     from stackae.metrics import classification, per_class

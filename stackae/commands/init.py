@@ -6,7 +6,7 @@ import json
 import math
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +35,9 @@ _PLAIN = re.compile(r"[A-Za-z_./~][\w./~+ -]*(?<! )")
 _WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", "~", "nan", "."}
 
 
-def init(data: str, target: str | None, out: Path | None) -> None:
+def init(data: Sequence[str], target: str | None, out: Path | None) -> None:
     """Write a config that fits the data and runs as it is, and print how to run it."""
-    out = out or Path(f"{_name(data)}.yaml")
+    out = out or Path(f"{_name(data[0])}.yaml")
     if out.exists():
         raise ConfigError(f"{out}: is there already; name another file with -o, or remove it")
     if not out.parent.is_dir():
@@ -127,7 +127,8 @@ def _yaml(value: Any) -> str:
 
 
 def _name(data: str) -> str:
-    path = Path(data)
+    # Of a glob, the file's or folder's name that it begins with.
+    path = Path(re.split(r"[^/]*[*?\[]", data)[0] or data)
     return (
         re.sub(r"\W+", "_", (path.resolve().name if path.is_dir() else path.name).split(".")[0]) or "config"
     )

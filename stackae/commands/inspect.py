@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,11 +21,11 @@ MOST_CLASSES = 1000
 SHOWN_CLASSES = 20
 
 
-def inspect(data: str, target: str | None) -> None:
+def inspect(data: Sequence[str], target: str | None) -> None:
     """Print the data's columns, images or arrays and classes, and what a run would make of them."""
     form, guess, source, fitted = open_described(data, target)
     console, description = make_console(), form.describe(source, fitted)
-    console.print(f"{data}: {description.text}", soft_wrap=True, markup=False)
+    console.print(f"{', '.join(data)}: {description.text}", soft_wrap=True, markup=False)
     for name, reason in guess.why.items():
         console.print(f"data.{name}: {reason}", soft_wrap=True, markup=False)
     if description.columns:
@@ -32,16 +33,18 @@ def inspect(data: str, target: str | None) -> None:
     _show_classes(source, guess)
 
 
-def open_described(data: str, target: str | None) -> tuple[Form, Guess, Source, Preprocessing]:
+def open_described(data: Sequence[str], target: str | None) -> tuple[Form, Guess, Source, Preprocessing]:
     """Read data with the settings that fit them: form, guess, source and preprocessing."""
     from stackae.data import autodetect
     from stackae.data.files.images import ImageRows
+    from stackae.data.files.remote import remotes_named
     from stackae.data.read import read_source
 
-    form, guess = autodetect.guess(data, target)
-    source = read_source(guess.config())
+    with remotes_named():
+        form, guess = autodetect.guess(data, target)
+        source = read_source(guess.config())
     if len(source.classes) > min(MOST_CLASSES, len(source.rows) // 2):
-        called = target or f"{data}: y"
+        called = target or f"{', '.join(data)}: y"
         raise DataError(
             f"{called}: has {len(source.classes):,} different values in {len(source.rows):,} rows; "
             "name a column of classes"

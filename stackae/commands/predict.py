@@ -24,7 +24,9 @@ REASONS = {
 """How the line that counts rows unlike the training data calls each reason."""
 
 
-def predict(run: Path, data: str, out: Path, *, keep: Sequence[str], only_flagged: bool, quiet: bool) -> None:
+def predict(
+    run: Path, data: Sequence[str], out: Path, *, keep: Sequence[str], only_flagged: bool, quiet: bool
+) -> None:
     """Write each row's class, all probabilities, and whether and why it is unlike the training data.
 
     A line on standard error counts rows that are unlike it; `only_flagged` writes no others.

@@ -14,7 +14,7 @@ ACROSS, PICTURES = 10, 40
 """Pictures side by side, and all of them, where reconstructions are drawn."""
 
 
-def reconstruct(run: Path, data: str, out: Path, *, keep: Sequence[str], quiet: bool) -> None:
+def reconstruct(run: Path, data: Sequence[str], out: Path, *, keep: Sequence[str], quiet: bool) -> None:
     """Write each row's reconstruction error, or draw the first images above their reconstructions."""
     check_output(out, (".csv", ".parquet", ".npy", ".npz", ".png"), data)
     check_keep(out, keep)

@@ -27,7 +27,7 @@ WORKERS = 2
 
 
 def open_rows(
-    run: Path, data: str, *, quiet: bool, keep: Sequence[str] = (), classifies: bool = False
+    run: Path, data: Sequence[str], *, quiet: bool, keep: Sequence[str] = (), classifies: bool = False
 ) -> tuple[Model, NewRows]:
     """Open a run's model, and rows read as the run's config reads its source, with columns to keep.
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from stackae.config import DataConfig
 from stackae.data.files.paths import as_paths, quoted
+from stackae.data.files.remote import remotes_named
+from stackae.data.files.table_folder import table_files
 from stackae.data.forms import FORMS, form_of
 from stackae.data.forms.form import Form, NewRows
 from stackae.data.preprocessing.load import Preprocessing
@@ -37,17 +39,24 @@ def read_rows(
     the rows raises it where a number in an array is not finite.
     """
     try:
-        form = form_of(paths, "data")
-        if not form.learnt_by(preprocessing):
-            kinds = ("arrays or images", "a table")
-            trained_on, form_name = kinds if form is FORMS["table"] else kinds[::-1]
-            raise DataError(
-                f"{quoted(paths)}: {form_name} where this run was trained on {trained_on}; give it the like"
-            )
-        rows = form.read_new(paths, config, preprocessing)
-        return replace(rows, kept=_kept(paths, config, keep, form)) if keep else rows
+        with remotes_named():
+            return _read(paths, config, preprocessing, keep)
     except DataError as fault:
         raise DataError(_SETTING.sub(r"\g<0> of the run's config.yaml", str(fault), count=1)) from None
+
+
+def _read(
+    paths: str | Sequence[str], config: DataConfig, preprocessing: Preprocessing, keep: Sequence[str]
+) -> NewRows:
+    form = form_of(paths, "data")
+    if not form.learnt_by(preprocessing):
+        kinds = ("arrays or images", "a table")
+        trained_on, form_name = kinds if form is FORMS["table"] else kinds[::-1]
+        raise DataError(
+            f"{quoted(paths)}: {form_name} where this run was trained on {trained_on}; give it the like"
+        )
+    rows = form.read_new(paths, config, preprocessing)
+    return replace(rows, kept=_kept(paths, config, keep, form)) if keep else rows
 
 
 def _kept(paths: str | Sequence[str], config: DataConfig, keep: Sequence[str], form: Form) -> KeptColumns:
@@ -55,4 +64,4 @@ def _kept(paths: str | Sequence[str], config: DataConfig, keep: Sequence[str], f
         raise DataError(f"--keep: {quoted(paths)} is not a table, so it has no columns to keep; leave it out")
     from stackae.data.tables.kept_columns import KeptColumns
 
-    return KeptColumns(as_paths(paths), config, keep)
+    return KeptColumns(table_files(as_paths(paths)), config, keep)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from stackae.data.files.endings import WORKBOOKS, uncompressed_path
 from stackae.data.files.paths import IMAGES, as_paths
 from stackae.data.forms import arrays, images, tables
 from stackae.data.forms import built_in as built_in_sets
@@ -15,8 +16,8 @@ from stackae.errors import DataError
 
 FORMS: Mapping[str, Form] = {
     "built_in": built_in_sets.FORM,
-    "images": images.FORM,
     "table": tables.FORM,
+    "images": images.FORM,
     "arrays": arrays.FORM,
 }
 """The forms by name, in the order in which a path is tried against them."""
@@ -31,7 +32,7 @@ def form_of(paths: str | Sequence[str], setting: str, *, built_in: bool = False)
     files = as_paths(paths)
     names = {_name_of(path, setting, built_in=built_in) for path in files}
     if len(names) > 1:
-        raise DataError(f"{setting}: '{paths[0]}' and others are of several forms; name files of one form")
+        raise DataError(f"{setting}: '{files[0]}' and others are of several forms; name files of one form")
     (name,) = names
     if name == "images" and len(files) > 1:
         raise DataError(f"{setting}: several folders; put their classes' folders into one, and name that")
@@ -48,6 +49,16 @@ def _name_of(path: Path, setting: str, *, built_in: bool) -> str:
             return name
     if path.suffix.lower() in IMAGES:
         raise DataError(f"{setting}: '{path}' is one image; name the folder that it is in")
+    if path.suffix.lower() in WORKBOOKS:
+        raise DataError(
+            f"{setting}: '{path}' is a workbook; save its sheet as CSV, in Excel by 'Save As' and "
+            "'CSV UTF-8', and name that"
+        )
+    if uncompressed_path(path).suffix.lower() == ".json":
+        raise DataError(
+            f"{setting}: '{path}' is one JSON text; write an object per line to a .jsonl file, as "
+            "pandas does with to_json(…, orient='records', lines=True)"
+        )
     endings = ", ".join(ending for form in FORMS.values() for ending in form.endings)
     raise DataError(
         f"{setting}: '{path}' has none of the endings {endings}, compressed or not; "

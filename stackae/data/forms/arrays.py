@@ -144,7 +144,7 @@ def check_scale(paths: str | Sequence[str], rows: Rows, preprocessing: Preproces
         )
 
 
-def guess(data: str, settings: dict[str, Any]) -> Guess:
+def guess(data: str | Sequence[str], settings: dict[str, Any]) -> Guess:
     """Set `scaling: standard` for numbers that are not within [0, 1]."""
     source = read(DataConfig.model_validate(settings))
     plain = source.preprocessing(np.arange(len(source.rows), dtype=np.int64))

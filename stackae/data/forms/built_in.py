@@ -57,7 +57,7 @@ def read_new(paths: str | Sequence[str], config: DataConfig, preprocessing: Prep
     raise DataError(f"{quoted(paths)}: a built-in set is for training; give the path of a file or folder")
 
 
-def guess(data: str, settings: dict[str, Any]) -> Guess:
+def guess(data: str | Sequence[str], settings: dict[str, Any]) -> Guess:
     """Guess nothing: all is known."""
     return Guess(settings)
 

@@ -83,7 +83,7 @@ class Form:
     called: str
     """The phrase for it, as `a table`."""
     endings: tuple[str, ...]
-    """The endings of its files' names before any ending of compression; a form of folders has none."""
+    """The endings of its files' names before any ending of compression; a form of folders alone has none."""
     settings: tuple[str, ...]
     """The settings of `data` that it has and that others may not have."""
     belongs: Callable[[Path], bool]
@@ -94,7 +94,7 @@ class Form:
     """Tells whether rows of this form fit a run with such a preprocessing."""
     read_new: Callable[[str | Sequence[str], DataConfig, Preprocessing], NewRows]
     """Reads rows for a finished run, by its config and preprocessing."""
-    guess: Callable[[str, dict[str, Any]], Guess]
+    guess: Callable[[str | Sequence[str], dict[str, Any]], Guess]
     """Guesses the settings with which a path is to be read, given those that are known."""
     describe: Callable[[Source, Preprocessing], Description]
     """Describes a source, and the features that its preprocessing makes of it."""

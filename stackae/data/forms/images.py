@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def belongs(path: Path) -> bool:
-    """Tell whether a path is a folder."""
+    """Tell whether a path is a folder; one of tables belongs to those first."""
     return path.is_dir()
 
 
@@ -93,7 +93,7 @@ def read_new(paths: str | Sequence[str], config: DataConfig, preprocessing: Prep
     )
 
 
-def guess(data: str, settings: dict[str, Any]) -> Guess:
+def guess(data: str | Sequence[str], settings: dict[str, Any]) -> Guess:
     """Guess the folders of the parts, and a size that all images can have."""
     (folder,) = as_paths(data)
     return image_guess.guess(folder, settings)

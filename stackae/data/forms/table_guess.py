@@ -32,33 +32,24 @@ _DISTINCT = 100
 _COUNTED = 20  # rows; in fewer a column may count by chance
 
 
-def guess(path: Path, settings: dict[str, Any]) -> Guess:
-    """Guess header, comment, decimal sign, signs of missing values, and what types columns have."""
-    from stackae.data.tables.csv_file import Delimited
-    from stackae.data.tables.parquet_file import Parquet
+def guess(paths: Sequence[Path], settings: dict[str, Any]) -> Guess:
+    """Guess header, comment, decimal sign, signs of missing values, and what types columns have.
+
+    The first of several files says how all are written.
+    """
+    from stackae.data.tables.partitions import open_tables
+    from stackae.data.tables.table_file import has_names_in_it
 
     why: dict[str, str] = {}
     target = settings.get("target")
-    if path.suffix.lower() == ".parquet":
-        file: Delimited | Parquet = Parquet(path)
-    else:
-        comment = _comment(path)
-        if comment is not None:
-            settings["comment"] = comment
-        file = Delimited(path, comment=comment)
-        # A column that is asked for by its name has one.
-        if target not in file.names and not _is_header(path, file, comment):
-            settings["columns"] = [f"c{number}" for number in range(1, len(file.names) + 1)]
-            why["columns"] = "the file has no header; give its columns better names"
-            file = Delimited(path, [settings["columns"]], comment=comment)
-        if _has_decimal_commas(file):
-            settings["decimal"] = ","
-            why["decimal"] = "numbers are written with a decimal comma"
-            file = Delimited(path, [*filter(None, [settings.get("columns")])], comment=comment, decimal=",")
-    common_names([(path, file.names)])
-    unsupported = file.unsupported() if isinstance(file, Parquet) else {}
-    names = [name for name in file.names if name != target and name not in unsupported]
-    missing, odd, counters = _read_cells(file, names)
+    first = next((path for path in paths if path.stat().st_size), paths[0])
+    if not has_names_in_it(first):
+        _guess_layout(first, target, settings, why)
+    files = open_tables(paths, DataConfig.model_validate(settings))
+    all_names = common_names([(file.path, file.names) for file in files])
+    unsupported = {name: type_ for file in files for name, type_ in file.unsupported().items()}
+    names = [name for name in all_names if name != target and name not in unsupported]
+    missing, odd, counters = _read_cells(files, names)
     if unsupported or counters:
         settings["drop"] = [*counters, *unsupported]
         why["drop"] = "; ".join(
@@ -73,9 +64,27 @@ def guess(path: Path, settings: dict[str, Any]) -> Guess:
         why["types"] = "; ".join(f"'{name}' has numbers, but also '{cell}'" for name, cell in odd.items())
     likely = None
     if target is None:
-        by_lower = {name.lower(): name for name in file.names}
+        by_lower = {name.lower(): name for name in all_names}
         likely = next((by_lower[name] for name in TARGETS if name in by_lower), None)
     return Guess(settings, why, likely)
+
+
+def _guess_layout(path: Path, target: str | None, settings: dict[str, Any], why: dict[str, str]) -> None:
+    """Guess comment, header and decimal sign of a file of text, and set them."""
+    from stackae.data.tables.csv_file import Delimited
+
+    comment = _comment(path)
+    if comment is not None:
+        settings["comment"] = comment
+    file = Delimited(path, comment=comment)
+    # A column that is asked for by its name has one.
+    if target not in file.names and not _is_header(path, file, comment):
+        settings["columns"] = [f"c{number}" for number in range(1, len(file.names) + 1)]
+        why["columns"] = "the file has no header; give its columns better names"
+        file = Delimited(path, [settings["columns"]], comment=comment)
+    if _has_decimal_commas(file):
+        settings["decimal"] = ","
+        why["decimal"] = "numbers are written with a decimal comma"
 
 
 def _comment(path: Path) -> str | None:
@@ -144,7 +153,7 @@ def _has_decimal_commas(file: Any) -> bool:
     return commas > 0
 
 
-def _read_cells(file: Any, names: Sequence[str]) -> tuple[set[str], dict[str, str], list[str]]:
+def _read_cells(files: Sequence[Any], names: Sequence[str]) -> tuple[set[str], dict[str, str], list[str]]:
     """Find the signs of missing values between numbers, columns of numbers with other cells, and counters.
 
     A counter is a column of numbers that grow by 1 from row to row: of a row it says where it stands, and
@@ -157,17 +166,19 @@ def _read_cells(file: Any, names: Sequence[str]) -> tuple[set[str], dict[str, st
     default_signs = _default_signs()
     valid: Counter[str] = Counter()
     odd: dict[str, Counter[str]] = {name: Counter() for name in names}
-    counters, rows = dict[str, float](), 0
-    file.check(names)
-    for batch in file.batches(names):
+    counters, first, rows = dict[str, float](), dict[str, float](), 0
+    for new_file, batch in (
+        (not at, batch) for file in files for at, batch in enumerate(file.batches(names))
+    ):
         for name in names:
             cells = batch.column(name)
             values = as_numbers(cells, default_signs)
             if not rows or name in counters:
-                start = counters.pop(name, None)
                 filled = values.fill_null(np.nan).to_numpy(zero_copy_only=False)
-                steps = np.diff(filled, prepend=filled[0] - 1 if start is None else start)
-                if (steps == 1).all():
+                start = counters.pop(name, filled[0] - 1)
+                # Each file may count its own rows.
+                restarts = new_file and filled[0] == first.setdefault(name, float(filled[0]))
+                if (np.diff(filled, prepend=filled[0] - 1 if restarts else start) == 1).all():
                     counters[name] = float(filled[-1])
             not_numbers = pc.is_nan(values)
             odd_cells = as_strings(cells, default_signs).filter(not_numbers)

@@ -1,4 +1,4 @@
-"""Tables: columns of numbers and categories, with missing cells, in text files or Parquet."""
+"""Tables: columns of numbers and categories, with missing cells, in files of text or of typed columns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from stackae.config import DataConfig
 from stackae.config.section import changed
-from stackae.data.files.paths import as_paths, quoted, uncompressed_path
+from stackae.data.files.endings import TABLES, is_table_name
+from stackae.data.files.paths import as_paths, quoted
+from stackae.data.files.remote import address
+from stackae.data.files.table_folder import holds_tables, table_files
 from stackae.data.forms.form import Description, Form, Guess, NewRows, numbered
 from stackae.data.forms.table_columns import COLUMNS, describe_columns
 from stackae.data.labels import LabelWording, as_strings, number_labels
@@ -20,24 +23,23 @@ if TYPE_CHECKING:
     from stackae.data.preprocessing.load import Preprocessing
     from stackae.data.tables.table import Table
 
-ENDINGS = (".csv", ".tsv", ".txt", ".data", ".test", ".parquet")
-
 
 def belongs(path: Path) -> bool:
-    """Tell whether a path is a table, compressed or not."""
-    return uncompressed_path(path).suffix.lower() in ENDINGS
+    """Tell whether a path is a table, compressed or not, or a folder of tables without images."""
+    return holds_tables(path) if path.is_dir() else is_table_name(path)
 
 
 def read(config: DataConfig) -> Source:
     """Read the tables that a config names; their preprocessing is fitted once the rows are divided."""
     from stackae.data.tables.table import read_table
 
-    main = read_table(as_paths(config.source), config)
+    main = read_table(table_files(as_paths(config.source)), config)
     test = extra = None
     if config.test is not None:
-        test = read_table(as_paths(config.test), config, like=main.columns)
+        test = read_table(table_files(as_paths(config.test)), config, like=main.columns)
     if config.unlabelled is not None:
-        extra = read_table(as_paths(config.unlabelled), config, like=main.columns, need_target=False)
+        files = table_files(as_paths(config.unlabelled))
+        extra = read_table(files, config, like=main.columns, need_target=False)
     y, y_test, classes = None, None, tuple[str, ...]()
     if main.target is not None:
         wording = LabelWording(
@@ -78,7 +80,7 @@ def read(config: DataConfig) -> Source:
     explicit = config.model_copy(update={"scaling": None}) if config.scaling == "standard" else config
     scaled = changed(explicit, include={"scaling", "rare", "types"})
     return assemble(
-        as_paths(config.source)[0].name,
+        as_paths(config.source)[0].resolve().name,
         parts,
         y,
         y_test,
@@ -100,18 +102,18 @@ def read_new(paths: str | Sequence[str], config: DataConfig, preprocessing: Prep
     from stackae.data.tables.table import read_table
 
     assert isinstance(preprocessing, TablePreprocessing)
-    table = read_table(as_paths(paths), config, like=preprocessing.columns, need_target=False)
+    files = table_files(as_paths(paths))
+    table = read_table(files, config, like=preprocessing.columns, need_target=False)
     labels = None if table.target is None else as_strings(table.target, config.classes)
-    place = numbered([str(path) for path in as_paths(paths)], table.sizes, first=1)
+    place = numbered([address(path) for path in table.rows.paths], table.sizes, first=1)
     return NewRows(table.rows, labels, lambda row: f"data row {row + 1:,}", place)
 
 
-def guess(data: str, settings: dict[str, Any]) -> Guess:
+def guess(data: str | Sequence[str], settings: dict[str, Any]) -> Guess:
     """Guess how a table is written and what its columns hold."""
     from stackae.data.forms import table_guess
 
-    (path,) = as_paths(data)
-    return table_guess.guess(path, settings)
+    return table_guess.guess(table_files(as_paths(data)), settings)
 
 
 def describe(source: Source, preprocessing: Preprocessing) -> Description:
@@ -127,7 +129,7 @@ def describe(source: Source, preprocessing: Preprocessing) -> Description:
 
 FORM = Form(
     called="a table",
-    endings=ENDINGS,
+    endings=TABLES,
     settings=("test", "unlabelled", "target", "group", "order", "drop", "types"),
     belongs=belongs,
     read=read,

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from stackae.config import DataConfig
 from stackae.data.tables.cells import is_string
 from stackae.data.tables.columns import check_kept, common_names
-from stackae.data.tables.table import open_file
+from stackae.data.tables.partitions import open_tables
 from stackae.errors import DataError
 
 
@@ -26,7 +26,7 @@ class KeptColumns:
         # Columns that training knows alone may be absent; a decimal comma stays one.
         roles = {name for name in (config.target, config.group, config.order) if name is not None}
         plain = config.model_copy(update={"decimal": "."})
-        self._files = [open_file(path, plain, roles) for path in paths]
+        self._files = open_tables(paths, plain, roles, like=names)
         self.names = tuple(dict.fromkeys(names))
         check_kept(self.names, common_names([(file.path, file.names) for file in self._files]), paths[0])
         self._batches = self._read()

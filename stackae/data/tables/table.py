@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,17 +23,15 @@ from stackae.data.tables.columns import (
     check_roles,
     check_settings,
     common_names,
-    configured_names,
 )
-from stackae.data.tables.csv_file import Delimited
-from stackae.data.tables.parquet_file import Parquet
+from stackae.data.tables.partitions import open_tables
 from stackae.data.tables.roles import Role, RoleScan
+from stackae.data.tables.table_file import TableFile
 from stackae.data.tables.type_inference import ColumnScan
 from stackae.errors import DataError
 
 Objects = npt.NDArray[np.object_]
 Floats = npt.NDArray[np.float64]
-File = Delimited | Parquet
 
 _SETTINGS = {"target", "group", "order", "comment", "types"}
 """What else of a config changes how a table is read."""
@@ -48,7 +46,7 @@ class TableRows:
 
     def __init__(
         self,
-        files: Sequence[File],
+        files: Sequence[TableFile],
         digests: Sequence[str],
         rows: int,
         columns: Sequence[Column],
@@ -59,6 +57,11 @@ class TableRows:
 
     def __len__(self) -> int:
         return self._rows
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files that have rows, in their order."""
+        return [file.path for file in self._files]
 
     def chunks(self) -> Iterator[tuple[int, pd.DataFrame]]:
         """Yield all rows in their order; DataError where a file is another one than was checked."""
@@ -142,7 +145,8 @@ def read_table(
     role_names = {name for name in roles.values() if name is not None}
     # Test rows that lack the target get an error of their own.
     optional = role_names if like is not None or not need_target else ()
-    files = [open_file(path, config, optional) for path in paths]
+    known = [column.name for column in like or ()]
+    files = open_tables(paths, config, optional, like=known)
     names = common_names([(file.path, file.names) for file in files])
     if need_target:
         check_roles(config, names, paths[0], test=like is not None)
@@ -196,26 +200,12 @@ def _column(name: str, scan: ColumnScan | None) -> Column:
     return scan.column() if scan else Column(name, "categorical", 0, 0, None, None, "asked")
 
 
-def open_file(path: Path, config: DataConfig, optional: Collection[str]) -> File:
-    """Open a file; one without header may lack the optional columns, together with those that are dropped."""
-    if path.suffix.lower() == ".parquet":
-        if config.columns is not None:
-            raise DataError(f"{path}: its columns have names in it; remove data.columns")
-        return Parquet(path)
-    names = configured_names(config)
-    choices = [names]
-    if optional:
-        for absent in ({config.target}, {*optional}, {*optional, *config.drop}):
-            choices.append([name for name in names if name not in absent])
-    return Delimited(path, choices if names else (), config.separator, config.comment, config.decimal)
-
-
-def _digest(files: Sequence[File], digests: Sequence[str], config: DataConfig) -> str:
+def _digest(files: Sequence[TableFile], digests: Sequence[str], config: DataConfig) -> str:
     """Return the sha256 of content and way of reading; the order of dropped columns does not matter."""
     settings = config.model_dump(mode="json", include=_SETTINGS)
     how = settings | {
         "columns": [file.names for file in files],
-        "separator": [file.separator for file in files if isinstance(file, Delimited)],
+        "separator": [file.separator for file in files if file.separator is not None],
         "drop": sorted(config.drop),
         "missing": sorted(config.missing),
     }
