@@ -31,11 +31,13 @@ class SplitConfig(Section):
 
 class DataConfig(Section):
     source: Paths = "digits"
-    """`digits`, `mnist`, `fashion_mnist`, or a path: a table (`.csv`, `.tsv`, `.txt`, `.data`, also
-    compressed as `.gz`, `.bz2` or `.zst`; `.parquet`), arrays (an `.npz` file with `x`, `y` and, if wanted,
-    `x_test`, `y_test`; an `.npy` file), or a folder of images with one folder per class. A list of paths puts
-    the rows of several files together. Environment variables in paths, as `$HOME`, are replaced by what they
-    hold."""
+    """`digits`, `mnist`, `fashion_mnist`, or a path: a table (`.csv`, `.tsv`, `.txt`, `.data`, `.dat`, JSON
+    lines as `.jsonl` or `.ndjson`, these also compressed as `.gz`, `.bz2`, `.zst` or `.zip`; `.parquet`,
+    `.feather`, `.arrow`) or a folder of tables, arrays (an `.npz` file with `x`, `y`, if wanted `x_test`,
+    `y_test`; an `.npy` file), or a folder of images with one folder per class. A list of paths, or a glob as
+    `sales/*.csv`, puts the rows of several files together. Environment variables in paths, as `$HOME`, are
+    replaced by what they hold. A path with a scheme, as `s3://bucket/sales.csv`, is fetched into your cache
+    folder (extra `remote`)."""
     test: Paths | None = None
     """The test rows, of the same form as the source; null draws them from the source."""
     unlabelled: Paths | None = None
@@ -54,7 +56,8 @@ class DataConfig(Section):
     """The columns' names where a table has no header: a list, or a file with a name in each line, in front of
     a comma if more follows; null: the first line is the header."""
     separator: str | None = Field(default=None, min_length=1, max_length=1)
-    """The delimiter between a table's cells; null finds out whether it is a comma, semicolon, tab or bar."""
+    """The delimiter between a table's cells; null finds out whether it is a comma, semicolon, tab, bar or
+    blanks. A blank stands for runs of blanks and tabs."""
     decimal: Literal[".", ","] = "."
     """The decimal mark of the numbers in a table of text; with a comma, points between thousands are taken
     out."""
