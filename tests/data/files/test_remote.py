@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pandas as pd
 import pytest
 from conftest import Cli
 from moto.server import ThreadedMotoServer
@@ -76,6 +77,11 @@ def test_the_command_line_reads_a_bucket(bucket: Any, cli: Cli, tmp_path: Path) 
     done = cli(["predict", "runs/t", url, "-o", "found.csv"], tmp_path)
     assert done.returncode == 0, done.stderr
     assert len((tmp_path / "found.csv").read_text().splitlines()) == 61
+    second = put(bucket, "some/u.csv")
+    done = cli(["predict", "runs/t", f"s3://{bucket.name}/some", "-o", "found.csv"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = pd.read_csv(tmp_path / "found.csv")
+    assert found["file"].tolist() == [url] * 60 + [second] * 60
 
 
 def test_a_copy_is_used_as_long_as_the_file_is_the_same(

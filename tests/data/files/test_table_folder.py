@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from pathlib import Path
 from typing import Any
@@ -220,17 +219,20 @@ def test_the_commands_work_on_whole_folders(tmp_path: Path, cli: Cli) -> None:
         assert "86 training rows" in stackae("plan", f"{name}.yaml")
     stackae("run", "t.yaml", "pretrain.epochs=1", "finetune.epochs=1", "tracking.wandb=disabled", "--quiet")
 
-    def predicted(*data: str) -> list[list[str]]:
-        stackae("predict", "runs/t", *data, "-o", "found.csv", "--quiet")
-        with (tmp_path / "found.csv").open() as file:
-            return list(csv.reader(file))[1:]
+    def predicted(*words: str) -> pd.DataFrame:
+        stackae("predict", "runs/t", *words, "-o", "found.csv", "--quiet")
+        return pd.read_csv(tmp_path / "found.csv")
 
-    rows = predicted("t")
-    assert len(rows) == 120
-    assert predicted(glob) == rows
-    assert predicted("t/part=0", "t/part=1", "t/part=2") == rows
-    (one,) = (tmp_path / "t" / "part=1").rglob("*.parquet")
-    assert predicted(str(one.relative_to(tmp_path))) == rows[40:80]
+    found = predicted("t", "--keep", "part,y")
+    assert found["part"].tolist() == sorted(FRAME["part"])
+    assert set(found.loc[found["part"] == 1, "file"]) == {"t/part=1/city=a%2Fb/x.parquet"}
+    assert found["row"].tolist() == [*range(1, 41)] * 3
+    plain = predicted("t")
+    assert plain.equals(found.drop(columns=["part", "y"]))
+    assert predicted(glob).equals(plain)
+    assert predicted("t/part=0", "t/part=1", "t/part=2").equals(plain)
+    one = predicted("t/part=1/city=a%2Fb/x.parquet")
+    assert one.equals(plain[40:80].drop(columns="file").reset_index(drop=True))
     assert "120 rows: accuracy" in stackae("evaluate", "runs/t", "t", "--quiet")
 
     for data, out in (("t", "t/found.csv"), ("t/*.csv", "t/found.csv")):
