@@ -157,7 +157,14 @@ def _copy(filesystem: Any, info: Mapping[str, Any]) -> Path:
     place = urlsplit(url).path if urlsplit(url).scheme in _WEB else info["name"]
     parts = [_safe(part) for part in place.split("/")]
     copy = folder.joinpath(known, *(part for part in parts[:-1] if "=" in part), parts[-1])
-    copy.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        (folder / ".lock").touch()
+    except OSError as fault:
+        raise StorageError(
+            f"{folder.parent}: cannot be written ({in_a_line(fault.strerror or fault)}); set XDG_CACHE_HOME "
+            "to a folder that can"
+        ) from None
     with FileLock(folder / ".lock"):
         if version and copy.is_file():
             return copy

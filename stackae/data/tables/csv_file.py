@@ -186,10 +186,11 @@ class Delimited:
                 remedy = "close the quote that is opened in it"
             elif more == 1 and row.text.rstrip().endswith(self.separator):
                 remedy = f"remove the {self.separator!r} at its end, or end every row with one"
-            elif row.number == 1 and self._has_header and len(self.names) > 1:
+            elif row.number == 1 and self._has_header:
+                header = _short(self.separator.join(self.names))
                 remedy = (
-                    f"give the header '{_short(self.separator.join(self.names))}' a name for each cell, or "
-                    "delete that line if it is a title"
+                    f"give the header '{header}' a name for each cell, delete "
+                    f"that line if it is a title, or quote cells that have {self.separator!r} in them"
                 )
             return (
                 f"data row {row.number:,} has {row.actual_columns:,} cells, but there are "

@@ -22,7 +22,7 @@ _MOSTLY = 0.9
 _DECLARED = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _RUN = re.compile(rb'(?<![^ \t\r\n])"(?:[^"\r\n]|"")*"(?=[ \t\r\n]|\Z)|[ \t]+')
 _EDGE = re.compile(rb"^ | (?=\r?$)", re.MULTILINE)
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True)

@@ -190,6 +190,16 @@ def test_a_file_larger_than_the_disk_is_not_fetched(
     assert files_of(cache) == []
 
 
+def test_a_cache_that_cannot_be_written_is_said(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = put(bucket, "t.csv")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(StorageError, match=r"cannot be written .*; set XDG_CACHE_HOME to a folder that can"):
+        as_paths(url)
+
+
 def test_names_of_remote_files_stay_in_the_cache(bucket: Any, cache: Path) -> None:
     (copy,) = as_paths(put(bucket, "x=1/..\\..\\t:1.csv"))
     assert copy.is_relative_to(cache)

@@ -70,7 +70,19 @@ def test_rs_names_of_rows_are_a_column_of_their_own(tmp_path: Path, names: str, 
 def test_a_header_that_lacks_names_is_refused(tmp_path: Path, content: str) -> None:
     message = refused(tmp_path, content)
     assert "data row 1 has" in message
-    assert "give the header 'a,b' a name for each cell, or delete that line if it is a title" in message
+    assert "give the header 'a,b' a name for each cell, delete that line if it is a title, or" in message
+
+
+def test_a_title_above_a_header_of_years_is_named(tmp_path: Path) -> None:
+    message = refused(tmp_path, "Sales of mine\nland,2019,2020\nx,1,2\ny,3,4\n")
+    assert (
+        "give the header 'Sales of mine' a name for each cell, delete that line if it is a title" in message
+    )
+
+
+def test_numbers_with_a_decimal_comma_show_which_line_is_a_title(tmp_path: Path) -> None:
+    content = "Umsatz von uns\na;b;c\n1,5;2,5;x\n2,5;3,5;y\n3,5;-1,5;x\n"
+    assert cells(read(tmp_path, content, decimal=","))["a"] == [1.5, 2.5, 3.5]
 
 
 def test_a_separator_at_the_end_of_some_rows_is_named(tmp_path: Path) -> None:
