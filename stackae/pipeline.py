@@ -24,10 +24,9 @@ def run(
 
     `fresh` forgets the run's stages in the store first. Running again after a kill goes on.
     """
-    source = read_source(config.data)
-    for remark in source.remarks:
+    plan = make_plan(config, read_source(config.data))
+    for remark in plan.remarks:
         progress.warn(remark)
-    plan = make_plan(config, source)
     return run_plan(plan, store, tracker, progress, out=out, fresh=fresh)
 
 

@@ -42,6 +42,7 @@ class Results:
     verdict: Mapping[str, Any] | None
     reconstruction: Mapping[str, Any]
     environment: Mapping[str, str]
+    remarks: Sequence[str] = ()
     format: int = field(default=FORMAT)
 
     def write(self, path: Path) -> None:
@@ -90,6 +91,7 @@ def assemble_results(plan: Plan, outcomes: Sequence[Outcome]) -> Results:
         verdict=asdict(verdict(correct["finetune"], correct["scratch"])) if len(correct) == 2 else None,
         reconstruction={"test": {"mse": deepest["test_mse"], "sse_per_row": deepest["test_sse_per_row"]}},
         environment=_environment(plan),
+        remarks=plan.remarks,
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stackae.commands.inspect import open_described
-from stackae.console import make_console, make_progress
+from stackae.console import make_console
 from stackae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,8 +46,6 @@ def init(data: Sequence[str], target: str | None, out: Path | None) -> None:
 
     _, guess, source, fitted = open_described(data, target)
     make_split(source, guess.config(), seed=0)
-    for remark in source.remarks:
-        make_progress(quiet=True).warn(remark)
     text = "\n".join(_lines(guess, source, fitted)) + "\n"
     with out.open("x") as file:
         file.write(text)
@@ -89,6 +87,8 @@ def _lines(guess: Guess, source: Source, fitted: Preprocessing) -> Iterator[str]
     if unused:
         shown = "; ".join(f"{name}: {why}" for name, why in list(unused.items())[:10])
         yield f"  # not used: {shown}" + ("; …" if len(unused) > 10 else "")
+    for remark in (*source.remarks, *fitted.remarks):
+        yield f"  # {' '.join(remark.split())}"
     if "test" not in guess.settings and source.test is None:
         yield "  # test: PATH  # rows to test on; a fifth of the source's rows without it"
         yield "  split: {val: 0.1}  # share of the others that validates"

@@ -28,6 +28,8 @@ def inspect(data: Sequence[str], target: str | None) -> None:
     console.print(f"{', '.join(data)}: {description.text}", soft_wrap=True, markup=False)
     for name, reason in guess.why.items():
         console.print(f"data.{name}: {reason}", soft_wrap=True, markup=False)
+    for remark in (*source.remarks, *fitted.remarks):
+        console.print(remark, soft_wrap=True, markup=False)
     if description.columns:
         show_table(description.columns, description.rows)
     _show_classes(source, guess)

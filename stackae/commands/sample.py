@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from stackae.config_file import load_config
 from stackae.errors import DataError
 
@@ -29,6 +27,7 @@ def sample(run: Path, out: Path, *, n: int, seed: int, between: tuple[int, int] 
 def _test_rows(run: Path, numbers: Sequence[int]) -> Raw:
     """Return rows of a run's test part, by their numbers from 0."""
     from stackae.data.read import read_source
+    from stackae.data.rows import join
     from stackae.data.splits import make_split
 
     config = load_config(run / "config.yaml")
@@ -37,9 +36,4 @@ def _test_rows(run: Path, numbers: Sequence[int]) -> Raw:
     if not all(0 <= number < len(test) for number in numbers):
         raise DataError(f"--between {' '.join(map(str, numbers))}: the test rows are 0 to {len(test) - 1:,}")
     # Each by itself: two may be the same one, or the later one first.
-    parts = [source.all.take(test[[number]]) for number in numbers]
-    if isinstance(parts[0], np.ndarray):
-        return np.concatenate(parts)
-    import pandas as pd
-
-    return pd.concat(parts)
+    return join([source.all.take(test[[number]]) for number in numbers])

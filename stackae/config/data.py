@@ -10,7 +10,7 @@ from stackae.config.section import PositiveInt, Section, Share, Switch
 
 Paths = str | Annotated[tuple[str, ...], Field(min_length=1)]
 Names = Annotated[tuple[str, ...], Field(min_length=1)] | str
-TypeName = Literal["numeric", "standard", "minmax", "quantile", "categorical"]
+TypeName = Literal["numeric", "standard", "minmax", "quantile", "time", "categorical"]
 
 
 class PerClass(Section):
@@ -59,15 +59,18 @@ class DataConfig(Section):
     """The delimiter between a table's cells; null finds out whether it is a comma, semicolon, tab, bar or
     blanks. A blank stands for runs of blanks and tabs."""
     decimal: Literal[".", ","] = "."
-    """The decimal mark of the numbers in a table of text; with a comma, points between thousands are taken
-    out."""
+    """The decimal mark of numbers in strings; with a comma, points between thousands are taken out."""
+    thousands: Literal[","] | None = None
+    """`,` where commas of numbers in strings stand between thousands. Null: a cell as `1,234` is refused, as
+    its comma may be the decimal one; `1,234.5` and `1,234,567` are numbers all the same."""
     comment: str | None = Field(default=None, min_length=1)
     """Lines of a table that start with it are skipped."""
     missing: tuple[str, ...] = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
     """Cells of a table that stand for a missing value; an empty one always does."""
     types: dict[str, TypeName] = Field(default={})
-    """Types of columns where they are not as found: `categorical`, `numeric`, or for a number that is scaled
-    otherwise than the others `standard`, `minmax` or `quantile`."""
+    """Types of columns where they are not as found: `categorical`, `time` (numbers are seconds since 1970),
+    `numeric` (times are one number, their seconds), or for a number that is scaled otherwise than the others
+    `standard`, `minmax` or `quantile`."""
     scaling: Literal["standard", "minmax", "quantile", "none"] | None = None
     """How numbers are scaled, each feature on its own: to mean 0 and variance 1, to [0, 1], to a normal
     distribution by ranks, or not at all. Null: `standard` for tables, `none` for arrays and images."""
@@ -87,6 +90,14 @@ class DataConfig(Section):
     become unlabelled."""
     split: SplitConfig = SplitConfig()
     """How rows are divided into training, validation and test."""
+
+    @model_validator(mode="after")
+    def _one_meaning_of_a_comma(self) -> Self:
+        if self.thousands == self.decimal:
+            raise ValueError(
+                "a comma is the decimal mark or stands between thousands, not both; remove one setting"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_way_to_divide(self) -> Self:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, Union
 import numpy as np
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from stackae.data.tables.normalised import Normalised
 
-Raw: TypeAlias = Union[np.ndarray, "pd.DataFrame"]
-"""Rows of an array (rows, *shape), or of a table as a DataFrame."""
+Raw: TypeAlias = Union[np.ndarray, "Normalised"]
+"""Rows of an array (rows, *shape), or of a table, normalised."""
 
 CHUNK = 2048
 """The most rows that are worked on at once."""
@@ -84,8 +84,14 @@ class Joined:
                 pieces.append(part.take(inside - first))
         if not pieces:
             return self.parts[0].take(rows)
-        if isinstance(pieces[0], np.ndarray):
-            return np.concatenate(pieces)
-        import pandas as pd
+        return join(pieces)
 
-        return pd.concat(pieces, ignore_index=True)
+
+def join(pieces: Sequence[Raw]) -> Raw:
+    """Put rows of one kind one after the other; at least one piece."""
+    arrays = [piece for piece in pieces if isinstance(piece, np.ndarray)]
+    if arrays:
+        return np.concatenate(arrays)
+    from stackae.data.tables.normalised import joined
+
+    return joined([piece for piece in pieces if not isinstance(piece, np.ndarray)])

@@ -19,7 +19,7 @@ from stackae.config_file.faults import Place, show
 from stackae.config_file.reading import Document
 from stackae.config_file.verdicts import verdicts_on
 from stackae.console import make_progress
-from stackae.data.read import Source, read_source
+from stackae.data.read import read_source
 from stackae.data.splits import hold_out
 from stackae.estimator.messages import PLACES, as_value_errors, in_python
 from stackae.estimator.validation import Codes, write_training_files
@@ -27,7 +27,7 @@ from stackae.estimator.weights import Weights
 from stackae.machine.disk import check_folder
 from stackae.model import Model, load
 from stackae.pipeline import run_plan
-from stackae.plan import make_plan
+from stackae.plan import Plan, make_plan
 from stackae.progress import NoProgress
 from stackae.results import Results
 from stackae.store import Store
@@ -56,8 +56,8 @@ def fit_model(
         folder = Path(name)
         config = make_config(parameters, write_training_files(folder, x, y))
         source = replace(read_source(config.data), weight=weights)
-        _tell(source)
         plan = make_plan(config, source, hold_out(source, parameters["validation_fraction"], config.seed))
+        _tell(plan)
         store_folder = Path(parameters["store"] or folder / "store")
         check_folder("store", store_folder)
         store = Store(store_folder, progress.warn)
@@ -65,11 +65,14 @@ def fit_model(
         return load(folder / "run").double(), results
 
 
-def _tell(source: Source) -> None:
-    """Warn of the columns that are not used, in the line that called `fit`."""
-    for column in source.columns or ():
-        if column.dropped:
-            warnings.warn(f"X: column '{column.name}' is not used: {column.dropped}", stacklevel=4)
+def _tell(plan: Plan) -> None:
+    """Warn of the columns that are not used, and of those of which little is left."""
+    unused = [column for column in plan.source.columns or () if column.dropped and not column.asked]
+    told = [f"column '{column.name}' is not used: {column.dropped}" for column in unused]
+    for line in (*told, *plan.remarks):
+        cause, _, remedy = line.partition("; ")
+        says = f"{cause}; {remedy}" if remedy and "data." not in remedy else cause
+        warnings.warn(f"X: {says}", stacklevel=4)
 
 
 def make_config(parameters: Mapping[str, Any], data: Mapping[str, Any]) -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,12 @@ import numpy.typing as npt
 from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
+
+from stackae.data.tables.cells import Reading
+from stackae.data.tables.columns import Column
+from stackae.data.tables.frames import as_batch, is_frame, unsupported
+from stackae.data.tables.normalised import normalise
+from stackae.estimator.messages import as_value_errors
 
 Codes = npt.NDArray[np.int64]
 """The number of each row's class, -1 where it has no label."""
@@ -27,6 +34,7 @@ def check_rows(estimator: Any, x: Any) -> Any:
     Sets the estimator's `n_features_in_` and, where columns have names, its `feature_names_in_`. Raises
     `ValueError` or `TypeError` where rows are none of these, or fewer than two.
     """
+    x = _as_pandas(x)
     if not _is_table(x):
         checked = validate_data(estimator, x, dtype=_NUMBERS, ensure_min_samples=2)
         # Rows that lack numbers may come later, as in the other folds of a cross-validation.
@@ -37,23 +45,24 @@ def check_rows(estimator: Any, x: Any) -> Any:
         raise ValueError("X has columns whose names are not strings; rename them, as X.rename(columns=str)")
     if len(x) < 2:
         raise ValueError(f"X has {len(x)} sample(s), but at least 2 are needed")
-    return _cells(x)
+    return x
 
 
 def check_new_rows(estimator: Any, x: Any, *, table: bool) -> Any:
     """Check and return rows for a fitted estimator, of the same features as those that it learnt from."""
+    x = _as_pandas(x)
     if not table:
-        if estimator._medians is None or not _is_table(x) or not _is_numeric(x):
+        if estimator._medians is None or not _is_table(x):
             return validate_data(estimator, x, dtype=_NUMBERS, reset=False)
         validate_data(estimator, x, reset=False, skip_check_array=True)
-        numbers = x.to_numpy(np.float64, na_value=np.nan)
+        numbers = _numbers(x)
         return check_array(np.where(np.isnan(numbers), estimator._medians, numbers))
     validate_data(estimator, x, reset=False, skip_check_array=True)
-    if not hasattr(x, "columns"):
+    if not _is_frame(x):
         import pandas as pd
 
-        x = pd.DataFrame(np.asarray(x, dtype=object), columns=estimator.feature_names_in_).infer_objects()
-    return _cells(x)
+        x = pd.DataFrame(np.asarray(x, dtype=object), columns=estimator.feature_names_in_)
+    return x
 
 
 def number_labels(y: Any) -> tuple[npt.NDArray[Any], Codes]:
@@ -90,12 +99,29 @@ def write_training_files(folder: Path, x: Any, y: Codes | None) -> dict[str, Any
             return {"source": str(folder / "X.npy")}
         np.save(folder / "y.npy", y)
         return {"source": str(folder / "X.npy"), "target": str(folder / "y.npy")}
-    types = {name: "categorical" for name, type_ in x.dtypes.items() if type_ == "category"}
-    settings: dict[str, Any] = {"source": str(folder / "X.parquet"), "types": types}
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    batch = as_batch(x)
+    dropped = unsupported(batch)
+    for name, type_ in dropped.items():
+        warnings.warn(
+            f"X: column '{name}' is not used: its cells are of type {type_}, which are neither "
+            "strings nor numbers nor times",
+            stacklevel=2,
+        )
+    of_categories = {
+        name for name, type_ in zip(batch.schema.names, x.dtypes, strict=True) if type_ == "category"
+    }
+    settings: dict[str, Any] = {
+        "source": str(folder / "X.parquet"),
+        "types": dict.fromkeys(sorted(of_categories - set(dropped)), "categorical"),
+    }
+    columns = {name: batch.column(name) for name in batch.schema.names if name not in dropped}
     if y is not None:
-        settings["target"] = "y" + "_" * max(map(len, x.columns))  # no column has this name
-        x = x.assign(**{settings["target"]: [str(code) if code >= 0 else None for code in y]})
-    x.to_parquet(folder / "X.parquet", index=False)
+        settings["target"] = "y" + "_" * max(map(len, batch.schema.names))  # no column has this name
+        columns[settings["target"]] = pa.array([str(code) if code >= 0 else None for code in y], pa.string())
+    pq.write_table(pa.table(columns), folder / "X.parquet")
     return settings
 
 
@@ -117,24 +143,18 @@ def _is_numeric(frame: Any) -> bool:
     return all(pd.api.types.is_numeric_dtype(type_) for type_ in frame.dtypes)
 
 
-def _cells(frame: Any) -> Any:
-    """Return the frame with strings in each column that has neither numbers, nor booleans, nor times."""
-    import pandas as pd
+def _as_pandas(x: Any) -> Any:
+    """Return a frame of Polars or of Arrow as one of pandas, whose cells are the same; all else as it is."""
+    return as_batch(x).to_pandas() if is_frame(x) and not _is_frame(x) and not hasattr(x, "iloc") else x
 
-    columns = {}
-    for name, column in frame.items():
-        if column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) == "boolean":
-            # Missing cells make objects of a column of booleans.
-            column = column.astype("boolean")
-        if pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_datetime64_any_dtype(column.dtype):
-            columns[name] = column
-            continue
-        present = column.notna().to_numpy()
-        strings = np.full(len(column), None, object)
-        strings[present] = [str(cell) for cell in column[present]]
-        dtype = "category" if column.dtype == "category" else object
-        columns[name] = pd.Series(strings, index=column.index, dtype=dtype)
-    return pd.DataFrame(columns, index=frame.index)
+
+def _numbers(frame: Any) -> npt.NDArray[np.float64]:
+    """Return the cells of a frame as numbers, NaN where one is missing; ValueError where one is none."""
+    batch = as_batch(frame)
+    columns = [Column(name, "numeric", 0, 0, None, None, None) for name in batch.schema.names]
+    with as_value_errors():
+        rows = normalise(batch, columns, Reading())
+    return np.column_stack([rows.numbers(column.name) for column in columns])
 
 
 def _is_labelled(y: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

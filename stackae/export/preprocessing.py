@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stackae.data.preprocessing.cycles import PERIODS, Cycle
 from stackae.data.preprocessing.scaling import FittedScaling, Scaling
 from stackae.data.preprocessing.table import TablePreprocessing
 
@@ -97,11 +98,15 @@ class TableFront(nn.Module):
     def __init__(self, preprocessing: TablePreprocessing) -> None:
         super().__init__()
         self.numeric, self.indicated = len(preprocessing.numeric), list(preprocessing.indicated)
-        if self.numeric:
+        self.scaled = len(preprocessing.medians)
+        if self.scaled:
             # torch.export fails to save a tensor without elements.
             self.register_buffer("medians", torch.from_numpy(preprocessing.medians.astype(np.float64)))
         self.places = [place for place, _ in preprocessing.scalers]
         self.scalers = nn.ModuleList(scaler_module(scaler) for _, scaler in preprocessing.scalers)
+        self.cycles = nn.ModuleList(
+            CycleFeatures(cycle, preprocessing.numeric.index(cycle.column)) for cycle in preprocessing.cycles
+        )
         self.sizes = [len(column.names) for column in preprocessing.categories]
         for index, column in enumerate(preprocessing.categories):
             self.register_buffer(f"feature_{index}", torch.from_numpy(column.feature.astype(np.int64)))
@@ -111,15 +116,37 @@ class TableFront(nn.Module):
         if self.numeric:
             numbers = inputs[0].double()
             missing = numbers.isnan()
-            numbers = torch.where(missing, self.medians, numbers)
-            for place, scaler in zip(self.places, self.scalers, strict=True):
-                parts.append(scaler(numbers[:, place]).float())
+            if self.scaled:
+                known = torch.where(missing[:, : self.scaled], self.medians, numbers[:, : self.scaled])
+                for place, scaler in zip(self.places, self.scalers, strict=True):
+                    parts.append(scaler(known[:, place]).float())
             if self.indicated:
                 parts.append(missing[:, self.indicated].float())
+            parts += [cycle(numbers) for cycle in self.cycles]
         for index, size in enumerate(self.sizes):
             feature = self.get_buffer(f"feature_{index}")[inputs[-1][:, index]]
             parts.append((feature[:, None] == torch.arange(size)).float())
         return torch.cat(parts, 1)
+
+
+class CycleFeatures(nn.Module):
+    """The sine and cosine of a part of a column's times, in seconds since 1970 and NaN if missing."""
+
+    def __init__(self, cycle: Cycle, column: int) -> None:
+        super().__init__()
+        self.column, self.unit = column, cycle.unit
+        # As tensors: bare numbers would be rounded to single precision in an ONNX file.
+        self.register_buffer("period", torch.tensor(PERIODS[cycle.part], dtype=torch.float64))
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        seconds = numbers[:, self.column]
+        missing = seconds.isnan()
+        period, before = self.get_buffer("period")
+        periods = (torch.where(missing, 0.0, seconds) + before) / period
+        angle = (2 * math.pi * (periods - periods.floor()).float())[:, None]
+        point = torch.cat([angle.sin(), angle.cos()], 1)
+        point = torch.where(missing[:, None], 0.0, point)
+        return (point + 1) / 2 if self.unit else point
 
 
 class Standard(nn.Module):

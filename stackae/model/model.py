@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from stackae.data.features import slices
 from stackae.data.preprocessing.load import Preprocessing
 from stackae.data.preprocessing.table import TablePreprocessing
 from stackae.data.rows import Raw, Rows, chunk_rows
+from stackae.data.tables.frames import is_frame
+from stackae.data.tables.normalised import Normalised
 from stackae.errors import ArtifactError, DataError, in_a_line
 from stackae.model.novelty import row_errors
 from stackae.shallow.losses import Loss
@@ -21,13 +23,17 @@ from stackae.stack import Classifier, Decoder, Encoder
 
 T = TypeVar("T")
 
+Given: TypeAlias = Any
+"""Rows as a person has them, an array or a frame, or as they are read from files."""
+
 
 class Model:
     """The pretrained encoder and decoder of a run and, if it was fine-tuned, its classifier.
 
     Rows are as the source has them, and preprocessed as in training: arrays (rows, *shape) or flattened
-    (rows, features), with grey values from 0 to 255 for images; of a table a DataFrame, whose columns are
-    found by name. `novelty` is the error above which a row is unlike the training data, None if not known.
+    (rows, features), with grey values from 0 to 255 for images; of a table a DataFrame of pandas
+    or Polars or a table of Arrow, whose columns are found by name and whose cells are read as those of a
+    file. `novelty` is the error above which a row is unlike the training data, None if not known.
     """
 
     def __init__(
@@ -73,7 +79,7 @@ class Model:
         """Apply a method of this model to rows, chunk by chunk, however many there are."""
         return (method(raw) for _, raw in rows.chunks())
 
-    def predict_proba(self, x: Raw) -> np.ndarray:
+    def predict_proba(self, x: Given) -> np.ndarray:
         """Return class probabilities (rows, classes), in the order of `classes`."""
         return self._map(self._probabilities, x)
 
@@ -85,12 +91,12 @@ class Model:
         logits: Tensor = self.classifier(x)
         return logits.softmax(1)
 
-    def predict(self, x: Raw) -> np.ndarray:
+    def predict(self, x: Given) -> np.ndarray:
         """Return the likeliest class's name for each row, (rows,)."""
         names: np.ndarray = np.array(self.classes)[self.predict_proba(x).argmax(1)]
         return names
 
-    def encode(self, x: Raw, layer: int | Literal["all"] | None = None) -> np.ndarray:
+    def encode(self, x: Given, layer: int | Literal["all"] | None = None) -> np.ndarray:
         """Return the pretrained features (rows, *code) after a layer, counted from 1; by default the last.
 
         `all` gives those of all layers side by side, (rows, features).
@@ -102,7 +108,7 @@ class Model:
             raise ArtifactError(f"layer {layer!r} asked for; this encoder has layers 1 to {depth}")
         return self._map(Encoder(list(self.encoder.layers)[:layer]), x)
 
-    def transform(self, x: Raw) -> np.ndarray:
+    def transform(self, x: Given) -> np.ndarray:
         """Return the codes of the last layer, (rows, *code): `encode`, as scikit-learn calls it."""
         return self.encode(x)
 
@@ -110,47 +116,49 @@ class Model:
         """Decode codes to rows (rows, *shape): `decode`, as scikit-learn calls it."""
         return self.decode(codes)
 
-    def reconstruct(self, x: Raw) -> np.ndarray:
+    def reconstruct(self, x: Given) -> np.ndarray:
         """Encode rows and decode their codes: (rows, *shape), in the units of the rows.
 
         Of a table's rows the features are reconstructed, as the preprocessing has them.
         """
         return self._inverse(self._map(nn.Sequential(self.encoder, self.decoder), x))
 
-    def errors(self, x: Raw) -> np.ndarray:
+    def errors(self, x: Given) -> np.ndarray:
         """Compute each row's reconstruction error, (rows,): the first layer's loss, a sum over features."""
         return self._map(lambda x: row_errors(self.encoder, self.decoder, self.loss, x), x)
 
-    def unlike(self, x: Raw) -> np.ndarray:
+    def unlike(self, x: Given) -> np.ndarray:
         """Tell whether each row is unlike the training data for any of the `reasons`: boolean (rows,)."""
         unlike: np.ndarray = np.any(list(self.reasons(x).values()), axis=0)
         return unlike
 
-    def reasons(self, x: Raw) -> dict[str, np.ndarray]:
+    def reasons(self, x: Given) -> dict[str, np.ndarray]:
         """Tell why rows are unlike the training data: a boolean array (rows,) for each reason.
 
         `reconstruction`: the error is above that of 99.9 % of the validation rows, which training did not
         fit. Of a table also `unseen category`, and `out of range`: beyond a numeric column's range by more
         than half its width.
         """
-        return self._reasons(x, self.errors(x))
+        rows = self._checked(x)
+        return self._reasons(rows, self.errors(rows))
 
-    def judge(self, x: Raw) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def judge(self, x: Given) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return `predict_proba` and `reasons` of rows, which are preprocessed once for both."""
 
         def probabilities_and_errors(x: Tensor) -> Tensor:
             errors = row_errors(self.encoder, self.decoder, self.loss, x)
             return torch.cat([self._probabilities(x), errors[:, None]], 1)
 
-        columns = self._map(probabilities_and_errors, x)
-        return columns[:, :-1], self._reasons(x, columns[:, -1])
+        rows = self._checked(x)
+        columns = self._map(probabilities_and_errors, rows)
+        return columns[:, :-1], self._reasons(rows, columns[:, -1])
 
-    def _reasons(self, x: Raw, errors: np.ndarray) -> dict[str, np.ndarray]:
+    def _reasons(self, rows: Raw, errors: np.ndarray) -> dict[str, np.ndarray]:
         if self.novelty is None:
             raise ArtifactError("this model does not say which errors are usual; run its config again")
         reasons = {"reconstruction": errors > self.novelty}
         if isinstance(self.preprocessing, TablePreprocessing):
-            rows: Any = self._checked(x)
+            assert isinstance(rows, Normalised)
             reasons["unseen category"] = self.preprocessing.unseen(rows)
             reasons["out of range"] = self.preprocessing.outside(rows)
         return reasons
@@ -180,7 +188,7 @@ class Model:
             raise ArtifactError("the last layer of this run is not variational; set its kind: variational")
         return self.decode(np.random.default_rng(seed).standard_normal((n, *self.code)))
 
-    def interpolate(self, x: Raw, n: int) -> np.ndarray:
+    def interpolate(self, x: Given, n: int) -> np.ndarray:
         """Decode n codes on the line from one row's code to the other's: two rows -> (n, *shape)."""
         codes = self.encode(x)
         if len(codes) != 2:
@@ -190,7 +198,7 @@ class Model:
         return self.decode(first + share * (second - first))
 
     @torch.no_grad()
-    def _map(self, module: Callable[[Tensor], Tensor], x: Raw) -> np.ndarray:
+    def _map(self, module: Callable[[Tensor], Tensor], x: Given) -> np.ndarray:
         rows, size = self._checked(x), chunk_rows(self.shape)
         chunks = []
         for start in range(0, max(len(rows), 1), size):
@@ -214,15 +222,16 @@ class Model:
             )
         return x
 
-    def _checked(self, x: Raw) -> Any:
+    def _checked(self, x: Given) -> Any:
         """Return rows as the preprocessing takes them; DataError where they are none of this model's."""
         if isinstance(self.preprocessing, TablePreprocessing):
-            if not hasattr(x, "columns"):
-                used = [column.name for column in self.preprocessing.columns if column.dropped is None]
+            if isinstance(x, Normalised):
+                return x
+            if not is_frame(x):
+                used = [column.name for column in self.preprocessing.used]
                 names = ", ".join(f"'{in_a_line(name)}'" for name in used[:3]) + ", …" * (len(used) > 3)
                 raise DataError(f"this model takes a table, a DataFrame with the columns {names}")
-            table: Any = x
-            return table.reset_index(drop=True)
+            return self.preprocessing.read(x)
         if np.ma.isMaskedArray(x) and np.ma.getmaskarray(x).any():
             raise DataError(
                 "values of the array are masked, and a model needs all; fill them, as x.filled(0)"
@@ -238,7 +247,8 @@ class Model:
                 rows = rows.astype(np.float64)
             except (ValueError, TypeError) as fault:
                 raise DataError(f"this model takes numbers: {in_a_line(fault)}; give numbers alone") from None
-        return rows.reshape(len(rows), *self.shape)
+        # Sums are rounded otherwise where columns lie together.
+        return np.ascontiguousarray(rows.reshape(len(rows), *self.shape))
 
 
 def _with_rows(shape: Shape) -> str:

@@ -52,6 +52,11 @@ class Plan:
         return derive(self.config.seed, stage, *([repeat] if repeat else []))
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """Lines on what a person should know of how the rows were read and what became of them."""
+        return (*self.source.remarks, *self.preprocessing.remarks)
+
+    @property
     def stages(self) -> list[Stage]:
         """All stages but the data, in the order in which they are carried out."""
         after_layers = (self.unroll, self.finetune, self.scratch, self.probe)

@@ -143,6 +143,8 @@ def _numbers(results: Any) -> Iterator[Number]:
 
 
 def _sections(facts: Facts, *, tsne: bool) -> Iterator[Section]:
+    if facts.results.get("remarks"):
+        yield Section("Remarks on the data", facts.results["remarks"])
     training = list(training_figures(facts))
     yield Section("The stack and its training", figures=training, tables=[_stages(facts.results)])
     strongest = [_strongest(facts)] if not facts.is_image and facts.filters is not None else []

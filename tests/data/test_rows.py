@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from stackae.config import DataConfig
-from stackae.data.rows import CHUNK, ArrayRows, Joined, Rows
+from stackae.data.rows import CHUNK, ArrayRows, Joined, Raw, Rows
 from stackae.data.tables.table import read_table
 
 X = np.arange(3 * CHUNK * 2, dtype=np.float32).reshape(-1, 2)[: 2 * CHUNK + 7]
@@ -43,6 +43,10 @@ def tables(folder: Path) -> Rows:
     return Joined(parts)
 
 
+def array_of(chunk: Raw) -> np.ndarray:
+    return chunk if isinstance(chunk, np.ndarray) else chunk.frame().to_numpy()
+
+
 ALL = [in_memory, mapped, joined, table, tables]
 
 
@@ -54,7 +58,7 @@ def test_chunks_are_all_rows_in_order_and_none_is_large(make: object, tmp_path: 
     for first, chunk in rows.chunks():
         assert first == at
         assert 0 < len(chunk) <= CHUNK
-        assert (np.asarray(chunk) == X[at : at + len(chunk)]).all()
+        assert (array_of(chunk) == X[at : at + len(chunk)]).all()
         at += len(chunk)
     assert at == len(X)
 
@@ -64,7 +68,7 @@ def test_rows_are_taken_by_their_numbers(make: object, tmp_path: Path) -> None:
     rows = make(tmp_path)  # type: ignore[operator]
     for wanted in ([0], [4, 5, 6], [len(X) - 1], range(3, len(X), 97), range(len(X)), []):
         numbers = np.array(wanted, np.int64)
-        taken = np.asarray(rows.take(numbers))
+        taken = array_of(rows.take(numbers))
         assert taken.shape == (len(numbers), 2)
         assert (taken == X[numbers]).all()
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from stackae.config import DataConfig
 from stackae.data.files.paths import as_paths, quoted
 from stackae.data.labels import unlabelled_test
-from stackae.data.tables.cells import as_labels, as_objects, as_strings
+from stackae.data.tables.cells import Reading, as_labels, as_objects, as_strings
 from stackae.data.tables.columns import common_names, configured_names
 from stackae.data.tables.csv_file import Delimited
 from stackae.errors import DataError
@@ -44,9 +44,9 @@ def read_labels(config: DataConfig, source: Sequence[Path], test: Sequence[Path]
     label_column = _find_labels(path, table, column)
     labels, rows, before = np.full(len(files), None, object), [0] * len(files), 0
     strays: list[tuple[int, str]] = []
-    missing = pa.array(sorted({"", *config.missing}), pa.string())
+    reading = Reading.of(config)
     for batch in table.batches([column, label_column]):
-        cells, found = _cells(batch.column(column)), as_labels(batch.column(label_column), missing)
+        cells, found = _cells(batch.column(column)), as_labels(batch.column(label_column), reading)
         for row, (cell, label) in enumerate(zip(cells, found, strict=True), before + 1):
             number = numbers.get(cell, _SEVERAL)
             if number == _SEVERAL:
@@ -140,7 +140,7 @@ def _find_labels(path: Path, table: Delimited, files: str) -> str:
 
 def _cells(cells: pa.Array) -> Iterator[str]:
     """Yield cells of files as they are compared: with slashes, and without `./` in front."""
-    for cell in as_objects(as_strings(cells, pa.array([], pa.string()))):
+    for cell in as_objects(as_strings(cells, Reading(missing=()))):
         yield posixpath.normpath(str(cell).replace("\\", "/"))
 
 

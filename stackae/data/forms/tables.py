@@ -74,8 +74,8 @@ def read(config: DataConfig) -> Source:
     def fit(train: Ints) -> Preprocessing:
         from stackae.data.preprocessing.table import fit_table
 
-        frame: Any = parts.all.take(sample(train, (max(used, 1),)))
-        return fit_table(frame, main.columns, config)
+        rows: Any = parts.all.take(sample(train, (max(used, 1),)))
+        return fit_table(rows, main.columns, config)
 
     explicit = config.model_copy(update={"scaling": None}) if config.scaling == "standard" else config
     scaled = changed(explicit, include={"scaling", "rare", "types"})
@@ -88,6 +88,12 @@ def read(config: DataConfig) -> Source:
         settings=f"table {json.dumps(scaled, sort_keys=True)}\n",
         fit=fit,
         columns=tuple(main.columns),
+        remarks=tuple(
+            remark if table is main else f"{setting}: {remark}"
+            for setting, table in (("", main), ("data.test", test), ("data.unlabelled", extra))
+            if table is not None
+            for remark in table.remarks
+        ),
     )
 
 

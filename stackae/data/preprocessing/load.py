@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from stackae.data.preprocessing.cycles import Cycle
 from stackae.data.preprocessing.scaling import FittedScaling, Scaling
 from stackae.data.preprocessing.sklearn_file import FITTED, load_fitted
 from stackae.data.preprocessing.table import TablePreprocessing
+from stackae.data.tables.cells import Reading
 from stackae.data.tables.columns import Column
 from stackae.errors import ArtifactError
 from stackae.shallow.mixed import Block
 
 
 class Preprocessing(Protocol):
-    """Makes rows (rows, *shape) in float32 of raw rows: arrays, or a DataFrame.
+    """Makes rows (rows, *shape) in float32 of raw rows: arrays, or a table's, normalised.
 
     `blocks` say what a table's features mean, None for arrays; `low` and `high` bound what training sees.
     """
@@ -29,6 +32,11 @@ class Preprocessing(Protocol):
     def low(self) -> float: ...
     @property
     def high(self) -> float: ...
+    @property
+    def remarks(self) -> Sequence[str]:
+        """Lines on what a person should know of what became of the rows."""
+        ...
+
     def __call__(self, raw: Any) -> np.ndarray:
         """Make rows (rows, *shape) in float32 of raw rows."""
         ...
@@ -58,7 +66,16 @@ def load_preprocessing(folder: Path, described: dict[str, Any]) -> Preprocessing
             case "table":
                 columns = [Column(**column) for column in described["columns"]]
                 seen = np.array(described["seen"], np.float64).reshape(-1, 2)
-                return TablePreprocessing(columns, load_fitted(folder / FITTED), seen, low, high)
+                reading = described.get("reading", {})
+                return TablePreprocessing(
+                    columns,
+                    load_fitted(folder / FITTED),
+                    seen,
+                    low,
+                    high,
+                    cycles=[Cycle(**cycle) for cycle in described.get("cycles", ())],
+                    reading=Reading(**reading | {"missing": tuple(reading["missing"])} if reading else {}),
+                )
         raise ValueError(described["type"])
     except (LookupError, TypeError, ValueError, AttributeError) as fault:
         raise ArtifactError(

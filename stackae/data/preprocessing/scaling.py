@@ -24,6 +24,7 @@ class Scaling:
     low: float
     high: float
     blocks: None = None
+    remarks: tuple[str, ...] = ()
 
     def __call__(self, raw: np.ndarray) -> np.ndarray:
         """Scale raw rows (rows, *shape) to float32."""
@@ -57,6 +58,7 @@ class FittedScaling:
     low: float
     high: float
     blocks: None = None
+    remarks: tuple[str, ...] = ()
 
     def __call__(self, raw: np.ndarray) -> np.ndarray:
         """Scale raw rows (rows, *shape) to float32."""

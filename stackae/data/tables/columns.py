@@ -18,7 +18,7 @@ MOST_CATEGORIES = 1000
 """A column of strings that has more distinct ones is taken for an identifier."""
 _SHOWN = 8
 
-Type = Literal["numeric", "categorical"]
+Type = Literal["numeric", "time", "categorical"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Column:
     """Distinct values, counted up to MOST_CATEGORIES + 1."""
     low: float | None
     high: float | None
-    """Range of a numeric column; None where it has no value, and of a categorical one."""
+    """Range of a numeric column, and of times in seconds since 1970; None where it has no value."""
     dropped: str | None
     """Why the column is not used: `constant`, `all missing`, `identifier` or `asked`; None: it is used."""
 

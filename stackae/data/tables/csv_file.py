@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 _BLOCK = 1 << 22  # bytes that are parsed at once, and so those of the longest row
-_WITH_COMMA = r"^\s*[+-]?(\d+|\d{1,3}(\.\d{3})+)?(,\d+)?([eE][+-]?\d+)?\s*$"
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 _BEHIND = "\0"  # what is behind the separator that ends a row; no name has a zero byte
 
@@ -41,8 +40,7 @@ class Delimited:
 
     Of several choices of names it takes the one with as many as the first row has cells. Blank lines and
     those that start with `comment` are skipped, so are titles above the header; `separator` is detected where
-    it is not given, and a blank stands for runs of them. With a comma as `decimal`, cells such as `1.234,5`
-    become `1234.5`.
+    it is not given, and a blank stands for runs of them.
     Raises `DataError` where the file is not text, has no rows, or not as many cells in a row as names.
     """
 
@@ -52,10 +50,9 @@ class Delimited:
         names: Sequence[Sequence[str]] = (),
         separator: str | None = None,
         comment: str | None = None,
-        decimal: str = ".",
     ) -> None:
         self.path = path
-        self._comment, self._has_header, self._decimal = comment, not names, decimal
+        self._comment, self._has_header = comment, not names
         if separator is not None and (separator in '"\r\n' or not separator.isascii()):
             raise DataError(
                 f"data.separator: {separator!r} cannot stand between cells; use an ASCII character"
@@ -141,7 +138,7 @@ class Delimited:
                         self._check_ends(batch.column(_BEHIND), rows)
                         batch = batch.drop_columns([_BEHIND])
                     rows += len(batch)
-                    yield _with_points(batch) if self._decimal == "," else batch
+                    yield batch
         except pa.ArrowInvalid as fault:
             raise DataError(f"{self.path}: {self._explain(fault, ragged, rows)}") from None
         if "\n" in last and lines.end != b'"':
@@ -199,15 +196,6 @@ class Delimited:
         if "straddl" in str(fault):
             return f"data row {rows + 1:,} or one soon after it opens a quote that is not closed; close it"
         return f"cannot be read after data row {rows:,} ({str(fault).partition(chr(10))[0]})"
-
-
-def _with_points(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Replace decimal commas in cells that are numbers by points, and take out points between thousands."""
-    columns = []
-    for cells in batch.columns:
-        with_point = pc.replace_substring(pc.replace_substring(cells, ".", ""), ",", ".")
-        columns.append(pc.if_else(pc.match_substring_regex(cells, _WITH_COMMA), with_point, cells))
-    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
 
 
 def _short(text: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stackae.data.tables.cells import as_labels, as_strings, as_times
+from stackae.data.tables.cells import Reading, as_labels, as_strings, as_times
 from stackae.data.tables.type_inference import place
 from stackae.errors import DataError
 
@@ -23,18 +23,18 @@ class RoleScan:
     number nor a time.
     """
 
-    def __init__(self, role: Role, name: str, missing: pa.Array, *, needed: bool) -> None:
-        self.role, self.name, self._missing, self._needed = role, name, missing, needed
+    def __init__(self, role: Role, name: str, reading: Reading, *, needed: bool) -> None:
+        self.role, self.name, self._reading, self._needed = role, name, reading, needed
         self._parts: list[npt.NDArray[Any]] = []
         self._times = False
 
     def add(self, cells: pa.Array, path: Path, before: int) -> None:
         """Add cells of a file, of which `before` rows were added already."""
         if self.role != "order":
-            part = as_labels(cells, self._missing)
+            part = as_labels(cells, self._reading)
             absent = np.array([label is None for label in part], bool)
         else:
-            part, are_times = as_times(cells, self._missing)
+            part, are_times = as_times(cells, self._reading)
             absent = np.isnan(part)
             if self._needed and self._parts and are_times != self._times:
                 where = place(path, before, self.name)
@@ -50,7 +50,7 @@ class RoleScan:
         return np.concatenate(self._parts)
 
     def _explain(self, cell: pa.Array) -> str:
-        string = as_strings(cell, self._missing)[0].as_py()
+        string = as_strings(cell, self._reading)[0].as_py()
         if string is None:
             return f"there is no value, but data.{self.role} needs one in each row"
         expected = "not a time" if self._times else "neither a number nor a time"

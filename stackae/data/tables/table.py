@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from stackae.config import DataConfig
 from stackae.data.rows import chunk_rows
-from stackae.data.tables.cells import as_numbers, as_objects, as_strings
+from stackae.data.tables.cells import Reading, plain_batch
 from stackae.data.tables.columns import (
     Column,
     Type,
@@ -24,6 +23,8 @@ from stackae.data.tables.columns import (
     check_settings,
     common_names,
 )
+from stackae.data.tables.missing_signs import SignCount, remarks_on
+from stackae.data.tables.normalised import Normalised, joined, normalise
 from stackae.data.tables.partitions import open_tables
 from stackae.data.tables.roles import Role, RoleScan
 from stackae.data.tables.table_file import TableFile
@@ -33,15 +34,16 @@ from stackae.errors import DataError
 Objects = npt.NDArray[np.object_]
 Floats = npt.NDArray[np.float64]
 
-_SETTINGS = {"target", "group", "order", "comment", "types"}
+_SETTINGS = {"target", "group", "order", "comment", "types", "decimal", "thousands"}
 """What else of a config changes how a table is read."""
+_CELLS = 2
+"""Raised when cells come to mean something else, or columns become other features."""
 
 
 class TableRows:
     """The rows of files that have these columns, one file after the other.
 
-    Chunks are DataFrames: numeric columns in float64, NaN where a number is missing, categorical ones of
-    strings as objects, None where one is missing.
+    Chunks are normalised, as rows of a frame are for a finished model.
     """
 
     def __init__(
@@ -50,10 +52,10 @@ class TableRows:
         digests: Sequence[str],
         rows: int,
         columns: Sequence[Column],
-        missing: pa.Array,
+        reading: Reading,
     ) -> None:
         self.columns = tuple(columns)
-        self._files, self._digests, self._rows, self._missing = tuple(files), tuple(digests), rows, missing
+        self._files, self._digests, self._rows, self._reading = tuple(files), tuple(digests), rows, reading
 
     def __len__(self) -> int:
         return self._rows
@@ -63,24 +65,25 @@ class TableRows:
         """The files that have rows, in their order."""
         return [file.path for file in self._files]
 
-    def chunks(self) -> Iterator[tuple[int, pd.DataFrame]]:
+    def chunks(self) -> Iterator[tuple[int, Normalised]]:
         """Yield all rows in their order; DataError where a file is another one than was checked."""
         size = chunk_rows((len(self.columns),))
         for first, batch in self._batches():
-            frame = self._frame(batch)
-            for start in range(0, len(frame), size):
-                yield first + start, frame.iloc[start : start + size].reset_index(drop=True)
+            rows = normalise(batch, self.columns, self._reading)
+            for start in range(0, len(rows), size):
+                yield first + start, rows[start : start + size]
 
-    def take(self, rows: np.ndarray) -> pd.DataFrame:
+    def take(self, rows: np.ndarray) -> Normalised:
         """Return rows by their numbers, which ascend, in memory."""
-        frames = []
+        parts = []
         for first, batch in self._batches():
             start, stop = np.searchsorted(rows, [first, first + len(batch)])
             if start < stop or not len(rows):
-                frames.append(self._frame(batch.take(pa.array(rows[start:stop] - first, pa.int64()))))
+                chosen = batch.take(pa.array(rows[start:stop] - first, pa.int64()))
+                parts.append(normalise(chosen, self.columns, self._reading))
             if stop == len(rows):
                 break
-        return pd.concat(frames, ignore_index=True)
+        return joined(parts)
 
     def _batches(self) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield rows of all files, with the number of the first of them."""
@@ -88,21 +91,10 @@ class TableRows:
         for file, digest in zip(self._files, self._digests, strict=True):
             content = hashlib.sha256()
             for batch in file.batches([column.name for column in self.columns], content):
-                yield rows, batch
+                yield rows, plain_batch(batch)
                 rows += len(batch)
             if content.hexdigest() != digest:
                 raise DataError(f"{file.path}: the file was changed while it was read; start again")
-
-    def _frame(self, batch: pa.RecordBatch) -> pd.DataFrame:
-        arrays: dict[str, np.ndarray | pd.Series] = {}
-        for column in self.columns:
-            cells = batch.column(column.name)
-            if column.type == "numeric":
-                values = as_numbers(cells, self._missing).fill_null(np.nan)
-                arrays[column.name] = values.to_numpy(zero_copy_only=False)
-            else:
-                arrays[column.name] = pd.Series(as_objects(as_strings(cells, self._missing)), dtype=object)
-        return pd.DataFrame(arrays, index=range(len(batch)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +115,8 @@ class Table:
     """sha256 of the files' uncompressed content and of how it is read."""
     sizes: tuple[int, ...]
     """The number of each file's rows."""
+    remarks: tuple[str, ...] = ()
+    """What a person should know of cells that `data.missing` takes."""
 
 
 def read_table(
@@ -134,10 +128,11 @@ def read_table(
 ) -> Table:
     """Read a table once, all of it, for its columns' types, its labels, groups and order.
 
-    A column is numeric where every cell is a number, else categorical. One that is constant, without values,
-    or of too many different strings is not used, unless `config.types` names it. `like` are the columns of
-    the table that was read to learn from: the files must have those that are used, in any order, and no
-    others. Without `need_target` the columns for target, group and order may be absent.
+    A column is numeric where every cell is a number, of times where every one is a time, else categorical.
+    One that is constant, without values, or of too many different strings is not used, unless `config.types`
+    names it. `like` are the columns of the table that was read to learn from: the files must have those that
+    are used, in any order, and no others. Without `need_target` the columns for target, group and order may
+    be absent.
     Raises `DataError` where a file is missing, damaged, empty or not a table, its columns are not as asked
     for, or a cell is not as its column; with file, data row (counted from 1, without the header) and column.
     """
@@ -156,27 +151,35 @@ def read_table(
         check_settings(config, names, paths[0])
         used = [name for name in features if name not in config.drop]
         for name, type_ in config.types.items():
-            types[name] = "categorical" if type_ == "categorical" else "numeric"
+            types[name] = type_ if type_ in ("categorical", "time") else "numeric"
     else:
         check_alike(features, like, config.drop, paths[0])
         used = [column.name for column in like if column.dropped is None]
         types = {column.name: column.type for column in like}
-    missing = pa.array(sorted({"", '""', *config.missing}), pa.string())
-    column_scans = {name: ColumnScan(name, missing, types.get(name)) for name in used}
+    reading = Reading.of(config)
+    column_scans = {name: ColumnScan(name, reading, types.get(name)) for name in used}
     role_scans = {
-        role: RoleScan(role, name, missing, needed=need_target)
+        role: RoleScan(role, name, reading, needed=need_target)
         for role, name in roles.items()
         if name in names
     }
     sizes: list[int] = []
+    taken = [SignCount(name, reading) for name in used]
+    no_label = None
+    if config.target in names:
+        no_label = SignCount(str(config.target), reading, labels=True)
+    counts = [*taken, *([no_label] if no_label else [])]
     digests: list[str] = []
     for file in files:
         scans: list[ColumnScan | RoleScan] = [*column_scans.values(), *role_scans.values()]
         file.check([scan.name for scan in scans])
         before, content = 0, hashlib.sha256()
-        for batch in file.batches([scan.name for scan in scans], content):
+        for encoded in file.batches([scan.name for scan in scans], content):
+            batch = plain_batch(encoded)
             for scan in scans:
                 scan.add(batch.column(scan.name), file.path, before)
+            for count in counts:
+                count.add(batch.column(count.name))
             before += len(batch)
         sizes.append(before)
         digests.append(content.hexdigest())
@@ -186,13 +189,14 @@ def read_table(
     used_columns = [column for column in columns if column.dropped is None]
     values = {role: scan.values() for role, scan in role_scans.items()}
     return Table(
-        TableRows(files, digests, sum(sizes), used_columns, missing),
+        TableRows(files, digests, sum(sizes), used_columns, reading),
         columns,
         values.get("target"),
         values.get("group"),
         values.get("order"),
         _digest(files, digests, config),
         tuple(sizes),
+        tuple(remarks_on(taken, no_label)),
     )
 
 
@@ -208,7 +212,6 @@ def _digest(files: Sequence[TableFile], digests: Sequence[str], config: DataConf
         "separator": [file.separator for file in files if file.separator is not None],
         "drop": sorted(config.drop),
         "missing": sorted(config.missing),
+        "cells": _CELLS,
     }
-    if config.decimal != ".":  # so that what was trained before there was the choice keeps its key
-        how["decimal"] = config.decimal
     return hashlib.sha256(json.dumps([how, digests], sort_keys=True).encode()).hexdigest()

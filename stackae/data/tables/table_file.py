@@ -70,4 +70,4 @@ def open_table(path: Path, config: DataConfig, optional: Collection[str] = ()) -
     if optional:
         for absent in ({config.target}, {*optional}, {*optional, *config.drop}):
             choices.append([name for name in names if name not in absent])
-    return Delimited(path, choices if names else (), config.separator, config.comment, config.decimal)
+    return Delimited(path, choices if names else (), config.separator, config.comment)

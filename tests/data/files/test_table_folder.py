@@ -14,6 +14,7 @@ from conftest import Cli
 from stackae.config import DataConfig
 from stackae.data.forms import form_of
 from stackae.data.read import Source, read_source
+from stackae.data.tables.normalised import Normalised
 from stackae.errors import DataError
 
 FRAME = pd.DataFrame(
@@ -47,9 +48,9 @@ def source(paths: Any, **words: Any) -> Source:
 
 
 def frame_of(found: Source) -> pd.DataFrame:
-    frame = found.rows.take(np.arange(len(found.rows)))
-    assert isinstance(frame, pd.DataFrame)
-    return frame
+    rows = found.rows.take(np.arange(len(found.rows)))
+    assert isinstance(rows, Normalised)
+    return rows.frame()
 
 
 def refused(paths: Any, **words: Any) -> str:

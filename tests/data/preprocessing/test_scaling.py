@@ -55,7 +55,7 @@ def test_a_table_preprocessing_comes_back_from_disk_as_it_was(words: dict[str, A
     preprocessing = fitted(**words)
     loaded = again(preprocessing, tmp_path)
     other = made(seed=1).assign(job="never seen")
-    for frame in (FRAME, other):
+    for frame in (preprocessing.read(FRAME), preprocessing.read(other)):
         np.testing.assert_array_equal(loaded(frame), preprocessing(frame))
         np.testing.assert_array_equal(loaded.unseen(frame), preprocessing.unseen(frame))
         np.testing.assert_array_equal(loaded.outside(frame), preprocessing.outside(frame))

@@ -81,7 +81,7 @@ def test_neither_types_nor_cells_depend_on_where_blocks_end(
     assert whole(small).equals(whole(large))
     assert whole(small)["x"].tolist() == [row / 7 for row in range(900)]
     rows = np.sort(rng.choice(900, 100, replace=False))
-    assert small.rows.take(rows).equals(whole(large).iloc[rows].reset_index(drop=True))
+    assert small.rows.take(rows).frame().equals(whole(large).iloc[rows].reset_index(drop=True))
     assert "data row 900, column 'late'" in refused(tmp_path, content)
 
 
@@ -131,7 +131,14 @@ def test_decimal_commas_become_points(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cell", "remedy"), [("1,5", "set data.decimal: ','"), ("1,234.5", "take the commas between thousands")]
+    ("cell", "remedy"),
+    [
+        ("1,5", "set data.decimal: ',' if"),
+        (
+            "1,234",
+            "set data.thousands: ',' if its comma stands between thousands, data.decimal: ',' if it is the",
+        ),
+    ],
 )
 def test_numbers_with_commas_are_refused_with_their_remedy(tmp_path: Path, cell: str, remedy: str) -> None:
     content = f"n;c\n1.5;a\n{cell};b\n{cell};b\n"
@@ -202,7 +209,7 @@ def test_several_files_are_one_table_whatever_the_order_of_their_columns(tmp_pat
     assert cells(table) == {"a": [1, 2, 3], "b": ["x", "z", "x"]}
     assert table.target is not None
     assert table.target.tolist() == ["no", "no", "yes"]
-    assert table.rows.take(np.array([1, 2]))["a"].tolist() == [2, 3]
+    assert table.rows.take(np.array([1, 2])).frame()["a"].tolist() == [2, 3]
 
 
 @pytest.mark.parametrize("ending", PACK)

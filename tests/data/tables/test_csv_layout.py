@@ -157,7 +157,7 @@ def test_blanks_within_cells_part_none(tmp_path: Path, content: str, names: list
     assert [column.name for column in read(tmp_path, content).columns] == names
 
 
-WORDS = st.text(st.sampled_from("ab.é5"), min_size=1, max_size=4)
+WORDS = st.text(st.sampled_from("ab-éx"), min_size=1, max_size=4)
 
 
 @given(

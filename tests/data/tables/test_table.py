@@ -51,7 +51,7 @@ def refused(folder: Path, content: str | bytes, **words: Any) -> str:
 
 
 def whole(table: Table) -> pd.DataFrame:
-    return pd.concat([chunk for _, chunk in table.rows.chunks()], ignore_index=True)
+    return pd.concat([chunk.frame() for _, chunk in table.rows.chunks()], ignore_index=True)
 
 
 def cells(table: Table) -> dict[str, list[Any]]:
@@ -133,7 +133,7 @@ def test_a_parquet_table_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.Mo
     table = read(tmp_path, parquet_of(given), name="t.parquet")
     assert whole(table)["c"].tolist() == given["c"].to_pylist()
     assert max(len(chunk) for _, chunk in table.rows.chunks()) == 7
-    assert table.rows.take(np.array([6, 7, 99]))["n"].tolist() == [6, 7, 99]
+    assert table.rows.take(np.array([6, 7, 99])).numbers("n").tolist() == [6, 7, 99]
 
 
 def test_the_index_of_a_dataframe_is_no_column(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_labels_that_are_no_whole_numbers_stay_as_they_are(tmp_path: Path) -> No
 def test_groups_and_times_come_beside_the_features(tmp_path: Path) -> None:
     content = "n,who,when\n1,ann,2024-01-02\n2,bob,2024-01-01 06:30:00\n3,ann,2024-01-01T12:00:00.25\n"
     table = read(tmp_path, content, group="who", types={"n": "numeric"})
-    assert list(cells(table)) == ["n"]
+    assert list(cells(table)) == ["n", "when"]
     assert table.group is not None
     assert table.group.tolist() == ["ann", "bob", "ann"]
     order = read(tmp_path, content, order="when").order

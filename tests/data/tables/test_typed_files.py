@@ -71,7 +71,7 @@ def test_an_arrow_table_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.Mon
     table = read(tmp_path, arrow_file(given, rows=30), name="t.arrow")
     assert whole(table)["c"].tolist() == given["c"].to_pylist()
     assert max(len(chunk) for _, chunk in table.rows.chunks()) == 7
-    assert table.rows.take(np.array([6, 7, 99]))["n"].tolist() == [6, 7, 99]
+    assert table.rows.take(np.array([6, 7, 99])).numbers("n").tolist() == [6, 7, 99]
 
 
 @pytest.mark.parametrize(
