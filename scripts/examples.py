@@ -33,6 +33,8 @@ EXAMPLES: dict[str, Callable[[Lab], Sequence[str]] | None] = {
 }
 """The examples by name, each a config, and what else is to be told of it, a paragraph or a table each."""
 LABELS = {"10 labels per class": "data.labels.per_class=10", "all labels": "data.labels=all"}
+BESIDE = "data.labels_for_validation=all"
+"""The labels of the validation rows choose the best epoch, as they choose the strengths of the rivals."""
 OURS = "stackae, pretrained"
 
 Scores = dict[str, list[Score]]
@@ -74,7 +76,7 @@ def _compare(lab: Lab, name: str, labels: str, seeds: int) -> Scores:
     found: Scores = {}
     for seed in range(seeds):
         called = f"{name}-{labels.rpartition('=')[2]}-{seed}"
-        run = lab.carry_out(name, labels, f"seed={seed}", name=called)
+        run = lab.carry_out(name, labels, BESIDE, f"seed={seed}", name=called)
         known = rows_of(run)
         scores = {
             OURS: score_of(run, "finetune", known.y_test),

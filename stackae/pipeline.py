@@ -43,12 +43,9 @@ def run_plan(
             runner.obtain(layer.stage)
         if plan.unroll:
             runner.obtain(plan.unroll)
-        if plan.finetune:
-            runner.obtain(plan.finetune)
-        if plan.scratch:
-            runner.obtain(plan.scratch)
-        if plan.probe:
-            runner.obtain(plan.probe)
+        for stage in plan.labelled.in_order:
+            # The stack under a softmax head; the same from scratch, as its control; a probe of each depth.
+            runner.obtain(stage)
 
         results = assemble_results(plan, runner.outcomes)
         with storage_faults(out):

@@ -16,6 +16,7 @@ import numpy as np
 
 from stackae.config_file import dump_config
 from stackae.data.features import read_array
+from stackae.data.label_use import NO_LABELS
 from stackae.data.tables.columns import with_names
 from stackae.machine.disk import write_atomically
 from stackae.model import save
@@ -78,7 +79,7 @@ def assemble_results(plan: Plan, outcomes: Sequence[Outcome]) -> Results:
         seed=plan.config.seed,
         data={
             "train": len(plan.split.train),
-            "labelled": int(plan.split.labelled.sum()),
+            **(plan.labels or NO_LABELS).counts,
             "val": len(plan.split.val),
             "test": len(plan.split.test),
             "features": int(np.prod(plan.layers[0].shape)),
@@ -102,7 +103,7 @@ def write_run(out: Path, plan: Plan, entries: dict[str, Entry], results: Results
     self_contained = plan.config.model_copy(update={"data": with_names(plan.config.data)})
     (out / "config.yaml").write_text(dump_config(self_contained))
     encoder, decoder = stacked(plan.layers, load_units(plan, entries))
-    classifier = load_classifier(plan, entries[plan.finetune.name]) if plan.finetune else None
+    classifier = load_classifier(plan, entries["finetune"]) if plan.labelled.finetune else None
     save(
         out / "model",
         [layer.settled for layer in plan.layers],
@@ -169,7 +170,7 @@ def _stage_result(outcome: Outcome) -> dict[str, Any]:
 
 
 def _split_metrics(entry: Entry | None) -> dict[str, Any] | None:
-    return None if entry is None else {split: entry.metrics[split] for split in ("val", "test")}
+    return None if entry is None else {split: entry.metrics.get(split) for split in ("val", "test")}
 
 
 def _environment(plan: Plan) -> dict[str, str]:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
+from stackae.committee import Committee
 from stackae.config import FinetuneConfig, FitConfig
 from stackae.data.batches import Batch
 from stackae.machine.memory import by_chunks
@@ -58,8 +59,7 @@ class Task(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         def validate_chunk(rows: slice) -> None:
-            y, weight = (None if each is None else each[rows] for each in (batch.y, batch.weight))
-            self.validate(batch._replace(x=batch.x[rows], y=y, weight=weight))
+            self.validate(batch.apply(lambda each: each[rows]))
 
         by_chunks(len(batch.x), len(batch.x), validate_chunk)
 
@@ -143,13 +143,7 @@ class FinetuneTask(Task):
         self.register_buffer("weights", weights, persistent=False)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # Dropout draws from the global generator, which no checkpoint keeps.
-        seed = derive(self.seed, "dropout", batch.epoch, batch.number)
-        if self.device.type == "cpu":
-            # torch.manual_seed takes a quarter of a millisecond: it sees to devices that are not there.
-            torch.default_generator.manual_seed(seed)
-        else:
-            torch.manual_seed(seed)
+        _seed_dropout(self, batch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         assert batch.y is not None
@@ -185,6 +179,69 @@ class FinetuneTask(Task):
             (self.classifier.head, self._fit.lr),
         ]
         return build_optimizer(self._fit, parts, self._steps)
+
+
+class FoldsTask(Task):
+    """Trains one classifier per fold by cross-entropy, each on the labelled rows of the other folds.
+
+    All see the same batches at the same time; a row counts for nothing where it is of the network's own fold.
+    Nothing is validated on the way, since nothing is decided by it.
+    """
+
+    weights: Tensor | None
+
+    def __init__(
+        self,
+        committee: Committee,
+        fit: FinetuneConfig,
+        *,
+        encoder_lr: float,
+        seed: int,
+        steps: int,
+        weights: Tensor | None = None,
+    ) -> None:
+        super().__init__(seed)
+        self.committee = committee
+        self._fit, self._encoder_lr, self._steps = fit, encoder_lr, steps
+        self.register_buffer("weights", weights, persistent=False)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        _seed_dropout(self, batch)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        assert batch.y is not None
+        assert batch.fold is not None
+        logits = self.committee.each(batch.x).float()  # (networks, rows, classes)
+        y = batch.y.expand(len(logits), -1)
+        smoothing = self._fit.label_smoothing
+        losses = F.cross_entropy(
+            logits.flatten(0, 1), y.flatten(), label_smoothing=smoothing, reduction="none"
+        )
+        learnt = batch.fold != torch.arange(len(logits), device=batch.fold.device)[:, None]
+        counted = losses.view_as(y) * learnt
+        if self.weights is not None:
+            counted = counted * self.weights[batch.y]
+        if batch.weight is not None:
+            counted = counted * batch.weight
+        # Each network's mean over its own rows, and the sum of these: each learns as if it were alone.
+        means = counted.sum(1) / learnt.sum(1).clamp(min=1)
+        self.add(len(batch.x), {"loss": means.mean()})
+        return means.sum()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        encoders, heads = self.committee.parts
+        parts: list[tuple[nn.Module, float]] = [(encoders, self._encoder_lr), (heads, self._fit.lr)]
+        return build_optimizer(self._fit, parts, self._steps)
+
+
+def _seed_dropout(task: Task, batch: Batch) -> None:
+    """Seed the global generator, from which dropout draws and which no checkpoint keeps."""
+    seed = derive(task.seed, "dropout", batch.epoch, batch.number)
+    if task.device.type == "cpu":
+        # torch.manual_seed takes a quarter of a millisecond: it sees to devices that are not there.
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
 
 
 def _mean(figures: Tensor, batch: Batch) -> Tensor:

@@ -30,7 +30,7 @@ def described(folder: Path, **changes: Any) -> Config:
         np.savez(path, x=x.astype(np.float32), y=y)
     return Config.model_validate(
         {
-            "data": {"source": str(path), "labels": 30},
+            "data": {"source": str(path), "labels": 30, "labels_for_validation": "all"},
             "layers": [
                 {"width": WIDTH, "activation": "sigmoid", "corruption": {"type": "masking", "rate": 0.6}},
                 {"width": WIDTH, "activation": "relu", "corruption": {"type": "masking", "rate": 0.1}},

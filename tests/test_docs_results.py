@@ -25,7 +25,7 @@ layers:
   - {kind: variational, width: 4}
 pretrain: {epochs: 1}
 unroll: {epochs: 1}
-finetune: {epochs: 1}
+finetune: {epochs: 1, validation: {share: 0.2}}
 tracking: {wandb: disabled}
 """
 SECTIONS = {section.title: section for section in sections(REPOSITORY / "docs" / "results.md")}

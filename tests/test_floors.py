@@ -28,6 +28,7 @@ FLOORS = {
     "build": 3,
     "weights": 3,
     "outputs": 3,
+    "committee": 3,
     "console": 3,
     "store": 4,
     "data": 5,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from stackae.committee import Committee
 from stackae.config import FinetuneConfig, FitConfig, PretrainConfig
 from stackae.data.batches import Batch
 from stackae.shallow.activations import ACTIVATIONS
@@ -18,7 +20,7 @@ from stackae.shallow.losses import LOSSES
 from stackae.shallow.objectives import Reconstruction
 from stackae.shallow.units import DenseUnit
 from stackae.stack import Classifier, Encoder
-from stackae.tasks import FinetuneTask, PretrainTask, build_optimizer
+from stackae.tasks import FinetuneTask, FoldsTask, PretrainTask, build_optimizer
 
 # ---- schedules
 
@@ -365,3 +367,124 @@ def test_the_encoder_learns_at_its_own_rate() -> None:
         assert parameter.grad is not None
         assert parameter.grad.any()
         torch.testing.assert_close(parameter.detach(), before[name] - rate * parameter.grad)
+
+
+# ---- folds
+
+FOLD = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
+
+
+def folds_task(
+    *, seed: int = 3, dropout: float = 0.0, weights: Tensor | None = None, **words: Any
+) -> FoldsTask:
+    torch.manual_seed(0)
+    members = []
+    for _ in range(3):
+        unit = DenseUnit((6,), 4, ACTIVATIONS["sigmoid"], tied=False)
+        members.append(Classifier(Encoder([unit.encoder]), (4,), 3, dropout=dropout, input_dropout=dropout))
+        nn.init.normal_(members[-1].head.weight)
+    settings = FinetuneConfig.model_validate({"lr": 0.1, "schedule": "constant", "epochs": 50} | words)
+    rate = 0.1 * settings.encoder_lr_scale
+    return FoldsTask(Committee(members), settings, encoder_lr=rate, seed=seed, steps=20, weights=weights)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weighted", [False, True], ids=["alike", "weighted"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_the_networks_of_the_folds_end_as_if_each_had_been_trained_alone(
+    optimizer: str, weighted: bool, smoothing: float
+) -> None:
+    weights = torch.tensor([0.5, 4.0, 1.5]) if weighted else None
+    task = folds_task(
+        weights=weights,
+        optimizer=optimizer,
+        label_smoothing=smoothing,
+        weight_decay=0.1,
+        encoder_lr_scale=0.5,
+        momentum=0.5,
+    )
+    alone = copy.deepcopy(list(task.committee.members))
+    batches = [slice(0, 5), slice(5, 8)]  # of the second, network 2 learns from none but two rows
+    used = task.configure_optimizers()
+    assert isinstance(used, torch.optim.Optimizer)
+    for epoch in range(5):
+        for number, part in enumerate(batches):
+            used.zero_grad()
+            task.training_step(Batch(X[part], Y[part], epoch, number, fold=FOLD[part]), number).backward()
+            used.step()
+
+    for own, network in enumerate(alone):
+        groups = [
+            {"params": [p], "lr": lr, "weight_decay": 0.1 if p.ndim > 1 else 0.0}
+            for module, lr in ((network.encoder, 0.05), (network.head, 0.1))
+            for p in module.parameters()
+        ]
+        lonely = torch.optim.AdamW(groups) if optimizer == "adamw" else torch.optim.SGD(groups, momentum=0.5)
+        for _ in range(5):
+            for part in batches:
+                rows = FOLD[part] != own
+                x, y = X[part][rows], Y[part][rows]
+                target = (1 - smoothing) * nn.functional.one_hot(y, 3) + smoothing / 3
+                losses = -(target * network(x).log_softmax(1)).sum(1)
+                lonely.zero_grad()
+                (losses if weights is None else weights[y] * losses).mean().backward()
+                lonely.step()
+        for name, parameter in task.committee.members[own].named_parameters():
+            expected = network.get_parameter(name)
+            torch.testing.assert_close(parameter, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_rows_of_folds_count_by_their_weights() -> None:
+    weight = torch.tensor([0.5, 2.0, 1.0, 0.25, 3.0, 0.25, 0.5, 0.5])
+    task = folds_task()
+    task.training_step(Batch(X, Y, 0, 0, weight, FOLD), 0)
+    losses = []
+    for own, member in enumerate(task.committee.members):
+        rows = own != FOLD
+        each = nn.functional.cross_entropy(member(X[rows]), Y[rows], reduction="none")
+        losses.append((weight[rows] * each).mean().item())
+    assert task.take()["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_a_network_learns_nothing_from_a_batch_of_its_own_fold_alone() -> None:
+    task = folds_task()
+    rows = FOLD == 1
+    loss = task.training_step(Batch(X[rows], Y[rows], 0, 0, fold=FOLD[rows]), 0)
+    loss.backward()
+    assert loss.isfinite()
+    gradients = [[p.grad for p in member.parameters()] for member in task.committee.members]
+    assert all(grad is None or not grad.any() for grad in gradients[1])
+    assert all(grad is not None and grad.any() for number in (0, 2) for grad in gradients[number])
+
+
+def test_the_loss_of_folds_is_the_mean_over_the_networks() -> None:
+    task = folds_task()
+    task.training_step(Batch(X, Y, 0, 0, fold=FOLD), 0)
+    losses = [
+        nn.functional.cross_entropy(member(X[own != FOLD]), Y[own != FOLD])
+        for own, member in enumerate(task.committee.members)
+    ]
+    assert task.take()["loss"] == pytest.approx(torch.stack(losses).mean().item(), rel=1e-5)
+
+
+def test_dropout_in_folds_is_keyed_on_seed_epoch_and_batch_and_on_nothing_else() -> None:
+    def loss(seed: int, epoch: int, number: int, drawn: int) -> float:
+        task = folds_task(dropout=0.5, seed=seed)
+        torch.manual_seed(drawn)
+        batch = Batch(X, Y, epoch, number, fold=FOLD)
+        task.on_train_batch_start(batch, number)
+        return task.training_step(batch, number).item()
+
+    first = loss(3, 1, 2, 0)
+    assert loss(3, 1, 2, 1) == first
+    assert len({first, loss(4, 1, 2, 0), loss(3, 2, 2, 0), loss(3, 1, 3, 0)}) == 4
+
+
+def test_a_frozen_encoder_of_folds_stays() -> None:
+    task = folds_task(dropout=0.5)
+    for member in task.committee.members:
+        member.encoder.requires_grad_(False)
+    used = task.configure_optimizers()
+    assert isinstance(used, torch.optim.Optimizer)
+    trained = {id(p) for group in used.param_groups for p in group["params"]}
+    assert trained == {id(p) for member in task.committee.members for p in member.head.parameters()}

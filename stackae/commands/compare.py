@@ -106,7 +106,7 @@ def _row(run: Finished) -> list[str]:
         run.name,
         str(results["seed"]),
         f"{results['data']['labelled']:,}",
-        _percent(1 - classifier["val"]["accuracy"]) if classifier else "",
+        _percent(1 - classifier["val"]["accuracy"]) if classifier and classifier["val"] else "",
         _percent(classifier["test"]["error"]) if classifier else "",
         _percent(scratch["test"]["error"]) if scratch else "",
         f"{100 * verdict['gain']:+.2f}" if verdict else "",

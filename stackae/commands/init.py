@@ -91,7 +91,7 @@ def _lines(guess: Guess, source: Source, fitted: Preprocessing) -> Iterator[str]
         yield f"  # {' '.join(remark.split())}"
     if "test" not in guess.settings and source.test is None:
         yield "  # test: PATH  # rows to test on; a fifth of the source's rows without it"
-        yield "  split: {val: 0.1}  # share of the others that validates"
+        yield "  split: {val: 0.1}  # share of the others that validates the layers; their labels count"
     first = max(WIDTHS[0], min(2 * features, WIDTHS[1]))
     categories = any(block.kind == "categorical" for block in fitted.blocks or ())
     batch = next(batch for most, batch in BATCHES if rows <= most)

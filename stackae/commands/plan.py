@@ -34,15 +34,16 @@ def show_plan(plan: Plan, store: Store) -> None:
 
     Sizes of stages to come are estimates. Warns where the disk has no room for what is still to be written.
     """
+    from stackae.data.label_use import in_words
     from stackae.stages.disk_use import to_write
 
     parts = plan.split
-    labelled = int(parts.labelled.sum())
+    labels = "no labels" if plan.labels is None else in_words(plan.labels.counts)
     console = make_console()
     need, free = to_write(plan, store), free_at(store.root)
     console.print(
-        f"{plan.config.name}: {len(parts.train):,} training rows ({labelled:,} labelled), "
-        f"{len(parts.val):,} validation, {len(parts.test):,} test; precision {plan.hardware.precision}; "
+        f"{plan.config.name}: {len(parts.train):,} training, {len(parts.val):,} validation and "
+        f"{len(parts.test):,} test rows; {labels}; precision {plan.hardware.precision}; "
         f"to write: {readable(need)} of {readable(free)} free",
         soft_wrap=True,
     )

@@ -90,14 +90,19 @@ def show_results(results: Results, folder: Path) -> None:
 
 
 def _stage_figures(name: str, results: Results) -> str:
-    part = {"finetune": results.classifier, "scratch": results.scratch}.get(name)
-    if part is not None:
-        test = part["test"]
-        return f"test {test['accuracy']:.2%}, macro-F1 {test['macro_f1']:.2%}, NLL {test['nll']:.3f}"
+    part = results.scratch if name.startswith("scratch") else results.classifier
+    metrics = next(stage["metrics"] for stage in results.stages if stage["stage"] == name)
+    if name in ("length", "scratch-length"):
+        assert part is not None
+        return f"best after {metrics['kept_epoch']} epochs, validation {part['val']['accuracy']:.2%}"
+    if name in ("finetune", "scratch"):
+        assert part is not None
+        test, folds = part["test"], results.data["folds"]
+        judged = f"out of fold {part['val']['accuracy']:.2%}, " if folds else ""
+        return f"{judged}test {test['accuracy']:.2%}, macro-F1 {test['macro_f1']:.2%}, NLL {test['nll']:.3f}"
     if name == "probe":
         accuracies = (f"{depth['test']['accuracy']:.2%}" for depth in results.probe)
         return "test by depth " + ", ".join(accuracies)
-    metrics = next(stage["metrics"] for stage in results.stages if stage["stage"] == name)
     if "reconstruction_ratio" in metrics:
         ratio, rank = metrics["reconstruction_ratio"], metrics["effective_rank"]
         return f"error ratio {ratio:.3f}, effective rank {rank:.0f}"

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from stackae.commands.run import run_config
+from stackae.config import Config
 from stackae.config_file import dump_config, load_config, read_plain
 from stackae.console import make_progress, show_lines, show_table
 from stackae.errors import ConfigError, TrainingError
@@ -53,7 +54,8 @@ def tune(
     """Search `space` for the least validation error until there were so many trials; return `best.yaml`.
 
     The study lies in `study.db` (SQLite): a second start goes on, and several processes can share it. Bad
-    trials are pruned while they fine-tune. Test rows are not looked at; controls are left out.
+    trials are pruned while they fine-tune, but for folds, which are judged at their end alone. Test rows are
+    not looked at; controls are left out.
     """
     settings = load_config(config, overrides)
     if settings.finetune is None:
@@ -63,6 +65,7 @@ def tune(
     searched = read_space(space)
     for end in (0, -1):
         load_config(config, [*overrides, *_corner(searched, end)])
+    _check_validation(config, settings)
     folder = out or Path("runs") / f"{settings.name}-tune"
     check_folder("out", folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -104,6 +107,18 @@ def tune(
         show_table(["trial", "", "validation error", *searched], [_row(trial) for trial in study.trials])
         show_lines(f"Best: {' '.join(words)} ({100 * study.best_value:.2f} % validation error), in {best}.")
     return best
+
+
+def _check_validation(path: Path, settings: Config) -> None:
+    from stackae.data.read import read_source
+    from stackae.plan import make_plan
+
+    use = make_plan(settings, read_source(settings.data)).labels
+    if use is not None and not use.folds and use.hold_out is None:
+        raise ConfigError(
+            f"{path}: no labelled rows validate, so there is no validation error to tune for; "
+            "set finetune.validation: {share: 0.2}"
+        )
 
 
 def _row(trial: optuna.trial.FrozenTrial) -> list[str]:
@@ -223,7 +238,7 @@ class Pruning:
         self, name: str, steps: int, rows: int = 0, step: str = "epoch"
     ) -> AbstractContextManager[StageProgress]:
         lines = self._progress.stage(name, steps, rows, step)
-        return self._watched(lines) if name == "finetune" else lines
+        return self._watched(lines) if name in ("length", "finetune") else lines
 
     def reused(self, name: str) -> None:
         self._progress.reused(name)

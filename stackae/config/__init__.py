@@ -16,7 +16,13 @@ from stackae.config.objective import (
     SwapConfig,
 )
 from stackae.config.run import CompareConfig, Config, TrackingConfig, TrainerConfig
-from stackae.config.training import FinetuneConfig, FitConfig, PretrainConfig, UnrollConfig
+from stackae.config.training import (
+    FinetuneConfig,
+    FitConfig,
+    PretrainConfig,
+    UnrollConfig,
+    ValidationConfig,
+)
 
 __all__ = [
     "ActivationName",
@@ -44,4 +50,5 @@ __all__ = [
     "TrackingConfig",
     "TrainerConfig",
     "UnrollConfig",
+    "ValidationConfig",
 ]

@@ -24,7 +24,8 @@ class SplitConfig(Section):
     train: PositiveInt | None = None
     """Training rows to keep (drawn, stratified by class); null keeps all that are left."""
     val: PositiveInt | Share = 0.1
-    """Validation rows, taken from the training rows: a number, or a share of them between 0 and 1."""
+    """Validation rows, which judge the layers, taken from the training rows, labelled or not: a number, or a
+    share of them between 0 and 1. `finetune.validation` says what their labels are used for."""
     test: PositiveInt | Share | None = None
     """Test rows: a number or a share. Null takes the published test part, or 0.2 where there is none."""
 
@@ -86,8 +87,11 @@ class DataConfig(Section):
     """Folder of the IDX files; null takes the environment variable STACKAE_DATA, else the user's cache
     folder."""
     labels: Literal["all"] | PositiveInt | PerClass = "all"
-    """Labels to keep: `all`, a number (stratified by class), or `{per_class: n}`. The other training rows
-    become unlabelled."""
+    """The labels there are to learn from: `all` but those of the test rows; or a number of those of the
+    training rows (stratified by class), or `{per_class: n}` of them. All other rows become unlabelled."""
+    labels_for_validation: Literal["all"] | Annotated[int, Field(ge=0, strict=True)] = 0
+    """Labels of validation rows beside these, which are not learnt from but choose the best epoch of
+    fine-tuning: `all`, or a number; with 0 `labels` are all that is used. For experiments that had them."""
     split: SplitConfig = SplitConfig()
     """How rows are divided into training, validation and test."""
 

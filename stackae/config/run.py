@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stackae.config.data import DataConfig
 from stackae.config.layers import LayerConfig
@@ -75,3 +75,12 @@ class Config(Section):
     """Where and how to compute."""
     tracking: TrackingConfig = TrackingConfig()
     """Where to log."""
+
+    @model_validator(mode="after")
+    def _one_way_to_validate(self) -> Self:
+        if self.data.labels_for_validation and self.finetune and self.finetune.validation != "auto":
+            raise ValueError(
+                "data.labels_for_validation and finetune.validation both say what validates; "
+                "remove one of them"
+            )
+        return self

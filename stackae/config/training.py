@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
 
 from stackae.config.section import (
     EpochsOrNone,
@@ -12,6 +14,7 @@ from stackae.config.section import (
     PositiveFloat,
     PositiveInt,
     Section,
+    Share,
     Switch,
 )
 
@@ -55,6 +58,21 @@ class PretrainConfig(FitConfig):
     Null never stops early."""
 
 
+class ValidationConfig(Section):
+    """Which of the labelled rows validate: one of the two."""
+
+    folds: Annotated[int, Field(ge=2, le=100, strict=True)] | None = None
+    """How many parts the labelled rows are divided into; as many networks each leave out another one."""
+    share: Share | None = None
+    """Share of the labelled rows that chooses the length of training; then all of them are learnt from."""
+
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> Self:
+        if (self.folds is None) == (self.share is None):
+            raise ValueError("give folds or share, one of the two")
+        return self
+
+
 class FinetuneConfig(FitConfig):
     """How the classifier is trained; `resolve` replaces `auto` by numbers once the labels are counted."""
 
@@ -69,6 +87,15 @@ class FinetuneConfig(FitConfig):
     patience: PositiveInt | Literal["auto"] | None = "auto"  # type: ignore[assignment]
     """Stop after so many epochs without a better validation accuracy; the best weights are kept either way.
     `auto`: two fifths of the epochs, at least 20. Null never stops early."""
+    validation: Literal["auto", "none"] | ValidationConfig = "auto"
+    """Which labelled rows tell how well the classifier does. `{folds: k}`: each in turn; k networks are
+    trained for a fixed length, each without one k-th of them, and their probabilities are averaged. `{share:
+    s}`: those that are held out (whole groups, or the last ones, where `data` has groups or an order); they
+    choose the length, and a second fit learns from all. `none`: none; one network learns from all for a fixed
+    length. `auto`: below 1,000 labelled rows 8 folds (fewer where a class has fewer rows or groups; `none`
+    where it has one, or rows have an order), else the labelled rows of `data.split.val` are held out, or a
+    tenth. Where `data.labels_for_validation` is set, those rows alone choose the best weights, and are not
+    learnt from."""
     dropout: Fraction = 0.5
     """Share of each hidden layer's outputs that is dropped in training."""
     input_dropout: Fraction = 0.2

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from stackae.seeds import derive
+
+
+class Indexed(Protocol):
+    """Rows that are taken by their numbers."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray: ...
 
 
 class Batch(NamedTuple):
@@ -23,6 +31,15 @@ class Batch(NamedTuple):
     epoch: int
     number: int
     weight: Tensor | None = None
+    fold: Tensor | None = None
+    """The fold of each row (rows,), where there are folds."""
+
+    def apply(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Change each of its tensors in the same way."""
+        y, weight, fold = (
+            None if each is None else change(each) for each in (self.y, self.weight, self.fold)
+        )
+        return self._replace(x=change(self.x), y=y, weight=weight, fold=fold)
 
 
 class Batches:
@@ -41,7 +58,7 @@ class Batches:
 
     def __init__(
         self,
-        x: np.ndarray,
+        x: Indexed,
         y: np.ndarray | None = None,
         *,
         batch_size: int,
@@ -49,9 +66,10 @@ class Batches:
         seed: int | None = None,
         balanced: bool = False,
         weight: np.ndarray | None = None,
+        fold: np.ndarray | None = None,
     ) -> None:
         assert not balanced or (y is not None and seed is not None)
-        self._x, self._y = x, y
+        self._x, self._y, self._fold = x, y, fold
         self._rows = np.arange(len(x)) if rows is None else rows
         self._weight = None if weight is None else (weight / weight[self._rows].mean()).astype(np.float32)
         self._seed = seed
@@ -70,9 +88,12 @@ class Batches:
 
     def head(self, rows: int) -> Batch:
         """Return the first rows, in no random order."""
-        first = self._rows[:rows]
-        y = None if self._y is None else torch.from_numpy(self._y[first])
-        return Batch(torch.from_numpy(np.asarray(self._x[first])), y, 0, 0)
+        return self._batch(self._rows[:rows], 0, 0)
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """The numbers of the rows, in no random order."""
+        return self._rows
 
     @property
     def sampler(self) -> Batches:
@@ -99,9 +120,14 @@ class Batches:
             self._position = number + 1
             # Reading in the file's order is faster, and a batch has no order of its own.
             rows = np.sort(order[number * self.batch_size : (number + 1) * self.batch_size])
-            y = None if self._y is None else torch.from_numpy(self._y[rows])
-            weight = None if self._weight is None else torch.from_numpy(self._weight[rows])
-            yield Batch(torch.from_numpy(np.asarray(self._x[rows])), y, self._epoch, number, weight)
+            yield self._batch(rows, self._epoch, number)
+
+    def _batch(self, rows: np.ndarray, epoch: int, number: int) -> Batch:
+        y, weight, fold = (
+            None if each is None else torch.from_numpy(each[rows])
+            for each in (self._y, self._weight, self._fold)
+        )
+        return Batch(torch.from_numpy(np.asarray(self._x[rows])), y, epoch, number, weight, fold)
 
     def _order(self) -> np.ndarray:
         if self._seed is None:

@@ -62,6 +62,26 @@ def slices(x: np.ndarray) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, len(x), size))
 
 
+class Together:
+    """Arrays (rows, *shape) as one, the rows of the first before those of the next, copied when asked for."""
+
+    def __init__(self, *parts: np.ndarray) -> None:
+        self._parts = parts
+        self.shape: tuple[int, ...] = (sum(map(len, parts)), *parts[0].shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Take rows by their numbers, which ascend."""
+        first, taken = 0, []
+        for part in self._parts:
+            start, end = np.searchsorted(rows, [first, first + len(part)])
+            taken.append(part[rows[start:end] - first])
+            first += len(part)
+        return np.concatenate(taken)
+
+
 def flat(x: np.ndarray) -> np.ndarray:
     """Flatten each row: (rows, *shape) -> (rows, features)."""
     return x.reshape(len(x), -1)

@@ -18,8 +18,15 @@ Mask = npt.NDArray[np.bool_]
 
 _TEST_SHARE = 0.2  # where none is published and none is asked for
 
-# Each part has its own generator, so that a draw does not depend on how many numbers another part took.
-_GENERATOR = {"test": 1, "val": 2, "train": 3, "labels": 4}
+# Each draw has its own generator, so that it does not depend on how many numbers another one took.
+_GENERATOR = {
+    "data.split.test": 1,
+    "data.split.val": 2,
+    "data.split.train": 3,
+    "data.labels": 4,
+    "data.labels_for_validation": 5,
+    "finetune.validation": 6,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +59,7 @@ def make_split(source: Source, config: DataConfig, seed: int, repeat: int = 0) -
     Test rows are the published ones (or some of them, where `split.test` says how many); with `split.pool`,
     or where none are published, they are taken from all rows. Validation rows are taken from the rest, and
     training rows are what is left then, or some of it; the source's extra rows come on top of them.
-    Validation and test take labelled rows only, if there are labels, and a share is a share of those.
+    The test takes labelled rows only, if there are labels, and a share of it is a share of those.
 
     They are taken at random, stratified by class. If the source has groups, whole groups are taken, as near
     to that as they allow, and no group is in two parts. If it has an order, the last rows are the test and
@@ -74,23 +81,27 @@ def make_split(source: Source, config: DataConfig, seed: int, repeat: int = 0) -
     test = test[usable[test]]
     if config.split.test is not None or not published:
         groups_left = 0 if published else 2
-        test = _part("test", test, config.split.test or _TEST_SHARE, source, y, seed, groups_left)
+        size = config.split.test or _TEST_SHARE
+        test = take("data.split.test", test, size, source, seed, leave=groups_left)
     elif len(test) == 0:
         raise DataError(
             f"{source.name}: no published test row has a label; set data.split.pool, or add labels"
         )
 
     rest = _apart(source, rows, test, published=published)
-    val = _part("val", rest[usable[rest]], config.split.val, source, y, seed, leave=1)
+    val = take("data.split.val", rest, config.split.val, source, seed, leave=1)
     train = _apart(source, rest, val)
     if len(train) == 0:
         raise DataError(
             f"data.split: {len(val):,} rows for validation leave none for training; ask for fewer"
         )
     if config.split.train is not None:
-        train = _drawn("train", train, config.split.train, y, seed)
+        train = draw("data.split.train", train, config.split.train, y, seed)
     if source.y is not None:
-        _check_every_class(source, y, train, val, test)
+        # Where all labels may be used, those of validation rows are learnt from as well.
+        both = config.labels == "all" and not config.labels_for_validation
+        learnt = np.concatenate([train, val]) if both else train
+        _check_every_class(source, y, learnt, val, test)
     if source.group is not None:
         extra = extra[~np.isin(source.group[extra], source.group[np.concatenate([val, test])])]
     train = np.sort(np.concatenate([train, extra]))
@@ -100,19 +111,46 @@ def make_split(source: Source, config: DataConfig, seed: int, repeat: int = 0) -
 def hold_out(source: Source, share: float, seed: int) -> Split:
     """Divide rows into training and validation alone, for those who keep their test rows to themselves.
 
-    A share of the labelled rows, or of all where there are no labels, validates, stratified by class; they
-    are the test part as well. Where that is less than a row per class, or leaves a class none to train on,
-    all rows train and validate.
+    A share of all rows validates, stratified by class; where that is less than a row, all rows train and
+    validate. The test part is made of rows that are in another part too, with a label if there are any.
     """
     y, rows = source.labels, np.arange(len(source.labels), dtype=np.int64)
-    usable = rows if source.y is None else rows[y >= 0]
-    classes = max(1, len(source.classes))
-    val = _drawn("val", usable, share, y, seed)
+    val = draw("data.split.val", rows, share, y, seed)
     train = np.setdiff1d(rows, val)
-    enough = len(train) > 0 and (source.y is None or len(np.unique(y[train][y[train] >= 0])) == classes)
-    if share * len(usable) < classes or not enough:
-        train, val = rows, usable
-    return Split(train, val, val, y[train] >= 0)
+    if share * len(rows) < 1 or len(train) == 0:
+        train, val = rows, rows
+    labelled = val[y[val] >= 0]
+    test = val if source.y is None else labelled if len(labelled) else rows[y >= 0]
+    return Split(train, val, test, y[train] >= 0)
+
+
+def take(
+    setting: str, rows: Ints, size: int | float, source: Source, seed: int, *, leave: int, repeat: int = 0
+) -> Ints:
+    """Take `size` of `rows`, a number or a share of them, in the way that the source's rows ask for.
+
+    Whole groups, of which at least `leave` are left; the last ones by time; or rows drawn at random,
+    stratified by class. `setting` asks for them. DataError where there are none to take.
+    """
+    if source.group is not None:
+        return _whole_groups(setting, rows, size, source.group, source.labels, seed, leave, repeat)
+    if source.order is not None:
+        return _last(setting, rows, size, source.order)
+    return draw(setting, rows, size, source.labels, seed, repeat)
+
+
+def draw(setting: str, rows: Ints, size: int | float, y: Ints, seed: int, repeat: int = 0) -> Ints:
+    """Draw `size` of `rows`, a number or a share of them, stratified by `y`; `setting` asks for them."""
+    count = _count(setting, rows, size)
+    _, stratum, sizes = np.unique(y[rows], return_inverse=True, return_counts=True)
+    # training needs every class; test and validation must not take the last row of a rare one
+    least = 1 if setting == "data.split.train" and count >= len(sizes) else 0
+    return rows[_first_of_each(stratum, allocate(count, sizes, least), seed, setting, repeat)]
+
+
+def generator(setting: str, seed: int, repeat: int) -> np.random.Generator:
+    """Return the generator of what a setting draws in one of the repetitions."""
+    return np.random.default_rng([seed, _GENERATOR[setting], *([repeat] if repeat else [])])
 
 
 def allocate(total: int, sizes: Ints, least: int = 0) -> Ints:
@@ -134,68 +172,54 @@ def allocate(total: int, sizes: Ints, least: int = 0) -> Ints:
     return shares
 
 
-def _part(part: str, rows: Ints, size: int | float, source: Source, y: Ints, seed: int, leave: int) -> Ints:
-    """Take `size` of `rows`, a number or a share of them, in the way that the source's rows ask for.
-
-    Of groups at least `leave` are left.
-    """
-    if source.group is not None:
-        return _whole_groups(part, rows, size, source.group, y, seed, leave)
-    if source.order is not None:
-        return _last(part, rows, size, source.order)
-    return _drawn(part, rows, size, y, seed)
-
-
-def _count(part: str, rows: Ints, size: int | float) -> int:
+def _count(setting: str, rows: Ints, size: int | float) -> int:
     """Return how many of `rows` a part takes: a number, or a share of them, but at least one."""
     count = size if isinstance(size, int) else max(1, round(size * len(rows)))
     if count > len(rows):
         raise DataError(
-            f"data.split.{part}: {size:,} rows asked for, but there are only {len(rows):,} to draw from; "
+            f"{setting}: {size:,} rows asked for, but there are only {len(rows):,} to draw from; "
             "ask for fewer, here or in the parts drawn before (test, then val)"
         )
     return count
 
 
-def _drawn(part: str, rows: Ints, size: int | float, y: Ints, seed: int) -> Ints:
-    """Draw rows at random, stratified by `y`."""
-    count = _count(part, rows, size)
-    _, stratum, sizes = np.unique(y[rows], return_inverse=True, return_counts=True)
-    # training needs every class; test and validation must not take the last row of a rare one
-    least = 1 if part == "train" and count >= len(sizes) else 0
-    return rows[_first_of_each(stratum, allocate(count, sizes, least), seed, part)]
-
-
 def _whole_groups(
-    part: str, rows: Ints, size: int | float, group: Ints, y: Ints, seed: int, leave: int
+    setting: str,
+    rows: Ints,
+    size: int | float,
+    group: Ints,
+    y: Ints,
+    seed: int,
+    leave: int,
+    repeat: int,
 ) -> Ints:
     """Draw whole groups at random, with nearly as many rows of each class as if rows were drawn."""
-    count = _count(part, rows, size)
+    count = _count(setting, rows, size)
     if count == len(rows):
         return rows
     _, stratum, sizes = np.unique(y[rows], return_inverse=True, return_counts=True)
     names, index = np.unique(group[rows], return_inverse=True)
     counts = np.bincount(index * len(sizes) + stratum, minlength=len(names) * len(sizes))
-    order = np.random.default_rng([seed, _GENERATOR[part]]).permutation(len(names))
+    order = generator(setting, seed, repeat).permutation(len(names))
     chosen = choose_groups(counts.reshape(len(names), -1), allocate(count, sizes), order, leave)
     if not chosen.any():
         raise DataError(
-            f"data.group: of {len(names)} groups none can be spared for data.split.{part}, since at least "
+            f"data.group: of {len(names)} groups none can be spared for {setting}, since at least "
             f"{leave} must be left and each must leave every class a row; use finer groups, or none"
         )
     chosen_rows: Ints = rows[chosen[index]]
     return chosen_rows
 
 
-def _last(part: str, rows: Ints, size: int | float, order: npt.NDArray[np.float64]) -> Ints:
+def _last(setting: str, rows: Ints, size: int | float, order: npt.NDArray[np.float64]) -> Ints:
     """Take the last rows by time, as near to `size` as rows of the same time allow."""
-    count = _count(part, rows, size)
+    count = _count(setting, rows, size)
     times, counts = np.unique(order[rows], return_counts=True)
     if count == len(rows):
         return rows
     if len(times) == 1:
         raise DataError(
-            f"data.order: all {len(rows):,} rows for data.split.{part} have the same time; "
+            f"data.order: all {len(rows):,} rows for {setting} have the same time; "
             "name another column, or remove data.order"
         )
     later = np.cumsum(counts[::-1])[::-1]
@@ -220,11 +244,9 @@ def _apart(source: Source, rows: Ints, taken: Ints, *, published: bool = False) 
     return np.setdiff1d(rows, taken)
 
 
-def _first_of_each(stratum: Ints, shares: Ints, seed: int, part: str, repeat: int = 0) -> Mask:
-    """Mark the first `shares[s]` rows of each stratum `s`, in an order that depends on seed and part only."""
-    order = np.random.default_rng([seed, _GENERATOR[part], *([repeat] if repeat else [])]).permutation(
-        len(stratum)
-    )
+def _first_of_each(stratum: Ints, shares: Ints, seed: int, setting: str, repeat: int = 0) -> Mask:
+    """Mark the first `shares[s]` rows of each stratum `s`, in an order that depends on the seeds alone."""
+    order = generator(setting, seed, repeat).permutation(len(stratum))
     grouped = order[np.argsort(stratum[order], kind="stable")]
     sizes = np.bincount(stratum, minlength=len(shares))
     rank = np.arange(len(stratum)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -233,14 +255,14 @@ def _first_of_each(stratum: Ints, shares: Ints, seed: int, part: str, repeat: in
     return first
 
 
-def _check_every_class(source: Source, y: Ints, train: Ints, val: Ints, test: Ints) -> None:
+def _check_every_class(source: Source, y: Ints, learnt: Ints, val: Ints, test: Ints) -> None:
     classes = len(source.classes)
-    in_train, in_val, in_test = (
-        np.bincount(y[rows][y[rows] >= 0], minlength=classes) for rows in (train, val, test)
+    in_learnt, in_val, in_test = (
+        np.bincount(y[rows][y[rows] >= 0], minlength=classes) for rows in (learnt, val, test)
     )
-    if in_train.all():
+    if in_learnt.all():
         return
-    absent = int(np.argmin(in_train))
+    absent = int(np.argmin(in_learnt))
     raise DataError(
         f"{source.name}: class '{source.classes[absent]}' has no labelled row left for training "
         f"({in_test[absent]:,} in test, {in_val[absent]:,} in validation); ask for smaller parts there, "
@@ -260,7 +282,7 @@ def _keep_labels(source: Source, y: Ints, config: DataConfig, seed: int, repeat:
         )
     kept = np.zeros(len(y), bool)
     kept[y >= 0] = _first_of_each(
-        y[y >= 0], _labels_per_class(source, np.bincount(y[y >= 0]), labels), seed, "labels", repeat
+        y[y >= 0], _labels_per_class(source, np.bincount(y[y >= 0]), labels), seed, "data.labels", repeat
     )
     return kept
 

@@ -27,8 +27,12 @@ class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ign
     Labels of which -1 and 1 are all there is are two classes.
 
     `finetune_epochs`, `finetune_lr`, `finetune_patience`, `dropout`, `input_dropout`, `label_smoothing`,
-    `balance`, `encoder_lr_scale` and `freeze_encoder` are those of the fine-tuning; all other parameters, the
-    rows, `model_` and `results_` are as in `StackedAutoencoder`. `classes_` are the labels, sorted.
+    `balance`, `validation`, `encoder_lr_scale` and `freeze_encoder` are those of the fine-tuning; all other
+    parameters, the rows and `model_` are as in `StackedAutoencoder`. `classes_` are the labels, sorted.
+
+    All labels are learnt from. `results_.classifier["val"]` is of networks that had not learnt from the rows
+    that they were judged by: those of each fold, or those that were held out first. It is None where no rows
+    validate, and `test` is None, since no row is kept from the fit.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ign
         input_dropout: float = 0.2,
         label_smoothing: float = 0.0,
         balance: str = "none",
+        validation: str | Mapping[str, Any] = "auto",
         encoder_lr_scale: float = 1.0,
         freeze_encoder: bool = False,
         validation_fraction: float = 0.1,
@@ -74,6 +79,7 @@ class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ign
         self.input_dropout = input_dropout
         self.label_smoothing = label_smoothing
         self.balance = balance
+        self.validation = validation
         self.encoder_lr_scale = encoder_lr_scale
         self.freeze_encoder = freeze_encoder
         self.validation_fraction = validation_fraction

@@ -62,6 +62,9 @@ def fit_model(
         check_folder("store", store_folder)
         store = Store(store_folder, progress.warn)
         results = run_plan(plan, store, NullTracker(), progress, out=folder / "run")
+        if results.classifier is not None:
+            # Those are rows that it learnt from.
+            results = replace(results, classifier=dict(results.classifier) | {"test": None})
         return load(folder / "run").double(), results
 
 
@@ -120,8 +123,10 @@ def _parameter_name(place: Place, parameters: Mapping[str, Any]) -> str:
                 return show((name, *inner))
         case (_, "batch_size" | "lr" as name) if place != PLACES["finetune_lr"]:
             return name
-    by_place: dict[Place, str] = {place: name for name, place in PLACES.items()}
-    return by_place.get(place) or show(place)
+    for parameter, within in PLACES.items():
+        if place[: len(within)] == within:
+            return show((parameter, *place[len(within) :]))
+    return show(place)
 
 
 def _layers(parameters: Mapping[str, Any]) -> Any:

@@ -24,6 +24,7 @@ PLACES: Mapping[str, tuple[str, ...]] = {
     "input_dropout": ("finetune", "input_dropout"),
     "label_smoothing": ("finetune", "label_smoothing"),
     "balance": ("finetune", "balance"),
+    "validation": ("finetune", "validation"),
     "encoder_lr_scale": ("finetune", "encoder_lr_scale"),
     "freeze_encoder": ("finetune", "freeze_encoder"),
     "accelerator": ("trainer", "accelerator"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field, ValidationError
 from torch import nn
 
 from stackae.build import AnyUnit, Shape, build_loss, build_unit, code_shape, output_activation
+from stackae.committee import Committee, together
 from stackae.config import LayerConfig
 from stackae.config.section import PositiveFloat, PositiveInt, Section
 from stackae.config_file.faults import show
@@ -48,6 +49,8 @@ class Description(Section):
     novelty: Novelty | None = None
     classifier: bool | None = None
     """Whether there is one; of a run, its file says so."""
+    networks: Annotated[int, Field(ge=1, le=100, strict=True)] = 1
+    """Of how many networks the classifier averages the probabilities."""
     layers: tuple[LayerConfig, ...] = Field(min_length=1)
     """With the loss that each was trained with, never `auto`."""
 
@@ -57,7 +60,7 @@ def save(
     layers: Sequence[LayerConfig],
     encoder: Encoder,
     decoder: Decoder,
-    classifier: Classifier | None,
+    classifier: Classifier | Committee | None,
     *,
     preprocessing: Preprocessing,
     classes: tuple[str, ...],
@@ -82,6 +85,7 @@ def save(
         "preprocessing": preprocessing.save(folder),
         "classes": list(classes),
         "novelty": {"error": novelty},
+        "networks": len(classifier) if isinstance(classifier, Committee) else 1,
         "layers": [layer.model_dump(mode="json", by_alias=True) for layer in layers],
     }
     (folder / "config.json").write_text(json.dumps(description, indent=1) + "\n")
@@ -114,11 +118,7 @@ def load(run: str | Path) -> Model:
         # Nothing is allocated before the weights' file proves to be as large as the description says.
         with torch.device("meta"):
             encoder, decoder, code = _networks(description, blocks)
-            classifier = None
-            if has_classifier:
-                # Fine-tuning changed the encoder, so the classifier has one of its own.
-                tuned, _, _ = _networks(description, blocks)
-                classifier = Classifier(tuned, code, len(description.classes), dropout=0.0, input_dropout=0.0)
+            classifier = _classifier(description, blocks, code) if has_classifier else None
     except (ValueError, RuntimeError, OverflowError, TypeError) as fault:
         # What does not fit together, and what is beyond all numbers of torch.
         raise ArtifactError(
@@ -139,6 +139,18 @@ def load(run: str | Path) -> Model:
         loss=build_loss(description.layers[0].loss, blocks),
         novelty=None if description.novelty is None else description.novelty.error,
     )
+
+
+def _classifier(
+    description: Description, blocks: tuple[Block, ...] | None, code: Shape
+) -> Classifier | Committee:
+    """Build the classifier, whose networks have encoders of their own, since fine-tuning changed them."""
+    members = []
+    for _ in range(description.networks):
+        encoder, _, _ = _networks(description, blocks)
+        classes = len(description.classes)
+        members.append(Classifier(encoder, code, classes, dropout=0.0, input_dropout=0.0))
+    return together(members)
 
 
 def _fill(module: nn.Module, folder: Path, part: str) -> None:

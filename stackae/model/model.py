@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stackae.build import Shape
+from stackae.committee import Committee
 from stackae.data.features import slices
 from stackae.data.preprocessing.load import Preprocessing
 from stackae.data.preprocessing.table import TablePreprocessing
@@ -40,7 +41,7 @@ class Model:
         self,
         encoder: Encoder,
         decoder: Decoder,
-        classifier: Classifier | None,
+        classifier: Classifier | Committee | None,
         *,
         preprocessing: Preprocessing,
         classes: tuple[str, ...],

@@ -1,8 +1,8 @@
 """The plan of a run: its stages, each described once, with shapes and chained keys. Trains nothing."""
 
 from stackae.plan.layers import PlannedLayer
-from stackae.plan.networks import build_classifier, mirrored, stacked
+from stackae.plan.networks import build_classifiers, mirrored, stacked
 from stackae.plan.run_plan import Plan, make_plan
 from stackae.plan.stage import Stage
 
-__all__ = ["Plan", "PlannedLayer", "Stage", "build_classifier", "make_plan", "mirrored", "stacked"]
+__all__ = ["Plan", "PlannedLayer", "Stage", "build_classifiers", "make_plan", "mirrored", "stacked"]

@@ -1,7 +1,8 @@
-"""The networks of a run, put together from the units of its layers; units are shared, not copied."""
+"""The networks of a run, put together from the units of its layers."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 from torch import nn
@@ -25,14 +26,27 @@ def stacked(layers: Sequence[PlannedLayer], units: Sequence[AnyUnit]) -> tuple[E
     return Encoder([unit.encoder for unit in units]), Decoder(decoders)
 
 
-def build_classifier(
-    layers: Sequence[PlannedLayer], units: Sequence[AnyUnit], settings: FinetuneConfig, classes: int
-) -> Classifier:
-    """Stack the units' encoders under a fresh softmax head."""
-    return Classifier(
-        Encoder([unit.encoder for unit in units]),
-        layers[-1].code,
-        classes,
-        dropout=settings.dropout,
-        input_dropout=settings.input_dropout,
-    )
+def build_classifiers(
+    layers: Sequence[PlannedLayer],
+    settings: FinetuneConfig,
+    classes: int,
+    networks: int,
+    pretrained: Sequence[AnyUnit] | None = None,
+) -> list[Classifier]:
+    """Build networks of the layers' encoders, each under a softmax head of its own.
+
+    Their layers start from copies of the `pretrained` units or, without these, are drawn anew for each.
+    """
+    members = []
+    for _ in range(networks):
+        units = copy.deepcopy(pretrained) if pretrained else [layer.unit() for layer in layers]
+        members.append(
+            Classifier(
+                Encoder([unit.encoder for unit in units]),
+                layers[-1].code,
+                classes,
+                dropout=settings.dropout,
+                input_dropout=settings.input_dropout,
+            )
+        )
+    return members

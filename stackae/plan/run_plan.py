@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from stackae.config import Config
 from stackae.config.section import changed
-from stackae.data.files.paths import quoted
+from stackae.data.label_use import LabelUse, use_labels
 from stackae.data.preprocessing.load import Preprocessing
 from stackae.data.source import Source
 from stackae.data.splits import Split, make_split
-from stackae.errors import ConfigError
 from stackae.machine.hardware import Hardware, resolve
-from stackae.plan.layers import PlannedLayer, architecture, plan_layers
-from stackae.plan.networks import build_classifier, mirrored
+from stackae.plan.labelled import LabelledStages, check_labels, plan_labelled
+from stackae.plan.layers import PlannedLayer, plan_layers
+from stackae.plan.networks import mirrored
 from stackae.plan.stage import Stage, describe, weight_bytes
 from stackae.seeds import derive
-
-PRETRAINED_ONLY = {"encoder_lr_scale", "freeze_encoder"}
-"""Settings of fine-tuning for pretrained layers alone: no part of the control, nor of its key."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +37,9 @@ class Plan:
     data: Stage
     layers: tuple[PlannedLayer, ...]
     unroll: Stage | None
-    finetune: Stage | None
-    scratch: Stage | None
-    probe: Stage | None
+    labels: LabelUse | None
+    """What labels are used for; None where there are none."""
+    labelled: LabelledStages
 
     def seed(self, stage: str) -> int:
         """Derive the seed of a stage that sees labels, another one in each repetition."""
@@ -59,8 +54,8 @@ class Plan:
     @property
     def stages(self) -> list[Stage]:
         """All stages but the data, in the order in which they are carried out."""
-        after_layers = (self.unroll, self.finetune, self.scratch, self.probe)
-        return [layer.stage for layer in self.layers] + [stage for stage in after_layers if stage is not None]
+        unlabelled = [layer.stage for layer in self.layers] + ([self.unroll] if self.unroll else [])
+        return [*unlabelled, *self.labelled.in_order]
 
     @property
     def depths(self) -> list[str]:
@@ -86,12 +81,12 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
     """
     hardware = resolve(config.trainer)
     split = split or make_split(source, config.data, config.seed, config.repeat)
-    if config.finetune is not None:
-        finetune_settings = config.finetune.resolve(int(split.labelled.sum()))
-        config = config.model_copy(update={"finetune": finetune_settings})
+    check_labels(config, source)
+    use = use_labels(source, split, config) if source.classes else None
+    if config.finetune is not None and use is not None:
+        config = config.model_copy(update={"finetune": config.finetune.resolve(int(use.first.sum()))})
     preprocessing = source.preprocessing(split.train)
-    rows, evaluated_rows = sum(map(len, split.parts.values())), len(split.val) + len(split.test)
-    precision = {"precision": hardware.precision}
+    rows = sum(map(len, split.parts.values()))
 
     data = describe(
         "data",
@@ -111,51 +106,14 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
         unroll = describe(
             "unroll",
             layers[-1].stage.key,
-            {"fit": changed(config.unroll)} | precision,
+            {"fit": changed(config.unroll), "precision": hardware.precision},
             reads=(data.name,),
             below=data.name,
             epochs=config.unroll.epochs,
             size=unrolled_size,
         )
     top = unroll or layers[-1].stage
-    # Labels enter where they are used: runs that differ in them alone share their pretraining.
-    labels = precision | changed(config.data, include={"labels"}) | changed(config, include={"repeat"})
-    weighted = labels if source.weight is None else labels | {"weight": _digest(source.weight)}
-
-    def classifier_size() -> int:
-        assert config.finetune is not None
-        with torch.device("meta"):
-            units = [layer.unit() for layer in layers]
-            classifier = build_classifier(layers, units, config.finetune, len(source.classes))
-        return weight_bytes(classifier) + 4 * evaluated_rows * len(source.classes)
-
-    finetune = scratch = probe = None
-    if config.finetune is not None:
-        _check_labels(config, source)
-        assert config.finetune.epochs != "auto"
-        finetune = describe(
-            "finetune",
-            top.key,
-            weighted | changed(config.finetune),
-            reads=(data.name,),
-            epochs=config.finetune.epochs,
-            size=classifier_size,
-        )
-        if config.compare.scratch:
-            initial = [architecture(layer.config) for layer in layers]
-            scratch = describe(
-                "scratch",
-                data.key,
-                weighted | changed(config.finetune, exclude=PRETRAINED_ONLY) | {"layers": initial},
-                section="finetune",
-                reads=(data.name,),
-                epochs=config.finetune.epochs,
-                size=classifier_size,
-            )
-    if config.compare.probe and source.classes:
-        # Unrolling changes every layer; only the deepest features are kept of what it makes of them.
-        depths_below = [data.name, *(layer.stage.name for layer in layers[:-1])]
-        probe = describe("probe", top.key, labels, section="compare", reads=(*depths_below, top.name))
+    labelled = plan_labelled(config, source, split, use, data, layers, top, hardware.precision)
     return Plan(
         config,
         source,
@@ -166,20 +124,6 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
         data,
         layers,
         unroll,
-        finetune,
-        scratch,
-        probe,
+        use,
+        labelled,
     )
-
-
-def _digest(weight: np.ndarray) -> str:
-    return hashlib.sha256(weight.astype("<f8").tobytes()).hexdigest()
-
-
-def _check_labels(config: Config, source: Source) -> None:
-    if not source.classes:
-        remedy = "add them" if source.columns is None else "name their column in data.target"
-        raise ConfigError(
-            f"finetune: {quoted(config.data.source)} has no labels; "
-            f"{remedy}, or set finetune: null to pretrain only"
-        )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stackae.config import Config
+from stackae.data.label_use import in_words
 
 _SCALED = {
     "standard": "to mean 0 and variance 1",
@@ -52,9 +53,8 @@ def _text(config: Config, results: Mapping[str, Any], model: Mapping[str, Any], 
     yield from ("", f"Trained with {versions}; seed {results['seed']}.", "", "## Data", "")
     origin = "" if config.data.test is None else f" of {_code(_names(config.data.test))}"
     yield (
-        f"{_code(_source(config))}: {data['train']:,} training rows, of which {data['labelled']:,} have a "
-        f"label; {data['val']:,} for validation, {data['test']:,}{origin} for the test. "
-        f"{data['features']:,} features."
+        f"{_code(_source(config))}: {data['train']:,} training rows, {data['val']:,} for validation, "
+        f"{data['test']:,}{origin} for the test; {in_words(data)}. {data['features']:,} features."
     )
     if model["classes"]:
         yield from ("", f"Classes: {_listed(model['classes'])}.")

@@ -171,7 +171,8 @@ def _probe(facts: Facts) -> Figure:
 def _map(facts: Facts, *, tsne: bool) -> Figure:
     panels = {"pretrained": facts.codes_before}
     if facts.codes_after is not None:
-        panels["fine-tuned"] = facts.codes_after
+        folds = facts.results["data"].get("folds", 0)
+        panels["fine-tuned" + (f", the first of {folds}" if folds else "")] = facts.codes_after
     flat = facts.codes_before.shape[1] == 2
     how = "the code itself" if flat else "t-SNE" if tsne else "the first two principal components"
     placed = {name: codes if flat else _planar(codes, tsne=tsne) for name, codes in panels.items()}

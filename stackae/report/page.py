@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from stackae.data.label_use import in_words
 from stackae.metrics import per_class
 from stackae.report.classifier_figures import classifier_figures, mistakes
 from stackae.report.feature_figures import feature_figures
@@ -66,9 +67,8 @@ def build_report(facts: Facts, *, shows: str, tsne: bool = False) -> Report:
     return Report(
         title=results["name"],
         subtitle=(
-            f"{data['train']:,} training rows, {data['labelled']:,} of them labelled; "
-            f"{data['val']:,} validation and {data['test']:,} test rows of "
-            f"{data['features']:,} features; seed {results['seed']}"
+            f"{data['train']:,} training, {data['val']:,} validation and {data['test']:,} test rows of "
+            f"{data['features']:,} features; {in_words(data)}; seed {results['seed']}"
         ),
         verdict=_verdict(results),
         mood=_mood(results),
@@ -128,6 +128,9 @@ def _numbers(results: Any) -> Iterator[Number]:
     percent = "{:.2%}".format
     if results["classifier"]:
         yield Number("test error, pretrained", percent(results["classifier"]["test"]["error"]))
+        if val := results["classifier"]["val"]:
+            judged = "error out of fold" if results["data"].get("folds") else "validation error"
+            yield Number(f"{judged}, pretrained", percent(val["error"]))
     if results["scratch"]:
         yield Number("test error, from scratch", percent(results["scratch"]["test"]["error"]))
     if verdict := results["verdict"]:

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from stackae.report.plotting import BLUE, FAINT, GREEN, INK, ORANGE, Figure, draw
 from stackae.report.report_data import Facts
 
-KIND = {"pretrain": BLUE, "unroll": BLUE, "finetune": GREEN, "scratch": ORANGE}
+KIND = {"pretrain": BLUE, "unroll": BLUE, "length": GREEN, "finetune": GREEN, "scratch": ORANGE}
 
 
 def training_figures(facts: Facts) -> Iterator[Figure]:
@@ -23,7 +23,13 @@ def training_figures(facts: Facts) -> Iterator[Figure]:
     for stage, history in facts.histories.items():
         if stage.startswith(("pretrain", "unroll")) and history:
             yield _reconstruction(stage, history)
-    tuned = {name: facts.histories[name] for name in ("finetune", "scratch") if name in facts.histories}
+    # Where a length was sought, the curves that it was chosen by are of interest.
+    fits = {"finetune": "length", "scratch": "scratch-length"}
+    tuned = {
+        name: facts.histories.get(length, facts.histories[name])
+        for name, length in fits.items()
+        if name in facts.histories
+    }
     if tuned:
         yield _classifiers(tuned)
     yield _time(facts.results["stages"])
@@ -37,7 +43,7 @@ def _stack(facts: Facts) -> Figure:
         boxes.append(
             (f"layer {number}", f"{text}\n{layer.parameters:,} parameters", math.prod(layer.code), BLUE)
         )
-    if facts.plan.finetune is not None:
+    if facts.plan.labelled.finetune is not None:
         head = (math.prod(facts.plan.layers[-1].code) + 1) * len(facts.classes)
         boxes.append(
             ("softmax", f"{len(facts.classes)} classes\n{head:,} parameters", len(facts.classes), GREEN)
@@ -108,26 +114,36 @@ def _reconstruction(stage: str, history: Sequence[dict[str, float]]) -> Figure:
 
 def _classifiers(tuned: dict[str, list[dict[str, float]]]) -> Figure:
     names = {"finetune": "pretrained", "scratch": "from scratch"}
+    # Folds are judged at their end alone.
+    judged = {stage: history for stage, history in tuned.items() if "val_accuracy" in history[0]}
 
     def paint(canvas: Canvas) -> None:
-        above, below = canvas.subplots(2, 1, sharex=True)
+        above, *below = canvas.subplots(2 if judged else 1, 1, sharex=True, squeeze=False).ravel()
         for stage, history in tuned.items():
             _line(above, history, "train_loss", names[stage], KIND[stage])
-            errors = [row | {"error": 100 * (1 - row["val_accuracy"])} for row in history]
-            _line(below, errors, "error", names[stage], KIND[stage])
         above.set(ylabel="training loss")
-        below.set(xlabel="epoch", ylabel="validation error, %")
         above.legend()
+        for axes in below:
+            for stage, history in judged.items():
+                errors = [row | {"error": 100 * (1 - row["val_accuracy"])} for row in history]
+                _line(axes, errors, "error", names[stage], KIND[stage])
+            axes.set(ylabel="validation error, %")
+        (below or [above])[-1].set(xlabel="epoch")
 
     summary = "; ".join(
-        f"{names[stage]}: {len(history)} epochs, best validation accuracy "
-        f"{max(row['val_accuracy'] for row in history):.2%}"
+        f"{names[stage]}: {len(history)} epochs"
+        + (
+            f", best validation accuracy {max(row['val_accuracy'] for row in history):.2%}"
+            if stage in judged
+            else ""
+        )
         for stage, history in tuned.items()
     )
+    shown = "Training loss and validation error" if judged else "Training loss"
     return draw(
         "curves-classifiers",
         paint,
-        alt=f"Training loss and validation error of the classifiers by epoch. {summary}.",
+        alt=f"{shown} of the classifiers by epoch. {summary}.",
         caption="The classifiers: the pretrained network beside the same network from random weights.",
         size=(4.6, 3.8),
     )

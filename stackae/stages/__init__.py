@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from stackae.plan import Plan
 from stackae.stage_context import StageContext, StageOutput
-from stackae.stages.finetune import finetune, scratch
+from stackae.stages.finetune import finetune, length, scratch, scratch_length
 from stackae.stages.prepare import prepare
 from stackae.stages.pretrain import pretrain, unroll
 from stackae.stages.probe import probe
@@ -19,7 +19,9 @@ WORK: Mapping[str, Callable[[StageContext, Plan, Mapping[str, Entry]], StageOutp
     "data": prepare,
     "pretrain": pretrain,
     "unroll": unroll,
+    "length": length,
     "finetune": finetune,
+    "scratch-length": scratch_length,
     "scratch": scratch,
     "probe": probe,
 }

@@ -1,4 +1,4 @@
-"""The stage with labels: the stack under a softmax head, pretrained or, as the control, from scratch."""
+"""The stages with labels: the stack under a softmax head, pretrained or, as the control, from scratch."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from stackae.build import AnyUnit
+from stackae.committee import Committee, together
+from stackae.config import FinetuneConfig
 from stackae.data.batches import Batches
-from stackae.data.features import SPLITS, encode, open_features, read_array
+from stackae.data.features import Together, encode, open_features, read_array
 from stackae.data.rows import chunk_rows
 from stackae.metrics import classification
-from stackae.plan import Plan, build_classifier
+from stackae.plan import Plan, build_classifiers
 from stackae.seeds import derive
 from stackae.stage_context import StageContext, StageOutput
 from stackae.stages.finished import load_units
@@ -23,79 +26,168 @@ from stackae.weights import WEIGHTS, save_weights
 
 
 def finetune(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> StageOutput:
-    """Train the stack with a softmax head on the labelled rows, from the pretrained weights."""
+    """Train the stack with a softmax head on the labelled rows, from the pretrained weights.
+
+    With folds it is one network for each, for a fixed length. After `length` it learns from all labelled rows
+    for as long as that found best. Else it keeps its best weights by the rows that validate, or the last.
+    """
     return _train(context, plan, entries, pretrained=True)
 
 
 def scratch(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> StageOutput:
-    """Train the control: the same network from random weights, nothing frozen, one learning rate."""
+    """Train the control: the same networks from random weights, nothing frozen, one learning rate."""
     return _train(context, plan, entries, pretrained=False)
+
+
+def length(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> StageOutput:
+    """Find how long to fine-tune, on rows that are held out."""
+    return _find_length(context, plan, entries, pretrained=True)
+
+
+def scratch_length(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> StageOutput:
+    """Find how long to train the control, on rows that are held out."""
+    return _find_length(context, plan, entries, pretrained=False)
+
+
+class _Fit:
+    """What the fits with labels have in common: the networks, the rows, and the task."""
+
+    def __init__(
+        self, context: StageContext, plan: Plan, entries: Mapping[str, Entry], *, pretrained: bool
+    ) -> None:
+        assert plan.config.finetune is not None
+        assert plan.labels is not None
+        self.context, self.plan, self.use = context, plan, plan.labels
+        self.settings: FinetuneConfig = plan.config.finetune
+        self.seed = plan.seed(context.stage)
+        torch.manual_seed(derive(self.seed, "init"))
+        units: list[AnyUnit] | None = load_units(plan, entries) if pretrained else None
+        self.members = build_classifiers(
+            plan.layers, self.settings, len(plan.classes), max(1, self.use.folds), units
+        )
+        self.network = together(self.members)
+        if pretrained and self.settings.freeze_encoder:
+            for member in self.members:
+                member.encoder.requires_grad_(False)
+        self.scale = self.settings.encoder_lr_scale if pretrained else 1.0
+        self.data = entries[plan.data.name]
+        parts = ("train", "val")
+        self.x = Together(*(open_features(self.data.file, part) for part in parts))
+        self.y = np.concatenate([read_array(self.data.file(f"labels-{part}.npy")) for part in parts])
+        numbers, weight = np.concatenate([plan.split.train, plan.split.val]), plan.source.weight
+        self.weight = None if weight is None else weight[numbers]
+
+    def batches(self, rows: np.ndarray) -> Batches:
+        """Return training batches of these rows, marked among those of training and validation."""
+        return Batches(
+            self.x,
+            self.y,
+            batch_size=self.settings.batch_size,
+            rows=np.flatnonzero(rows),
+            seed=self.seed,
+            balanced=self.settings.balance == "sampling",
+            weight=self.weight,
+            fold=self.use.fold,
+        )
+
+    def judged(self, rows: np.ndarray) -> Batches:
+        """Return large batches of rows, in their order."""
+        size = chunk_rows(self.x.shape[1:])
+        return Batches(self.x, self.y, batch_size=size, rows=np.flatnonzero(rows), weight=self.weight)
+
+    def train(
+        self, train: Batches, val: Batches | None, *, epochs: int | None = None, keep_best: bool
+    ) -> dict[str, Any]:
+        """Train the networks, at most for so many epochs of the schedule, and return what came of it."""
+        from stackae.tasks import FinetuneTask, FoldsTask
+        from stackae.training import fit
+
+        settings, y = self.settings, self.y[train.numbers]
+        assert settings.epochs != "auto"
+        weights = class_weights(y) if settings.balance == "weights" else None
+        steps = settings.epochs * len(train)
+        lr, network = settings.lr * self.scale, self.network
+        task: FinetuneTask | FoldsTask
+        if isinstance(network, Committee):
+            task = FoldsTask(network, settings, encoder_lr=lr, seed=self.seed, steps=steps, weights=weights)
+        else:
+            task = FinetuneTask(
+                network, settings, encoder_lr=lr, seed=self.seed, steps=steps, weights=weights
+            )
+        limited = settings if epochs is None else settings.model_copy(update={"epochs": epochs})
+        fitted = fit(self.context, task, train, val, limited, keep_best=keep_best)
+        self.network.eval()
+        write_history(fitted.history, self.context.folder)
+        return {
+            "epochs": len(fitted.history),
+            "kept_epoch": fitted.kept_epoch,
+            "seconds": fitted.seconds,
+            "train_loss": fitted.history[fitted.kept_epoch - 1]["train_loss"],
+        }
+
+    def out_of_fold(self) -> np.ndarray:
+        """Return the logits (rows, classes) of the learnt rows, each by the network that left it out."""
+        assert self.use.fold is not None
+        fold = self.use.fold[self.use.learn]
+        logits = np.empty((len(fold), len(self.plan.classes)), np.float32)
+        for number, member in enumerate(self.members):
+            logits[fold == number] = _logits(member, self.judged(self.use.fold == number))
+        return logits
 
 
 def _train(
     context: StageContext, plan: Plan, entries: Mapping[str, Entry], *, pretrained: bool
 ) -> StageOutput:
-    from stackae.tasks import FinetuneTask
-    from stackae.training import fit
-
-    settings = plan.config.finetune
-    assert settings is not None
-    assert settings.epochs != "auto"
-    seed = plan.seed(context.stage)
-    torch.manual_seed(derive(seed, "init"))
-    data = entries[plan.data.name]
-    units: list[AnyUnit] = (
-        load_units(plan, entries) if pretrained else [layer.unit() for layer in plan.layers]
-    )
-    classifier = build_classifier(plan.layers, units, settings, len(plan.classes))
-    if pretrained and settings.freeze_encoder:
-        classifier.encoder.requires_grad_(False)
-    y = {split: read_array(data.file(f"labels-{split}.npy")) for split in SPLITS}
-    labelled = np.flatnonzero(plan.split.labelled)
-    train = Batches(
-        open_features(data.file, "train"),
-        y["train"],
-        batch_size=settings.batch_size,
-        rows=labelled,
-        seed=seed,
-        balanced=settings.balance == "sampling",
-        weight=_weight(plan, plan.split.train),
-    )
-    x_val = open_features(data.file, "val")
-    val = Batches(
-        x_val, y["val"], batch_size=chunk_rows(x_val.shape[1:]), weight=_weight(plan, plan.split.val)
-    )
-    encoder_lr_scale = settings.encoder_lr_scale if pretrained else 1.0
-    task = FinetuneTask(
-        classifier,
-        settings,
-        encoder_lr=settings.lr * encoder_lr_scale,
-        seed=seed,
-        steps=settings.epochs * len(train),
-        weights=class_weights(y["train"][labelled]) if settings.balance == "weights" else None,
-    )
-    fitted = fit(context, task, train, val, settings, keep_best=True)
-    save_weights(context.folder / WEIGHTS, {"": classifier})
-    write_history(fitted.history, context.folder)
-    metrics: dict[str, Any] = {
-        "epochs": len(fitted.history),
-        "kept_epoch": fitted.kept_epoch,
-        "seconds": fitted.seconds,
-        "train_loss": fitted.history[fitted.kept_epoch - 1]["train_loss"],
-    }
-    for split in ("val", "test"):
-        x = open_features(data.file, split)
-        encode(classifier, x, context.folder / f"logits-{split}.npy", context.hardware.device)
-        logits = np.load(context.folder / f"logits-{split}.npy", mmap_mode="r")
-        metrics[split] = classification(logits, y[split])
-    return StageOutput(metrics, [WEIGHTS, "metrics.csv", "logits-val.npy", "logits-test.npy"])
+    fit = _Fit(context, plan, entries, pretrained=pretrained)
+    use, files = fit.use, [WEIGHTS, "metrics.csv", "logits-test.npy"]
+    if use.hold_out is not None and not use.refit:
+        metrics = _keep_best(fit, files)
+    else:
+        found = entries["length" if pretrained else "scratch-length"].metrics if use.refit else {}
+        epochs = found.get("kept_epoch")
+        metrics = fit.train(fit.batches(use.learn), None, epochs=epochs, keep_best=False)
+        metrics["val"] = found.get("val")
+        if use.folds:
+            logits = fit.out_of_fold()
+            np.save(context.folder / "logits-folds.npy", logits)
+            files.append("logits-folds.npy")
+            metrics["val"] = classification(logits, fit.y[use.learn])
+    save_weights(context.folder / WEIGHTS, {"": fit.network})
+    x_test, path = open_features(fit.data.file, "test"), context.folder / "logits-test.npy"
+    encode(fit.network, x_test, path, context.hardware.device)
+    logits = np.load(path, mmap_mode="r")
+    metrics["test"] = classification(logits, read_array(fit.data.file("labels-test.npy")))
+    return StageOutput(metrics, files)
 
 
-def _weight(plan: Plan, rows: np.ndarray) -> np.ndarray | None:
-    return None if plan.source.weight is None else plan.source.weight[rows]
+def _find_length(
+    context: StageContext, plan: Plan, entries: Mapping[str, Entry], *, pretrained: bool
+) -> StageOutput:
+    files = ["metrics.csv"]
+    metrics = _keep_best(_Fit(context, plan, entries, pretrained=pretrained), files)
+    return StageOutput(metrics, files)
+
+
+def _keep_best(fit: _Fit, files: list[str]) -> dict[str, Any]:
+    """Train on what is not held out, keep the weights that are best on what is, and judge them there."""
+    use = fit.use
+    assert use.hold_out is not None
+    held_out = fit.judged(use.hold_out)
+    metrics = fit.train(fit.batches(use.first), held_out, keep_best=True)
+    logits = _logits(fit.network, held_out)
+    np.save(fit.context.folder / "logits-val.npy", logits)
+    files.append("logits-val.npy")
+    metrics["val"] = classification(logits, fit.y[use.hold_out])
+    return metrics
+
+
+@torch.no_grad()
+def _logits(network: nn.Module, batches: Batches) -> np.ndarray:
+    return np.concatenate([network(batch.x).numpy() for batch in batches])
 
 
 def class_weights(y: np.ndarray) -> torch.Tensor:
     """Weigh each class inversely to its rows: n / (classes × its rows), on average 1 over the rows."""
-    sizes = np.bincount(y)
+    # Where rows are held out by group or by time, a class may have none left.
+    sizes = np.maximum(np.bincount(y), 1)
     return torch.from_numpy((len(y) / (len(sizes) * sizes)).astype(np.float32))

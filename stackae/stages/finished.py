@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stackae.build import AnyUnit
-from stackae.plan import Plan, build_classifier, mirrored
+from stackae.committee import Committee, together
+from stackae.plan import Plan, build_classifiers, mirrored
 from stackae.stack import Classifier
 from stackae.store import Entry
 from stackae.weights import WEIGHTS, fill
@@ -25,10 +26,11 @@ def load_units(plan: Plan, entries: Mapping[str, Entry], *, upto: int | None = N
     return [unit.eval() for unit in units]
 
 
-def load_classifier(plan: Plan, entry: Entry) -> Classifier:
-    """Load the fine-tuned classifier of a finished stage."""
+def load_classifier(plan: Plan, entry: Entry) -> Classifier | Committee:
+    """Load the fine-tuned classifier of a finished stage, or the networks that are averaged."""
     assert plan.config.finetune is not None
-    units = [layer.unit() for layer in plan.layers]
-    classifier = build_classifier(plan.layers, units, plan.config.finetune, len(plan.classes))
+    assert plan.labels is not None
+    networks = max(1, plan.labels.folds)
+    classifier = together(build_classifiers(plan.layers, plan.config.finetune, len(plan.classes), networks))
     fill(classifier, entry.file(WEIGHTS))
     return classifier

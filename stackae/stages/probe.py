@@ -2,62 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from stackae.data.features import SPLITS, flat, open_features, read_array, slices
+from stackae.data.features import Together, flat, open_features, read_array, slices
+from stackae.data.label_use import LabelUse
 from stackae.plan import Plan
 from stackae.stage_context import StageContext, StageOutput
 from stackae.store import Entry
 
 PROBE_ROWS = 10_000
 PROBE_STRENGTHS = (0.001, 0.01, 0.1, 1.0)
+PROBE_STRENGTH = 0.1
+"""Taken where no row tells which is best."""
 
 
 def probe(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> StageOutput:
     """Fit a logistic regression to the labelled rows' features at each depth (0 = the data).
 
-    Features are standardised; of four strengths of the penalty the one best on validation is taken.
-    At most 10,000 labelled rows are used.
+    Features are standardised; of four strengths of the penalty the one that is best on rows that were not
+    fitted to is taken, and fitted to all. At most 10,000 labelled rows are used.
     """
+    stage, use = plan.labelled.probe, plan.labels
+    assert stage is not None
+    assert use is not None
+    depths = [entries[name] for name in stage.reads]
+    y = np.concatenate([read_array(depths[0].file(f"labels-{part}.npy")) for part in ("train", "val")])
+    y_test = read_array(depths[0].file("labels-test.npy"))
+    rows = np.flatnonzero(use.learn)
+    if len(rows) > PROBE_ROWS:
+        rng = np.random.default_rng(plan.seed(context.stage))
+        rows = rng.choice(rows, PROBE_ROWS, replace=False)
+    # Those that only validate, however many they are.
+    rows = np.sort(np.concatenate([rows, np.flatnonzero(use.validates & ~use.learn)]))
+    depth_metrics = []
+    with context.progress.stage(context.stage, len(depths), step="depth") as line:
+        for depth, entry in enumerate(depths):
+            x = Together(*(open_features(entry.file, part) for part in ("train", "val")))[rows]
+            strength, accuracy = _choose(flat(x), y[rows], _parts(use, rows))
+            learnt = use.learn[rows]
+            model = _model(strength).fit(flat(x)[learnt], y[rows][learnt])
+            test = _accuracy(model, flat(open_features(entry.file, "test")), y_test)
+            depth_metrics.append(
+                {
+                    "depth": depth,
+                    "C": strength,
+                    "val": None if accuracy is None else {"accuracy": accuracy},
+                    "test": {"accuracy": test},
+                }
+            )
+            line.advance(depth + 1, 0.0, {} if accuracy is None else {"val_accuracy": accuracy})
+    return StageOutput({"depths": depth_metrics}, [])
+
+
+def _parts(use: LabelUse, rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return masks of the rows to fit to and to judge by, for each fold or for the rows that are held out."""
+    if use.fold is not None:
+        fold = use.fold[rows]
+        return [(fold != number, fold == number) for number in range(use.folds) if (fold == number).any()]
+    if use.hold_out is not None:
+        return [(use.first[rows], use.hold_out[rows])]
+    return []
+
+
+def _choose(
+    x: np.ndarray, y: np.ndarray, parts: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> tuple[float, float | None]:
+    """Return the strength of the penalty that is best on rows not fitted to, and its accuracy there."""
+    if not parts:
+        return PROBE_STRENGTH, None
+    judged = sum(int(judge.sum()) for _, judge in parts)
+    accuracies = {
+        strength: sum(
+            int((_model(strength).fit(x[fitted], y[fitted]).predict(x[judge]) == y[judge]).sum())
+            for fitted, judge in parts
+        )
+        / judged
+        for strength in PROBE_STRENGTHS
+    }
+    best = max(accuracies, key=lambda strength: accuracies[strength])
+    return best, accuracies[best]
+
+
+def _model(strength: float) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    assert plan.probe is not None
-    depths = [entries[name] for name in plan.probe.reads]
-    y = {split: read_array(depths[0].file(f"labels-{split}.npy")) for split in SPLITS}
-    labelled = np.flatnonzero(plan.split.labelled)
-    if len(labelled) > PROBE_ROWS:
-        drawn = np.random.default_rng(plan.seed(context.stage)).choice(labelled, PROBE_ROWS, replace=False)
-        labelled = np.sort(drawn)
-    depth_metrics = []
-    with context.progress.stage(context.stage, len(depths), step="depth") as line:
-        for depth, entry in enumerate(depths):
-            x = {split: flat(open_features(entry.file, split)) for split in SPLITS}
-            rows, best, best_accuracy = x["train"][labelled], None, -1.0
-            for strength in PROBE_STRENGTHS:
-                model = make_pipeline(
-                    StandardScaler(), LogisticRegression(C=strength, max_iter=200, tol=1e-3)
-                )
-                model.fit(rows, y["train"][labelled])
-                accuracy = _accuracy(model, x["val"], y["val"])
-                if accuracy > best_accuracy:
-                    best, best_accuracy, best_strength = model, accuracy, strength
-            assert best is not None
-            test = _accuracy(best, x["test"], y["test"])
-            depth_metrics.append(
-                {
-                    "depth": depth,
-                    "C": best_strength,
-                    "val": {"accuracy": best_accuracy},
-                    "test": {"accuracy": test},
-                }
-            )
-            line.advance(depth + 1, 0.0, {"val_accuracy": best_accuracy})
-    return StageOutput({"depths": depth_metrics}, [])
+    return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=200, tol=1e-3))
 
 
 def _accuracy(model: Any, x: np.ndarray, y: np.ndarray) -> float:

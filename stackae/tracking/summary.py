@@ -11,7 +11,8 @@ def headline(results: Mapping[str, Any]) -> dict[str, float]:
     figures: dict[str, float] = {}
     for part, name in (("classifier", ""), ("scratch", "scratch_")):
         if results[part]:
-            figures[f"{name}val_error"] = 1.0 - results[part]["val"]["accuracy"]
+            if results[part]["val"]:
+                figures[f"{name}val_error"] = 1.0 - results[part]["val"]["accuracy"]
             figures |= {
                 f"{name}test_{key}": results[part]["test"][key] for key in ("error", "macro_f1", "nll", "ece")
             }

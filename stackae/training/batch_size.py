@@ -33,8 +33,7 @@ def _fits(context: StageContext, task: Task, train: Batches, rows: int) -> bool:
     device = context.hardware.device
     autocast_type = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(context.hardware.precision)
     try:
-        batch = train.head(rows)
-        batch = batch._replace(x=batch.x.to(device), y=None if batch.y is None else batch.y.to(device))
+        batch = train.head(rows).apply(lambda each: each.to(device))
         task.to(device).train()
         with torch.autocast(device.type, autocast_type, enabled=autocast_type is not None):
             loss = task.training_step(batch, 0)

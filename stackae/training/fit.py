@@ -142,7 +142,7 @@ def fit(
     context: StageContext,
     task: Task,
     train: Batches,
-    val: Batches,
+    val: Batches | None,
     settings: FitConfig,
     *,
     keep_best: bool,
@@ -189,7 +189,9 @@ def fit(
     return Fitted(recorder.history, best.epoch if best else len(recorder.history), recorder.seconds)
 
 
-def _run(trainer: pl.Trainer, task: Task, train: Batches, val: Batches, checkpoint: Path | None) -> bool:
+def _run(
+    trainer: pl.Trainer, task: Task, train: Batches, val: Batches | None, checkpoint: Path | None
+) -> bool:
     """Train to the end; return False where memory ran out, with nothing left of the optimiser's."""
     restore_handlers = signals.save_handlers()
     # Lightning leaves each module in the mode it finds it in; units come from the store in eval mode.

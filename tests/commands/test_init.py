@@ -213,7 +213,7 @@ def test_a_test_file_that_is_named_later_is_taken_as_a_whole(tmp_path: Path, cli
 
     done = cli(["plan", "my.yaml", "data.test=test.csv"], tmp_path)
 
-    assert " 50 test;" in done.stdout
+    assert " 50 test rows;" in done.stdout
 
 
 def test_cells_of_several_lines_are_shown_in_one(tmp_path: Path, cli: Cli) -> None:

@@ -7,11 +7,14 @@ import json
 import signal
 from pathlib import Path
 
+import optuna
 import pytest
 from conftest import Cli
 from faults.forked import carry_out
 
+from stackae.commands.tune import Pruning
 from stackae.config_file import load_config
+from stackae.progress import NoProgress
 
 TINY = """\
 data: {source: digits, labels: 200}
@@ -107,6 +110,42 @@ def test_a_search_proposes_the_same_again(folder: Path, cli: Cli) -> None:
     assert cli([*words, "--out", "again"], folder).returncode == 0
     with (folder / "again/trials.csv").open(newline="") as file:
         assert list(csv.DictReader(file)) == found
+
+
+def test_where_nothing_validates_there_is_nothing_to_tune_for(folder: Path, cli: Cli) -> None:
+    for word in ("finetune.validation=none", "data.labels={per_class: 1}"):
+        done = cli(["tune", "tiny.yaml", word, "--space", "space.yaml"], folder)
+        assert done.returncode == 2
+        assert done.stderr == (
+            "tiny.yaml: no labelled rows validate, so there is no validation error to tune for; "
+            "set finetune.validation: {share: 0.2}\n"
+        )
+    assert not (folder / "runs").exists()
+
+
+@pytest.mark.parametrize("stage", ["length", "finetune"])
+def test_a_hopeless_trial_is_pruned_by_the_first_fit_that_is_judged_on_the_way(stage: str) -> None:
+    study = optuna.create_study(pruner=optuna.pruners.ThresholdPruner(upper=0.5))
+    watched = Pruning(NoProgress(), study.ask())
+    with watched.stage(stage, 3) as line:
+        line.advance(1, 0.0, {"train_loss": 9.0})  # as of folds
+        line.advance(1, 0.5, {"val_accuracy": 0.4})  # within an epoch
+        line.advance(2, 0.0, {"val_accuracy": 0.6})
+        with pytest.raises(optuna.TrialPruned):
+            line.advance(3, 0.0, {"val_accuracy": 0.4})
+    with watched.stage("scratch", 3) as line:
+        line.advance(1, 0.0, {"val_accuracy": 0.1})
+
+
+def test_folds_are_judged_at_their_end(folder: Path, cli: Cli) -> None:
+    (folder / "space.yaml").write_text("finetune.lr: {low: 1.0e-5, high: 0.05, log: true}\n")
+    words = ["tune", "tiny.yaml", "finetune.epochs=8", "--space", "space.yaml", "--trials", "7", "--quiet"]
+    assert cli(words, folder).returncode == 0
+    assert {row["state"] for row in trials(folder)} == {"complete"}
+    for row in trials(folder):
+        results = json.loads((folder / f"runs/tiny-tune/trial-{row['trial']}/results.json").read_text())
+        assert results["data"]["folds"] == 8
+        assert float(row["validation_error"]) == pytest.approx(1 - results["classifier"]["val"]["accuracy"])
 
 
 @pytest.mark.parametrize(

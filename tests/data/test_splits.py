@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from stackae.config import DataConfig
 from stackae.data.rows import ArrayRows
 from stackae.data.source import Source
-from stackae.data.splits import Split, allocate, make_split
+from stackae.data.splits import Split, allocate, hold_out, make_split
 from stackae.errors import DataError
 
 
@@ -144,8 +144,9 @@ def test_parts_are_disjoint_sorted_stratified_and_of_the_size_asked(
     def check(part: np.ndarray, wanted: int | float, candidates: np.ndarray) -> None:
         assert len(part) == (wanted if isinstance(wanted, int) else max(1, round(wanted * len(candidates))))
         assert set(part.tolist()) <= set(candidates.tolist())
-        exact = np.bincount(y[candidates]) * len(part) / len(candidates)
-        assert (np.abs(np.bincount(y[part], minlength=len(exact)) - exact) < 1).all()
+        # Rows without a label are a class of their own.
+        exact = np.bincount(y[candidates] + 1) * len(part) / len(candidates)
+        assert (np.abs(np.bincount(y[part] + 1, minlength=len(exact)) - exact) < 1).all()
 
     rows, first = np.arange(len(y)), len(of.rows)
     of_test = rows[first:] if published else rows
@@ -155,7 +156,7 @@ def test_parts_are_disjoint_sorted_stratified_and_of_the_size_asked(
     else:
         check(got.test, parts["test"] or 0.2, of_test)
     rest = np.setdiff1d(rows[:first] if published else rows, got.test)
-    check(got.val, parts["val"], rest[y[rest] >= 0])
+    check(got.val, parts["val"], rest)
     rest = np.setdiff1d(rest, got.val)
     if parts["train"] is None:
         assert got.train.tolist() == rest.tolist()
@@ -254,16 +255,16 @@ def test_without_labels_rows_are_drawn_uniformly() -> None:
     assert len(got.labelled) == 600
 
 
-def test_unlabelled_rows_train_only() -> None:
+def test_unlabelled_rows_train_and_validate_but_do_not_test() -> None:
     y = np.where(np.arange(1000) % 5 == 0, -1, balanced(100))
     got = split(source(y), labels=50, test=100, val=100)
     assert (y[got.test] >= 0).all()
-    assert (y[got.val] >= 0).all()
-    assert (y[got.train] == -1).sum() == 200
+    assert (y[got.val] == -1).sum() == 22  # of 900 rows 200 have no label
+    assert (y[got.train] == -1).sum() == 178
     assert got.labelled.sum() == 50
     assert (y[got.train[got.labelled]] >= 0).all()
     # a drawn training part has its proportion of them
-    assert (y[split(source(y), test=100, val=100, train=400).train] == -1).sum() == 100
+    assert (y[split(source(y), test=100, val=100, train=400).train] == -1).sum() == 89
 
 
 def test_a_rare_class_stays_in_a_small_training_part() -> None:
@@ -374,7 +375,12 @@ def test_extra_rows_come_on_top_where_nothing_has_a_label() -> None:
             r"class 'c1' has no labelled row left for training \(2 in test, 0 in validation\)",
         ),
         (source([0, 1] * 50), "all", {"val": 80}, r"leave none for training"),
-        (source([0, 1] * 50), "all", {"train": 1}, "class 'c1' has no labelled row left for training"),
+        (
+            source([0, 1, 2] * 30),
+            "all",
+            {"train": 1, "val": 1},
+            r"class 'c2' has no labelled row left for training \(6 in test, 0 in validation\)",
+        ),
         (source([0, 1] * 50, [-1, -1]), "all", {}, "no published test row has a label"),
         (
             source([0, 1] * 50, group=np.arange(100) // 50),
@@ -401,3 +407,30 @@ def test_faults_name_the_numbers(of: Source, labels: Any, parts: dict[str, Any],
     with pytest.raises(DataError, match=says) as caught:
         split(of, 0, labels, **parts)
     assert "\n" not in str(caught.value)
+
+
+def test_a_class_whose_only_label_validates_is_learnt_where_all_labels_are() -> None:
+    y = np.array([0] * 30 + [1] + [-1] * 9)
+    parts = {"test": 1, "val": 0.9}
+    got = split(source(y), **parts)
+    assert 1 in y[got.val]
+    assert 1 not in y[got.train]
+    for words in ({"labels": 2}, {"labels_for_validation": "all"}):
+        config = DataConfig.model_validate({"split": parts} | words)
+        with pytest.raises(DataError, match="class 'c1' has no labelled row left for training"):
+            make_split(source(y), config, 0)
+
+
+@given(labelled_sources(), st.floats(0.1, 0.9), st.integers(0, 2**32 - 1))
+def test_who_keeps_the_test_rows_gets_two_parts_of_all_rows(of: Source, share: float, seed: int) -> None:
+    y = of.labels
+    got = hold_out(of, share, seed)
+    assert sorted([*got.train, *got.val]) == list(range(len(y)))
+    assert len(got.val) == max(1, round(share * len(y)))
+    assert (y[got.test] >= 0).all()
+    assert got.labelled.tolist() == (y[got.train] >= 0).tolist()
+
+
+def test_of_rows_too_few_to_spare_any_all_train_and_validate() -> None:
+    got = hold_out(source([0, 0, 1, 1]), 0.1, 0)
+    assert got.train.tolist() == got.val.tolist() == [0, 1, 2, 3]

@@ -26,6 +26,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import stackae
 from stackae import StackedAutoencoder, StackedAutoencoderClassifier
+from stackae.committee import Committee
 from stackae.data.preprocessing.sklearn_file import FITTED
 from stackae.errors import ConfigError, DataError, TrainingError
 from stackae.estimator.messages import as_value_errors
@@ -130,10 +131,61 @@ def test_rows_without_label_are_for_pretraining_alone(
     fitted = classifier().fit(x, mark(y, hidden))
 
     assert [str(label) for label in fitted.classes_] == ["0", "1", "2"]
-    # Six of the labelled rows validate.
-    assert fitted.results_.data["train"] == 114
-    assert fitted.results_.data["labelled"] == 54
+    # A tenth of all rows validates the layers; the labels of all that have one are learnt from.
+    data = fitted.results_.data
+    assert {name: data[name] for name in ("train", "val", "labelled", "folds")} == {
+        "train": 108,
+        "val": 12,
+        "labelled": 60,
+        "folds": 8,
+    }
     assert np.mean(fitted.predict(x).astype(str) == y.astype(str)) > 0.9
+
+
+def test_what_is_said_of_validation_is_said_by_networks_that_had_not_learnt_the_row() -> None:
+    # Labels that nothing can be known of: who learns them all by heart is right, and nobody else.
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(150, 40)), rng.integers(0, 2, 150)
+    settings = {"finetune_epochs": 60, "finetune_lr": 0.02, "layers": (60,)}
+    fitted = classifier(**settings).fit(x, y)
+    assert fitted.results_.data["folds"] == 8
+    assert fitted.score(x, y) > 0.9
+    assert 0.3 < fitted.results_.classifier["val"]["accuracy"] < 0.7
+    assert fitted.results_.classifier["test"] is None
+    held_out = classifier(**settings, validation={"share": 0.2}).fit(x, y)
+    assert held_out.results_.data["held_out"] == 30
+    assert 0.2 < held_out.results_.classifier["val"]["accuracy"] < 0.8
+
+
+@pytest.mark.parametrize(
+    ("validation", "networks"), [("auto", 8), ("none", 1), ({"folds": 3}, 3), ({"share": 0.2}, 1)]
+)
+def test_validation_is_as_in_a_config(
+    validation: Any, networks: int, blobs: tuple[np.ndarray, np.ndarray]
+) -> None:
+    x, y = blobs
+    fitted = classifier(validation=validation).fit(x, y)
+    model = fitted.model_.classifier
+    assert (len(model) if isinstance(model, Committee) else 1) == networks
+    assert (fitted.results_.classifier["val"] is None) == (validation == "none")
+    np.testing.assert_allclose(fitted.predict_proba(x).sum(1), 1)
+
+
+@pytest.mark.parametrize(
+    ("validation", "says"),
+    [
+        ("fold", "validation: 'fold' is not allowed; use 'auto', 'none', or a mapping"),
+        ({"folds": 1}, "validation.folds: 1 is not allowed; use a whole number of at least 2"),
+        ({"folds": 50}, "validation: 50 folds of labelled rows asked for, but a class has only 40; ask for"),
+    ],
+)
+def test_a_wrong_validation_is_named(
+    validation: Any, says: str, blobs: tuple[np.ndarray, np.ndarray]
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)) as raised:
+        classifier(validation=validation).fit(*blobs)
+    assert "\n" not in str(raised.value)
+    assert "finetune." not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +216,7 @@ def test_minus_one_and_one_are_two_classes(blobs: tuple[np.ndarray, np.ndarray])
     fitted = classifier().fit(x, np.where(y == 0, 1, -1))
 
     assert fitted.classes_.tolist() == [-1, 1]
-    assert fitted.results_.data["labelled"] + fitted.results_.data["val"] == 120
+    assert fitted.results_.data["labelled"] == 120
 
 
 @pytest.mark.parametrize(
@@ -404,7 +456,7 @@ def test_masked_labels_are_none(blobs: tuple[np.ndarray, np.ndarray]) -> None:
     x, y = blobs
     hidden = np.arange(len(y)) % 2 == 1
 
-    assert classifier().fit(x, np.ma.masked_array(y, mask=hidden)).results_.data["labelled"] == 54
+    assert classifier().fit(x, np.ma.masked_array(y, mask=hidden)).results_.data["labelled"] == 60
 
 
 @pytest.mark.parametrize(

@@ -39,11 +39,12 @@ TAIL = (
 )
 CONFIGS = {
     "shop": "data: {source: shop.csv, target: bought, types: {fee: quantile, income: minmax}, drop: [note]}\n"
-    "layers: [{width: 12}, {width: 5}]\n" + TAIL,
+    "layers: [{width: 12}, {width: 5}]\n" + TAIL.replace("dropout: 0.0", "dropout: 0.0, validation: none"),
     "deep": "data: {source: digits}\n"
     "layers: [{unit: conv, width: 4, kernel: 3, pool: 2, tied: true}, {width: 20, activation: top_k, k: 5},\n"
     "  {width: 12, kind: rbm, activation: linear, connectivity: 0.5},\n"
-    "  {width: 6, kind: variational}]\n" + TAIL,
+    "  {width: 6, kind: variational}]\n"
+    + TAIL.replace("dropout: 0.0", "dropout: 0.0, validation: {folds: 2}"),
     "bare": "data: {source: digits, scaling: standard}\nlayers: [{width: 8, kind: rbm}]\n"
     + TAIL.replace("{epochs: 4, dropout: 0.0}", "null"),
 }
@@ -311,7 +312,7 @@ def test_names_in_a_card_mean_nothing_in_markdown_and_yaml() -> None:
     figures = {"test": {"accuracy": 0.5, "macro_f1": 0.25, "nll": 1.0, "ece": 0.0}}
     results = {
         "seed": 3,
-        "data": {"train": 5, "labelled": 4, "val": 3, "test": 2, "features": 9},
+        "data": {"train": 5, "labelled": 4, "folds": 2, "val": 3, "test": 2, "features": 9},
         "classifier": figures,
         "scratch": None,
         "verdict": None,
@@ -333,8 +334,8 @@ def test_names_in_a_card_mean_nothing_in_markdown_and_yaml() -> None:
     source = "😀: 'q' \"#.csv"
     assert [(one.dataset_name, one.metric_value) for one in found] == [(source, 0.5), (source, 0.25)]
     assert "Trained with stackae 0, torch 2; seed 3." in text
-    assert "3 for validation, 2 of `new.csv` for the test. 9 features." in text
-    assert f"`{source}`: 5 training rows, of which 4 have a label;" in text
+    assert "3 for validation, 2 of `new.csv` for the test; 4 labels to learn from, in 2 folds. 9" in text
+    assert f"`{source}`: 5 training rows, " in text
     assert "Classes: ```a`|`` b```, `` `c ``, `<b>*d*</b>`." in text
     assert "| ``x\\|`y` z`` | numeric | 1 |" in text
     assert "| `_e_` | not used: constant | 0 |" in text

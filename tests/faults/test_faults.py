@@ -44,10 +44,18 @@ DEATHS = [
     ],
     [
         Point(5, "scratch", "batch begins"),
-        Point(1, "scratch", "sync logits-val.npy"),
+        Point(1, "scratch", "sync logits-folds.npy"),
         Point(7, "probe", "regression"),
         Point(1, "results", "half model/classifier.safetensors"),
     ],
+]
+HELD_OUT = [*OFTEN, "finetune.validation={share: 0.3}"]
+DEATHS_WITH_ROWS_HELD_OUT = [
+    Point(2, "length", "epoch"),
+    Point(1, "length", "half manifest.json.part"),
+    Point(2, "finetune", "batch"),
+    Point(3, "scratch-length", "batch over"),
+    Point(1, "scratch", "epoch over"),
 ]
 
 
@@ -76,6 +84,16 @@ def test_a_killed_run_ends_with_the_same_bits(alone: Place, tmp_path: Path, deat
     lives = [place.events(f"life-{number}") for number in range(1, len(deaths) + 1)]
     again = trained(*lives, place.events("last")) - trained(alone.events("life"))
     assert again.total() <= len(deaths), f"batches that were trained on again: {dict(again)}"
+
+
+def test_a_run_with_rows_held_out_ends_with_the_same_bits(tmp_path: Path) -> None:
+    alone = Place(tmp_path / "alone")
+    ended = forked_life(alone, alone.words(HELD_OUT), alone.orders("life"))
+    assert ended.code == 0, ended.said
+    place, expected = Place(tmp_path / "killed"), alone.fingerprint()
+    kills = torment(place, DEATHS_WITH_ROWS_HELD_OUT, HELD_OUT, expected, forked_life, every_batch=True)
+    assert not [f"{kill.where}: {fault}" for kill in kills for fault in kill.faults]
+    assert [kill.where for kill in kills] == [str(point) for point in DEATHS_WITH_ROWS_HELD_OUT]
 
 
 def test_a_run_that_saves_seldom_ends_with_the_same_bits(alone: Place, tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ from scipy.special import expit, softmax
 from torch import nn
 
 import stackae
-from stackae.config import Config
+from stackae.committee import Committee
+from stackae.config import Config, LayerConfig
 from stackae.data.read import read_source
 from stackae.data.rows import CHUNK, ArrayRows
 from stackae.errors import ArtifactError, DataError
@@ -289,6 +292,55 @@ def test_saving_without_a_classifier_leaves_none_of_an_earlier_run(tmp_path: Pat
     assert load(run).classifier is not None
     Saved(tmp_path, classifier=False)
     assert load(run).classifier is None
+
+
+def test_the_networks_of_a_committee_are_saved_and_averaged(tmp_path: Path) -> None:
+    one = Saved(tmp_path)
+    members = [copy.deepcopy(one.classifier) for _ in range(3)]
+    with torch.no_grad():
+        for number, member in enumerate(members):
+            member.head.bias += number * torch.randn(3, generator=torch.Generator().manual_seed(number))
+    folder = tmp_path / "several"
+    shutil.copytree(one.run, folder)
+    model = load(one.run)
+    encoder, decoder = model.encoder, model.decoder
+    plan_layers = json.loads((one.run / "model" / "config.json").read_text())["layers"]
+    save(
+        folder / "model",
+        [LayerConfig.model_validate(layer) for layer in plan_layers],
+        encoder,
+        decoder,
+        Committee(members),
+        preprocessing=model.preprocessing,
+        classes=CLASSES,
+        novelty=NOVELTY,
+    )
+    x = torch.from_numpy(one.x / np.float32(255))
+    with torch.no_grad():
+        expected = torch.stack([member.eval()(x).softmax(1) for member in members]).mean(0)
+    found = load(folder)
+    np.testing.assert_allclose(found.predict_proba(one.x), expected, atol=1e-6)
+    assert not np.allclose(found.predict_proba(one.x), model.predict_proba(one.x), atol=1e-3)
+
+
+def test_a_model_of_the_time_before_committees_is_loaded(tmp_path: Path) -> None:
+    saved = Saved(tmp_path)
+    path = saved.run / "model" / "config.json"
+    description = json.loads(path.read_text())
+    expected = load(saved.run).predict_proba(saved.x)
+    assert description.pop("networks") == 1
+    path.write_text(json.dumps(description))
+    np.testing.assert_array_equal(load(saved.run).predict_proba(saved.x), expected)
+
+
+@pytest.mark.parametrize("networks", [0, 2, 101, 10**9, "3", None])
+def test_networks_that_are_not_there_are_refused(networks: Any, tmp_path: Path) -> None:
+    saved = Saved(tmp_path)
+    path = saved.run / "model" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"networks": networks}))
+    with pytest.raises(ArtifactError) as error:
+        load(saved.run)
+    assert "\n" not in str(error.value)
 
 
 def test_codes_are_decoded_as_in_a_reconstruction_and_interpolated_in_a_line(tmp_path: Path) -> None:

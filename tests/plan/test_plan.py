@@ -127,6 +127,9 @@ def moved(before: dict[str, str], after: dict[str, str]) -> set[str]:
         ("pretrain.epochs", 3, set(ALL) - {"scratch"}),
         ("data.labels", 20, {"finetune", "scratch", "probe"}),
         ("data.labels", {"per_class": 10}, {"finetune", "scratch", "probe"}),
+        ("data.labels_for_validation", "all", {"finetune", "scratch", "probe"}),
+        ("finetune.validation", "none", {"finetune", "scratch", "probe"}),
+        ("finetune.validation", {"folds": 3}, {"finetune", "scratch", "probe"}),
         ("data.split.val", 7, {*ALL, "data"}),
         ("data.split.test", 9, {*ALL, "data"}),
         ("data.split.train", 35, {*ALL, "data"}),
@@ -163,7 +166,8 @@ PRETRAINED_ONLY = {"encoder_lr_scale": 0.1, "freeze_encoder": True}
 
 def test_every_setting_of_a_fit_is_tried() -> None:
     assert set(FIT) == set(FitConfig.model_fields)
-    assert set(FIT | FINETUNE | PRETRAINED_ONLY) == set(FinetuneConfig.model_fields)
+    elsewhere = {path.split(".")[1] for path, _, _ in CHANGES if path.startswith("finetune.")}
+    assert set(FIT | FINETUNE | PRETRAINED_ONLY) | elsewhere == set(FinetuneConfig.model_fields)
     others = {path.split(".")[2] for path, _, _ in CHANGES if path.startswith("layers.")}
     assert set(FIT) | others == set(LayerConfig.model_fields)
     assert set(FIT) == set(UnrollConfig.model_fields)
@@ -375,6 +379,35 @@ def test_unrolling_comes_after_pretraining_and_the_others_start_from_it(data: Pa
     parents = {stage.name: stage.parent for stage in plan.stages}
     assert parents["finetune"] == parents["probe"] == plan.unroll.key
     assert parents["scratch"] == plan.data.key
+
+
+def test_where_rows_are_held_out_the_length_is_found_before_all_are_learnt_from(data: Path) -> None:
+    config = changed(described(data), "finetune.validation", {"share": 0.2})
+    plan = planned(config)
+    names = [*PRETRAIN, "length", "finetune", "scratch-length", "scratch", "probe"]
+    assert [stage.name for stage in plan.stages] == names
+    found = {stage.name: stage for stage in plan.stages}
+    assert found["finetune"].parent == found["length"].key
+    assert found["length"].parent == plan.top.key
+    assert found["scratch"].parent == found["scratch-length"].key
+    assert found["scratch-length"].parent == plan.data.key
+    assert {found[name].section for name in names[3:7]} == {"finetune"}
+    assert found["length"].size() < found["finetune"].size()
+    # Nothing is learnt from twice where other rows than the labelled ones validate.
+    beside = changed(described(data), "data.labels_for_validation", "all")
+    assert [stage.name for stage in planned(beside).stages] == ALL
+    without = config | {"compare": {"scratch": False, "probe": False}}
+    assert [stage.name for stage in planned(without).stages] == [*PRETRAIN, "length", "finetune"]
+
+
+def test_folds_take_the_room_of_as_many_networks(data: Path) -> None:
+    def size(validation: Any) -> int:
+        stages = planned(changed(described(data), "finetune.validation", validation)).stages
+        return next(stage.size() for stage in stages if stage.name == "finetune")
+
+    # 30 rows of 3 classes are judged out of fold; the test rows' logits are one network's or a committee's.
+    assert size({"folds": 5}) - size({"folds": 2}) == 3 * (size("none") - 4 * 12 * 3)
+    assert size({"folds": 2}) == 2 * (size("none") - 4 * 12 * 3) + 4 * (30 + 12) * 3
 
 
 def test_leaving_a_control_out_moves_no_other_key(data: Path) -> None:

@@ -91,6 +91,31 @@ def test_the_page_is_one_file_whose_pictures_say_in_words_what_they_show(folder:
     assert words.index(verdict) < words.index("The stack and its training")
 
 
+@pytest.mark.parametrize(
+    ("validation", "says", "curves"),
+    [
+        ("auto", "300 labels to learn from, in 8 folds; seed 0", "Training loss of the classifiers"),
+        ("none", "300 labels to learn from; seed 0", "Training loss of the classifiers"),
+        ("{share: 0.2}", "60 of them first held out; seed 0", "Training loss and validation error of the"),
+    ],
+)
+def test_the_page_says_what_labels_were_used_for(
+    copy: Path, cli: Cli, validation: str, says: str, curves: str
+) -> None:
+    assert cli(["run", "tiny.yaml", f"finetune.validation={validation}"], copy).returncode == 0
+    page = Page((copy / "runs/tiny/report.html").read_text())
+    words = " ".join(page.words)
+    assert says in words
+    assert any(alt.startswith(curves) for alt in page.pictures)
+    results = json.loads((copy / "runs/tiny/results.json").read_text())
+    if validation == "none":
+        assert results["classifier"]["val"] is None
+        assert "pretrained error" not in words
+    else:
+        name = "error out of fold" if validation == "auto" else "validation error"
+        assert f"{results['classifier']['val']['error']:.2%} {name}, pretrained" in words
+
+
 def test_each_figure_has_ink_for_light_and_for_dark_paper(folder: Path) -> None:
     from base64 import b64decode
 

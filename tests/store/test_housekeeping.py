@@ -340,8 +340,8 @@ def test_of_two_runs_that_need_the_same_features_one_makes_them_again(again: Pat
         for store in stores
     ]
     for store, known in zip(stores, entries, strict=True):
-        assert plan.probe is not None
-        restore(plan.probe.reads, plan, known, store, Told())
+        assert plan.labelled.probe is not None
+        restore(plan.labelled.probe.reads, plan, known, store, Told())
         assert made == ["data", "pretrain-1", "pretrain-2"]
         assert known["pretrain-2"].file("features-val.npy").exists()
     assert hashes(root) == before

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from stackae import training
+from stackae.committee import Committee
 from stackae.config import FinetuneConfig, FitConfig, PretrainConfig
 from stackae.data.batches import Batch, Batches
 from stackae.machine.hardware import Hardware
@@ -23,7 +24,7 @@ from stackae.shallow.rbm import ContrastiveDivergence
 from stackae.shallow.units import DenseUnit
 from stackae.stack import Classifier, Encoder, Unrolled
 from stackae.stage_context import StageContext
-from stackae.tasks import FinetuneTask, PretrainTask, Task
+from stackae.tasks import FinetuneTask, FoldsTask, PretrainTask, Task
 
 HARDWARE = Hardware("cpu", "auto", "32-true")
 EPOCHS = 4
@@ -101,17 +102,31 @@ def _finetune(rows: int) -> tuple[Task, Mortal]:
     return FinetuneTask(classifier, settings, encoder_lr=1e-3, seed=3, steps=EPOCHS * len(loader)), loader
 
 
+def _folds(rows: int) -> tuple[Task, Mortal]:
+    torch.manual_seed(1)
+    members = []
+    for _ in range(3):
+        unit = DenseUnit((6,), 4, ACTIVATIONS["relu"], tied=False)
+        members.append(Classifier(Encoder([unit.encoder]), (4,), 3, dropout=0.5, input_dropout=0.2))
+    x, y = _data(rows)
+    loader = Mortal(x, y, batch_size=5, seed=7, fold=np.arange(rows) % 3)
+    settings = FinetuneConfig(epochs=EPOCHS, schedule="cosine")
+    steps = EPOCHS * len(loader)
+    return FoldsTask(Committee(members), settings, encoder_lr=1e-3, seed=3, steps=steps), loader
+
+
 def _fit(task: Task, train: Batches, folder: Path, *, keep_best: bool) -> training.Fitted:
     x, y = _data(11)
     context = StageContext("stage", "stage", folder, 0, HARDWARE, False, NoProgress(), 0.0)
-    return training.fit(context, task, train, Batches(x, y, batch_size=4), SETTINGS, keep_best=keep_best)
+    val = None if isinstance(task, FoldsTask) else Batches(x, y, batch_size=4)
+    return training.fit(context, task, train, val, SETTINGS, keep_best=keep_best)
 
 
 @pytest.mark.parametrize(
     ("make", "rows"),
     [
         # One, two and three batches an epoch.
-        *[(make, rows) for make in (_pretrain, _finetune) for rows in (4, 8, 13)],
+        *[(make, rows) for make in (_pretrain, _finetune, _folds) for rows in (4, 8, 13)],
         (_unroll, 8),
         (_persistent, 8),
     ],

@@ -217,7 +217,7 @@ def test_the_commands_work_on_whole_folders(tmp_path: Path, cli: Cli) -> None:
     for words, name in ((["t"], "t"), ([glob], "t2"), (["t/part=0", "t/part=1", "t/part=2"], "t3")):
         stackae("init", *words, "--target", "y", "-o", f"{name}.yaml")
     for name in ("t2", "t3"):
-        assert "86 training rows" in stackae("plan", f"{name}.yaml")
+        assert "86 training, 10 validation and 24 test rows" in stackae("plan", f"{name}.yaml")
     stackae("run", "t.yaml", "pretrain.epochs=1", "finetune.epochs=1", "tracking.wandb=disabled", "--quiet")
 
     def predicted(*words: str) -> pd.DataFrame:

@@ -1,0 +1,136 @@
+"""The stages of a plan that see labels: fine-tuning, its control, and the probe."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from stackae.config import Config, FinetuneConfig
+from stackae.config.section import changed
+from stackae.data.files.paths import quoted
+from stackae.data.label_use import LabelUse
+from stackae.data.source import Source
+from stackae.data.splits import Split
+from stackae.errors import ConfigError
+from stackae.plan.layers import PlannedLayer, architecture
+from stackae.plan.networks import build_classifiers
+from stackae.plan.stage import Stage, describe, weight_bytes
+
+PRETRAINED_ONLY = {"encoder_lr_scale", "freeze_encoder"}
+"""What of fine-tuning only pretrained layers have: no part of the control, nor of its key."""
+
+
+@dataclass(frozen=True)
+class LabelledStages:
+    """The stages that see labels; those that the config leaves out are None.
+
+    Where labelled rows are held out, `length` finds how long to train, before `finetune` learns from all of
+    them; `scratch_length` does so for the control.
+    """
+
+    length: Stage | None = None
+    finetune: Stage | None = None
+    scratch_length: Stage | None = None
+    scratch: Stage | None = None
+    probe: Stage | None = None
+
+    @property
+    def in_order(self) -> list[Stage]:
+        """Those that there are, in the order in which they are carried out."""
+        every = (self.length, self.finetune, self.scratch_length, self.scratch, self.probe)
+        return [stage for stage in every if stage is not None]
+
+
+def plan_labelled(
+    config: Config,
+    source: Source,
+    split: Split,
+    use: LabelUse | None,
+    data: Stage,
+    layers: Sequence[PlannedLayer],
+    top: Stage,
+    precision: str,
+) -> LabelledStages:
+    """Describe the stages that see labels; `use` says what for, and `top` has the last features."""
+    # Labels enter where they are used: runs that differ in them alone share their pretraining.
+    budget = changed(config.data, include={"labels", "labels_for_validation"})
+    labels = {"precision": precision} | budget | changed(config, include={"repeat"})
+
+    length = finetune = scratch_length = scratch = probe = None
+    if config.finetune is not None:
+        assert use is not None
+        describe_fits = _fit_describer(config.finetune, source, split, use, data, layers)
+        weighted = labels if source.weight is None else labels | {"weight": _digest(source.weight)}
+        settings = weighted | changed(config.finetune)
+        length, finetune = describe_fits("length", "finetune", top, settings)
+        if config.compare.scratch:
+            initial = {"layers": [architecture(layer.config) for layer in layers]}
+            settings = weighted | changed(config.finetune, exclude=PRETRAINED_ONLY) | initial
+            scratch_length, scratch = describe_fits("scratch-length", "scratch", data, settings)
+    if config.compare.probe and source.classes:
+        # Unrolling changes every layer; only the deepest features are kept of what it makes of them.
+        depths_below = [data.name, *(layer.stage.name for layer in layers[:-1])]
+        judged = changed(config.finetune or FinetuneConfig(), include={"validation"})
+        probe = describe(
+            "probe", top.key, labels | judged, section="compare", reads=(*depths_below, top.name)
+        )
+    return LabelledStages(length, finetune, scratch_length, scratch, probe)
+
+
+def _digest(weight: np.ndarray) -> str:
+    return hashlib.sha256(weight.astype("<f8").tobytes()).hexdigest()
+
+
+def check_labels(config: Config, source: Source) -> None:
+    """Raise ConfigError where a classifier is to be trained and there are no labels."""
+    if config.finetune is not None and not source.classes:
+        remedy = "add them" if source.columns is None else "name their column in data.target"
+        raise ConfigError(
+            f"finetune: {quoted(config.data.source)} has no labels; "
+            f"{remedy}, or set finetune: null to pretrain only"
+        )
+
+
+def _fit_describer(
+    settings: FinetuneConfig,
+    source: Source,
+    split: Split,
+    use: LabelUse,
+    data: Stage,
+    layers: Sequence[PlannedLayer],
+) -> Callable[[str, str, Stage, Mapping[str, Any]], tuple[Stage | None, Stage]]:
+    """Return what describes a fit with labels and, where there is one, the fit before it."""
+    epochs, classes = settings.epochs, len(source.classes)
+    assert epochs != "auto"
+
+    def size(*, weights: bool) -> int:
+        networks, judged = max(1, use.folds), int((use.learn if use.folds else use.validates).sum())
+        if not weights:
+            return 4 * judged * classes
+        with torch.device("meta"):
+            members = build_classifiers(layers, settings, classes, networks)
+        return sum(map(weight_bytes, members)) + 4 * (judged + len(split.test)) * classes
+
+    def describe_fits(
+        length_name: str, name: str, start: Stage, covered: Mapping[str, Any]
+    ) -> tuple[Stage | None, Stage]:
+        def fit(called: str, parent: str, *, weights: bool) -> Stage:
+            return describe(
+                called,
+                parent,
+                covered,
+                section="finetune",
+                reads=(data.name,),
+                epochs=epochs,
+                size=lambda: size(weights=weights),
+            )
+
+        length = fit(length_name, start.key, weights=False) if use.refit else None
+        return length, fit(name, (length or start).key, weights=True)
+
+    return describe_fits
