@@ -144,7 +144,7 @@ data: {{source: {source}, target: label}}
 layers: [{{width: 128}}, {{width: 64}}]
 pretrain: {{epochs: 1}}
 finetune: {{epochs: 1}}
-compare: {{scratch: false, probe: false}}
+compare: {{scratch: false, probe: false, baselines: none}}
 tracking: {{wandb: disabled}}
 """
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,8 +21,11 @@ from stackae.data.tables.columns import with_names
 from stackae.machine.disk import write_atomically
 from stackae.model import save
 from stackae.plan import Plan, Stage, stacked
+from stackae.plan.baselines import Baseline
+from stackae.report.advice import Advice, Judged, advise
 from stackae.report.card import card
 from stackae.report.verdict import verdict
+from stackae.stages.blend import mean_probabilities, stack_probabilities
 from stackae.stages.finished import load_classifier, load_units
 from stackae.store import Entry
 
@@ -40,6 +43,9 @@ class Results:
     probe: Sequence[Mapping[str, Any]]
     classifier: Mapping[str, Any] | None
     scratch: Mapping[str, Any] | None
+    baselines: Sequence[Mapping[str, Any]]
+    baselines_left_out: Sequence[Mapping[str, Any]]
+    blend: Mapping[str, Any] | None
     verdict: Mapping[str, Any] | None
     reconstruction: Mapping[str, Any]
     environment: Mapping[str, str]
@@ -68,12 +74,6 @@ def assemble_results(plan: Plan, outcomes: Sequence[Outcome]) -> Results:
     """Assemble the results from the finished stages' metrics, and draw the verdict."""
     entries = {outcome.stage.name: outcome.entry for outcome in outcomes}
     deepest = entries[plan.top.name].metrics
-    labels_test = read_array(entries["data"].file("labels-test.npy"))
-    correct = {
-        name: read_array(entries[name].file("logits-test.npy"), mapped=True).argmax(1) == labels_test
-        for name in ("finetune", "scratch")
-        if name in entries
-    }
     return Results(
         name=plan.config.name,
         seed=plan.config.seed,
@@ -89,7 +89,17 @@ def assemble_results(plan: Plan, outcomes: Sequence[Outcome]) -> Results:
         probe=entries["probe"].metrics["depths"] if "probe" in entries else [],
         classifier=_split_metrics(entries.get("finetune")),
         scratch=_split_metrics(entries.get("scratch")),
-        verdict=asdict(verdict(correct["finetune"], correct["scratch"])) if len(correct) == 2 else None,
+        baselines=[
+            each
+            for name in ("baselines", "baselines-codes")
+            if name in entries
+            for each in entries[name].metrics["baselines"]
+        ],
+        baselines_left_out=[
+            {"name": each.name, "on": each.on, "why": why} for each, why in plan.labelled.chosen.left_out
+        ],
+        blend=_blend(entries.get("blend")),
+        verdict=_verdict(plan, entries),
         reconstruction={"test": {"mse": deepest["test_mse"], "sse_per_row": deepest["test_sse_per_row"]}},
         environment=_environment(plan),
         remarks=plan.remarks,
@@ -103,7 +113,7 @@ def write_run(out: Path, plan: Plan, entries: dict[str, Entry], results: Results
     self_contained = plan.config.model_copy(update={"data": with_names(plan.config.data)})
     (out / "config.yaml").write_text(dump_config(self_contained))
     encoder, decoder = stacked(plan.layers, load_units(plan, entries))
-    classifier = load_classifier(plan, entries["finetune"]) if plan.labelled.finetune else None
+    classifier = load_classifier(plan, entries) if plan.labelled.finetune else None
     save(
         out / "model",
         [layer.settled for layer in plan.layers],
@@ -167,6 +177,58 @@ def _stage_result(outcome: Outcome) -> dict[str, Any]:
         "epochs": epochs,
         "metrics": {name: value for name, value in metrics.items() if isinstance(value, int | float)},
     }
+
+
+def _verdict(plan: Plan, entries: Mapping[str, Entry]) -> dict[str, Any] | None:
+    """Compare the pretrained network with the control, and with the best baseline, where there are any."""
+    y = read_array(entries["data"].file("labels-test.npy"))
+    correct = {
+        name: read_array(entries[name].file("logits-test.npy"), mapped=True).argmax(1) == y
+        for name in ("finetune", "scratch")
+        if name in entries
+    }
+    compared = verdict(correct["finetune"], correct["scratch"]) if len(correct) == 2 else None
+    advice = _advice(plan, entries, y)
+    if compared is None and advice is None:
+        return None
+    figures = asdict(compared) if compared else {"gain": None, "ci95": None, "p": None}
+    sentences = [each.text for each in (compared, advice) if each is not None]
+    return figures | {"text": " ".join(sentences), "baseline": None if advice is None else asdict(advice)}
+
+
+def _advice(plan: Plan, entries: Mapping[str, Entry], y_test: np.ndarray) -> Advice | None:
+    fitted = plan.labelled.chosen.fitted
+    if not fitted or plan.labels is None:
+        return None
+    y = np.concatenate([read_array(entries["data"].file(f"labels-{part}.npy")) for part in ("train", "val")])
+    truth = {"val": y[plan.labels.judged], "test": y_test}
+
+    def judged(shares: Callable[[str], np.ndarray]) -> Judged:
+        return Judged(*(shares(part).argmax(1) == truth[part] for part in ("val", "test")))
+
+    def of(baseline: Baseline) -> Callable[[str], np.ndarray]:
+        stage = entries["baselines" if baseline.on == "columns" else "baselines-codes"]
+        return lambda part: read_array(stage.file(f"probabilities-{part}-{baseline.name}.npy"))
+
+    means = mean_probabilities(plan, entries)
+    return advise(
+        judged(lambda part: stack_probabilities(plan, entries, part)),
+        {each: judged(of(each)) for each in fitted},
+        {name: judged(partial(_of_part, means, name)) for name in means["test"]},
+        folds=plan.labels.folds > 0,
+        blended=None if "blend" not in entries else entries["blend"].metrics["with"],
+    )
+
+
+def _of_part(means: Mapping[str, Mapping[str, np.ndarray]], name: str, part: str) -> np.ndarray:
+    return means[part][name]
+
+
+def _blend(entry: Entry | None) -> dict[str, Any] | None:
+    """Return what the model's classifier is averaged with, and the figures of the mean."""
+    if entry is None or entry.metrics["with"] is None:
+        return None
+    return {name: entry.metrics[name] for name in ("with", "val", "test")}
 
 
 def _split_metrics(entry: Entry | None) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 from torch import nn
@@ -12,6 +13,8 @@ from torch import nn
 from stackae.errors import ArtifactError, in_a_line
 
 WEIGHTS = "weights.safetensors"
+
+_TYPES = {"F32": torch.float32, "I32": torch.int32}
 
 
 def save_weights(
@@ -38,13 +41,13 @@ def fill(module: nn.Module, path: Path, *, within: str = "") -> None:
     ArtifactError where the file is missing or damaged, or holds other tensors than the module has, of other
     shapes, or NaN or infinity.
     """
-    shapes = {name: list(tensor.shape) for name, tensor in module.state_dict().items()}
+    shapes = {name: (tensor.dtype, list(tensor.shape)) for name, tensor in module.state_dict().items()}
     try:
         with safe_open(path, framework="pt") as file:
             names = [name for name in file.keys() if name.startswith(within)]  # noqa: SIM118
             slices = {name.removeprefix(within): file.get_slice(name) for name in names}
-            stored = {name: each.get_shape() for name, each in slices.items() if each.get_dtype() == "F32"}
-            if stored != shapes or len(slices) != len(shapes):
+            stored = {name: (_TYPES.get(each.get_dtype()), each.get_shape()) for name, each in slices.items()}
+            if stored != shapes:
                 raise ArtifactError(
                     f"{path}: damaged: it has not the weights that belong here; run the config again"
                 )

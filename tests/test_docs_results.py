@@ -25,7 +25,8 @@ layers:
   - {kind: variational, width: 4}
 pretrain: {epochs: 1}
 unroll: {epochs: 1}
-finetune: {epochs: 1, validation: {share: 0.2}}
+finetune: {epochs: 1, validation: {share: 0.2}, blend: svm}
+compare: {baselines: [extra_trees, logistic_regression, svm, boosting]}
 tracking: {wandb: disabled}
 """
 SECTIONS = {section.title: section for section in sections(REPOSITORY / "docs" / "results.md")}
@@ -84,7 +85,7 @@ def test_every_field_of_the_results_is_documented_and_every_documented_one_is_th
 
     # What has fields of its own is named once more where it may be null.
     within = {name for name in documented() if any(place.startswith(f"{name}.") for place in found)}
-    assert within == {"classifier", "scratch", "verdict"}
+    assert within == {"classifier", "scratch", "blend", "verdict", "verdict.baseline"}
     assert documented() - within == found
 
 
@@ -93,7 +94,9 @@ def test_what_may_be_null_is_said_to_be(run: Path, cli: Cli) -> None:
     assert cli(["run", "all.yaml", "finetune=null", "--out", "none", "--quiet"], again).returncode == 0
 
     results = json.loads((again / "none" / "results.json").read_text())
-    assert {name for name, value in results.items() if value is None} == {"classifier", "scratch", "verdict"}
+    assert {name for name, value in results.items() if value is None} == {
+        *("classifier", "scratch", "blend", "verdict")
+    }
     assert header(again / "none" / "test-predictions.csv") == ["row", "class"]
     assert not (again / "none" / "model" / "classifier.safetensors").exists()
 

@@ -30,6 +30,7 @@ FLOORS = {
     "outputs": 3,
     "committee": 3,
     "console": 3,
+    "baseline": 4,
     "store": 4,
     "data": 5,
     "model": 6,

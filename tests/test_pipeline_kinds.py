@@ -56,7 +56,7 @@ def carry_out(folder: Path, path: Path, *words: str) -> Any:
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_layers_of_each_kind_beat_the_mean_row(kind: str, tmp_path: Path) -> None:
     path = write(tmp_path, [KINDS[kind] % 48, KINDS[kind] % 32])
-    results = carry_out(tmp_path, path, "pretrain.epochs=4", "compare.probe=false")
+    results = carry_out(tmp_path, path, "pretrain.epochs=4", "compare.probe=false", "compare.baselines=none")
     ratios = [stage["metrics"]["reconstruction_ratio"] for stage in results.stages[:2]]
     assert max(ratios) < 1, ratios
 
@@ -69,7 +69,7 @@ def test_conv_and_dense_and_gaussian_layers_mix_and_unroll_and_sample(tmp_path: 
         "{kind: variational, width: 4}",
     ]
     path = write(tmp_path, layers, "unroll: {epochs: 3, batch_size: 20}\n")
-    results = carry_out(tmp_path, path, "pretrain.epochs=1", "report=true")
+    results = carry_out(tmp_path, path, "pretrain.epochs=1", "report=true", "compare.baselines=none")
     by_name = {stage["stage"]: stage for stage in results.stages}
     assert list(by_name) == [
         "pretrain-1",

@@ -16,10 +16,21 @@ from stackae.console import show_lines, show_table
 from stackae.errors import ArtifactError, ConfigError
 from stackae.machine.disk import write_atomically
 from stackae.report.comparison_figures import overlay
-from stackae.report.page import Report, Section, Table, to_html
+from stackae.report.page import Report, to_html
+from stackae.report.parts import Section, Table
 from stackae.report.verdict import paired
 
-COLUMNS = ("run", "seed", "labelled", "validation error", "test error", "from scratch", "gain", "seconds")
+COLUMNS = (
+    "run",
+    "seed",
+    "labelled",
+    "validation error",
+    "test error",
+    "from scratch",
+    "best baseline",
+    "gain",
+    "seconds",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,9 +120,16 @@ def _row(run: Finished) -> list[str]:
         _percent(1 - classifier["val"]["accuracy"]) if classifier and classifier["val"] else "",
         _percent(classifier["test"]["error"]) if classifier else "",
         _percent(scratch["test"]["error"]) if scratch else "",
-        f"{100 * verdict['gain']:+.2f}" if verdict else "",
+        _baseline(verdict),
+        f"{100 * verdict['gain']:+.2f}" if verdict and verdict["gain"] is not None else "",
         f"{sum(stage['seconds'] or 0.0 for stage in results['stages']):.1f}",
     ]
+
+
+def _baseline(verdict: Any) -> str:
+    """Return the test error of the best baseline by cross-validation, and its name."""
+    best = verdict and verdict.get("baseline")
+    return f"{_percent(1 - best['test']['baseline'])} {best['name'].replace('_', ' ')}" if best else ""
 
 
 def _percent(share: float) -> str:

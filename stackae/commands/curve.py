@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -13,7 +14,7 @@ from stackae.console import make_progress, show_lines, show_table
 from stackae.errors import ConfigError
 from stackae.machine.disk import check_folder, write_atomically
 from stackae.progress import Progress
-from stackae.report.label_curve import HEADINGS, LabelCurve, Point, chart, table, worth, write_csv
+from stackae.report.label_curve import LabelCurve, Point, chart, headings, table, worth, write_csv
 
 
 def curve(
@@ -50,7 +51,7 @@ def curve(
     write_csv(measured, folder / "curve.csv")
     write_atomically(folder / "curve.svg", chart(measured, settings.name).svg)
     if not quiet:
-        show_table(HEADINGS, table(measured))
+        show_table(headings(measured), table(measured))
         show_lines(worth(measured), f"Chart in {folder / 'curve.svg'}, figures in {folder / 'curve.csv'}.")
     return measured
 
@@ -62,12 +63,14 @@ def _point(settings: Config, count: int, repeat: int, out: Path, store: Path, pr
     results = run_config(config, out / name, store, progress)
     assert results.classifier is not None
     assert results.scratch is not None
+    best = results.verdict and results.verdict["baseline"]
     return Point(
         count,
         repeat,
         results.classifier["test"]["error"],
         results.scratch["test"]["error"],
         1.0 - results.probe[0]["test"]["accuracy"],
+        1.0 - best["test"]["baseline"] if best else math.nan,
     )
 
 

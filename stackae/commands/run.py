@@ -17,6 +17,9 @@ from stackae.progress import Progress
 if TYPE_CHECKING:
     from stackae.results import Results
 
+BASELINE_STAGES = {"baselines": "columns", "baselines-codes": "columns and codes"}
+"""What the baselines of a stage are fitted to."""
+
 
 def run(
     config: str | Path,
@@ -71,6 +74,8 @@ def run_folder(settings: Config, out: str | Path | None) -> Path:
 
 def show_results(results: Results, folder: Path) -> None:
     """Print the table of stages, the test figures, the verdict and where everything lies."""
+    from stackae.report.left_out import left_out_line
+
     console = make_console()
     table = Table("stage", "epochs", "seconds", "figures", box=None, pad_edge=False)
     for stage in results.stages:
@@ -79,10 +84,12 @@ def show_results(results: Results, folder: Path) -> None:
             stage["stage"], str(stage["epochs"] or ""), seconds, _stage_figures(stage["stage"], results)
         )
     console.print(table)
+    if results.classifier and (results.verdict is None or results.verdict["gain"] is None):
+        console.print(f"Test error {results.classifier['test']['error']:.2%}.", style="bold")
     if results.verdict:
         console.print(results.verdict["text"], soft_wrap=True, style="bold")
-    elif results.classifier:
-        console.print(f"Test error {results.classifier['test']['error']:.2%}.", style="bold")
+    if left_out := left_out_line(results.baselines_left_out):
+        console.print(left_out, soft_wrap=True)
     written = {"report": "report.html", "results": "results.json", "model": "model"}
     places = [f"{name} in {folder / path}" for name, path in written.items() if (folder / path).exists()]
     line = ", ".join(places)
@@ -103,6 +110,16 @@ def _stage_figures(name: str, results: Results) -> str:
     if name == "probe":
         accuracies = (f"{depth['test']['accuracy']:.2%}" for depth in results.probe)
         return "test by depth " + ", ".join(accuracies)
+    if name in BASELINE_STAGES:
+        return ", ".join(
+            f"{each['name'].replace('_', ' ')} {each['test']['accuracy']:.2%}"
+            for each in results.baselines
+            if each["on"] == BASELINE_STAGES[name]
+        )
+    if name == "blend":
+        if results.blend is None:
+            return "no mean is better than the classifier"
+        return f"with {results.blend['with'].replace('_', ' ')} {results.blend['test']['accuracy']:.2%}"
     if "reconstruction_ratio" in metrics:
         ratio, rank = metrics["reconstruction_ratio"], metrics["effective_rank"]
         return f"error ratio {ratio:.3f}, effective rank {rank:.0f}"

@@ -80,7 +80,7 @@ def tune(
         )
         words = [f"{key}={_suggest(trial, key, values)}" for key, values in searched.items()]
         trial_config = load_config(config, [*overrides, *words])
-        bare = trial_config.compare.model_copy(update={"scratch": False, "probe": False})
+        bare = trial_config.compare.model_copy(update={"scratch": False, "probe": False, "baselines": "none"})
         name = f"{settings.name}-trial-{trial.number}"
         trial_config = trial_config.model_copy(update={"name": name, "compare": bare, "report": False})
         try:

@@ -17,6 +17,7 @@ from stackae.config.objective import (
 )
 from stackae.config.run import CompareConfig, Config, TrackingConfig, TrainerConfig
 from stackae.config.training import (
+    BaselineName,
     FinetuneConfig,
     FitConfig,
     PretrainConfig,
@@ -26,6 +27,7 @@ from stackae.config.training import (
 
 __all__ = [
     "ActivationName",
+    "BaselineName",
     "CompareConfig",
     "Config",
     "ContractivePenaltyConfig",

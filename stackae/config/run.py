@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from stackae.config.data import DataConfig
 from stackae.config.layers import LayerConfig
 from stackae.config.section import NonNegativeFloat, PositiveInt, Section, Switch
-from stackae.config.training import FinetuneConfig, PretrainConfig, UnrollConfig
+from stackae.config.training import BaselineName, FinetuneConfig, PretrainConfig, UnrollConfig
 
 
 class CompareConfig(Section):
@@ -17,6 +17,11 @@ class CompareConfig(Section):
     """Train the same network from random weights with the same budget, as a control."""
     probe: Switch = True
     """Fit a logistic regression to the features of every depth."""
+    baselines: Literal["auto", "none"] | Annotated[tuple[BaselineName, ...], Field(min_length=1)] = "auto"
+    """Classifiers of scikit-learn that are fitted to the same labelled rows, for the verdict: `extra_trees`,
+    `logistic_regression`, `svm`, `boosting`, each on the columns, and on these with the codes of all depths.
+    `auto`: as many of them as take, by an estimate, a fifth of the time of the rest of the run. Those that
+    are listed are fitted to the columns whatever they take."""
 
 
 class TrainerConfig(Section):

@@ -20,6 +20,7 @@ from stackae.config.section import (
 
 OptimizerName = Literal["adam", "adamw", "sgd"]
 ScheduleName = Literal["constant", "cosine", "one_cycle"]
+BaselineName = Literal["extra_trees", "logistic_regression", "svm", "boosting"]
 
 STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 3000, 30, 500
 """What fine-tuning takes by itself: optimiser steps, within a least and a greatest number of epochs."""
@@ -96,6 +97,10 @@ class FinetuneConfig(FitConfig):
     where it has one, or rows have an order), else the labelled rows of `data.split.val` are held out, or a
     tenth. Where `data.labels_for_validation` is set, those rows alone choose the best weights, and are not
     learnt from."""
+    blend: Literal["none", "auto"] | BaselineName = "none"
+    """Average the classifier's probabilities with those of a baseline on the columns, which the model then
+    holds: `extra_trees`, `logistic_regression`, `svm`, `boosting`, or `auto`, the one with which the mean is
+    best by cross-validation, and none where the classifier alone is as good."""
     dropout: Fraction = 0.5
     """Share of each hidden layer's outputs that is dropped in training."""
     input_dropout: Fraction = 0.2

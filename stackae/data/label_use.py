@@ -67,6 +67,28 @@ class LabelUse:
             "labels_for_validation": int((self.validates & ~self.learn).sum()),
         }
 
+    @property
+    def labelled(self) -> Ints:
+        """The numbers of all rows whose labels are used."""
+        return np.flatnonzero(self.learn | self.validates)
+
+    @property
+    def judged(self) -> Ints:
+        """The numbers of the rows that tell how well a fit does which has not seen them, if any do."""
+        return np.flatnonzero(self.learn if self.folds else self.validates)
+
+    def parts(self, rows: Ints) -> list[tuple[Mask, Mask]]:
+        """Return masks of the rows to fit to and to judge by, for each fold or for those that are held out.
+
+        `rows` are numbers of labelled rows; no fold without any of them is among the parts.
+        """
+        if self.fold is not None:
+            fold = self.fold[rows]
+            return [(fold != number, fold == number) for number in np.unique(fold)]
+        if self.hold_out is not None:
+            return [(self.first[rows], self.hold_out[rows])]
+        return []
+
 
 NO_LABELS = LabelUse(np.zeros(0, bool))
 

@@ -27,8 +27,9 @@ class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ign
     Labels of which -1 and 1 are all there is are two classes.
 
     `finetune_epochs`, `finetune_lr`, `finetune_patience`, `dropout`, `input_dropout`, `label_smoothing`,
-    `balance`, `validation`, `encoder_lr_scale` and `freeze_encoder` are those of the fine-tuning; all other
-    parameters, the rows and `model_` are as in `StackedAutoencoder`. `classes_` are the labels, sorted.
+    `balance`, `validation`, `encoder_lr_scale`, `freeze_encoder` and `blend` are those of the fine-tuning;
+    all other parameters, the rows and `model_` are as in `StackedAutoencoder`. `classes_` are the labels,
+    sorted.
 
     All labels are learnt from. `results_.classifier["val"]` is of networks that had not learnt from the rows
     that they were judged by: those of each fold, or those that were held out first. It is None where no rows
@@ -57,6 +58,7 @@ class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ign
         validation: str | Mapping[str, Any] = "auto",
         encoder_lr_scale: float = 1.0,
         freeze_encoder: bool = False,
+        blend: str = "none",
         validation_fraction: float = 0.1,
         random_state: int | np.random.RandomState | None = None,
         accelerator: str = "auto",
@@ -82,6 +84,7 @@ class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ign
         self.validation = validation
         self.encoder_lr_scale = encoder_lr_scale
         self.freeze_encoder = freeze_encoder
+        self.blend = blend
         self.validation_fraction = validation_fraction
         self.random_state = random_state
         self.accelerator = accelerator

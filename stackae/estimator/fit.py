@@ -64,7 +64,13 @@ def fit_model(
         results = run_plan(plan, store, NullTracker(), progress, out=folder / "run")
         if results.classifier is not None:
             # Those are rows that it learnt from.
-            results = replace(results, classifier=dict(results.classifier) | {"test": None})
+            results = replace(
+                results,
+                classifier=dict(results.classifier) | {"test": None},
+                baselines=[dict(each) | {"test": None} for each in results.baselines],
+                blend=None if results.blend is None else dict(results.blend) | {"test": None},
+                verdict=None,
+            )
         return load(folder / "run").double(), results
 
 
@@ -87,7 +93,7 @@ def make_config(parameters: Mapping[str, Any], data: Mapping[str, Any]) -> Confi
         "pretrain": {},
         "unroll": {},
         "finetune": {},
-        "compare": {"scratch": False, "probe": False},
+        "compare": {"scratch": False, "probe": False, "baselines": "none"},
         "trainer": {"precision": "32-true"},
         # Nobody would find it: the run's folder goes when the fit ends.
         "report": False,

@@ -27,6 +27,7 @@ PLACES: Mapping[str, tuple[str, ...]] = {
     "validation": ("finetune", "validation"),
     "encoder_lr_scale": ("finetune", "encoder_lr_scale"),
     "freeze_encoder": ("finetune", "freeze_encoder"),
+    "blend": ("finetune", "blend"),
     "accelerator": ("trainer", "accelerator"),
 }
 """Where in a config an estimator's parameters are."""

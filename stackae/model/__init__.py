@@ -1,8 +1,9 @@
 """A finished model in a folder: saved by a run, loaded and used without the rest."""
 
+from stackae.model.baseline_description import BaselineDescription, describe
 from stackae.model.files import EXPORTED_WEIGHTS, load, save
 from stackae.model.model import Model
 from stackae.model.novelty import novelty
 from stackae.weights import fill
 
-__all__ = ["EXPORTED_WEIGHTS", "Model", "fill", "load", "novelty", "save"]
+__all__ = ["EXPORTED_WEIGHTS", "BaselineDescription", "Model", "describe", "fill", "load", "novelty", "save"]

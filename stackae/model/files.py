@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ import torch
 from pydantic import Field, ValidationError
 from torch import nn
 
+from stackae.baseline import Blend
 from stackae.build import AnyUnit, Shape, build_loss, build_unit, code_shape, output_activation
 from stackae.committee import Committee, together
 from stackae.config import LayerConfig
@@ -19,6 +21,7 @@ from stackae.config_file.faults import show
 from stackae.data.preprocessing.load import Preprocessing, load_preprocessing
 from stackae.data.preprocessing.sklearn_file import FITTED
 from stackae.errors import ArtifactError, in_a_line
+from stackae.model.baseline_description import BaselineDescription, describe
 from stackae.model.model import Model
 from stackae.shallow.mixed import Block
 from stackae.stack import Classifier, Decoder, Encoder
@@ -51,6 +54,8 @@ class Description(Section):
     """Whether there is one; of a run, its file says so."""
     networks: Annotated[int, Field(ge=1, le=100, strict=True)] = 1
     """Of how many networks the classifier averages the probabilities."""
+    baseline: BaselineDescription | None = None
+    """What it averages them with once more."""
     layers: tuple[LayerConfig, ...] = Field(min_length=1)
     """With the loss that each was trained with, never `auto`."""
 
@@ -60,7 +65,7 @@ def save(
     layers: Sequence[LayerConfig],
     encoder: Encoder,
     decoder: Decoder,
-    classifier: Classifier | Committee | None,
+    classifier: Classifier | Committee | Blend | None,
     *,
     preprocessing: Preprocessing,
     classes: tuple[str, ...],
@@ -79,13 +84,20 @@ def save(
         else:
             save_weights(path, {"": module})
     (folder / FITTED).unlink(missing_ok=True)
+    network = classifier.network if isinstance(classifier, Blend) else classifier
+    beside = {}
+    if isinstance(classifier, Blend):
+        beside["baseline"] = describe(classifier.baseline, len(classifier.seen)).model_dump(
+            exclude_defaults=True
+        )
     description = {
         "format": FORMAT,
         "shape": list(preprocessing.shape),
         "preprocessing": preprocessing.save(folder),
         "classes": list(classes),
         "novelty": {"error": novelty},
-        "networks": len(classifier) if isinstance(classifier, Committee) else 1,
+        "networks": len(network) if isinstance(network, Committee) else 1,
+        **beside,
         "layers": [layer.model_dump(mode="json", by_alias=True) for layer in layers],
     }
     (folder / "config.json").write_text(json.dumps(description, indent=1) + "\n")
@@ -128,6 +140,11 @@ def load(run: str | Path) -> Model:
     _fill(decoder, folder, "decoder")
     if classifier is not None:
         _fill(classifier, folder, "classifier")
+        if isinstance(classifier, Blend):
+            try:
+                classifier.check()
+            except ValueError as fault:
+                raise ArtifactError(f"{folder}: damaged ({fault}); run the config again") from None
     return Model(
         encoder,
         decoder,
@@ -143,14 +160,19 @@ def load(run: str | Path) -> Model:
 
 def _classifier(
     description: Description, blocks: tuple[Block, ...] | None, code: Shape
-) -> Classifier | Committee:
+) -> Classifier | Committee | Blend:
     """Build the classifier, whose networks have encoders of their own, since fine-tuning changed them."""
     members = []
     for _ in range(description.networks):
         encoder, _, _ = _networks(description, blocks)
         classes = len(description.classes)
         members.append(Classifier(encoder, code, classes, dropout=0.0, input_dropout=0.0))
-    return together(members)
+    network = together(members)
+    if description.baseline is None:
+        return network
+    seen = torch.zeros(description.baseline.seen)
+    baseline = description.baseline.build(math.prod(description.shape))
+    return Blend(network, baseline, seen, len(description.classes))
 
 
 def _fill(module: nn.Module, folder: Path, part: str) -> None:

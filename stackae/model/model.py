@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stackae.baseline import Blend
 from stackae.build import Shape
 from stackae.committee import Committee
 from stackae.data.features import slices
@@ -41,7 +42,7 @@ class Model:
         self,
         encoder: Encoder,
         decoder: Decoder,
-        classifier: Classifier | Committee | None,
+        classifier: Classifier | Committee | Blend | None,
         *,
         preprocessing: Preprocessing,
         classes: tuple[str, ...],

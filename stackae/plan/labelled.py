@@ -1,10 +1,10 @@
-"""The stages of a plan that see labels: fine-tuning, its control, and the probe."""
+"""The stages of a plan that see labels: fine-tuning, its control, the probe, the baselines."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,17 @@ from stackae.data.label_use import LabelUse
 from stackae.data.source import Source
 from stackae.data.splits import Split
 from stackae.errors import ConfigError
+from stackae.plan.baseline_stages import plan_baselines
+from stackae.plan.baselines import ChosenBaselines
 from stackae.plan.layers import PlannedLayer, architecture
 from stackae.plan.networks import build_classifiers
 from stackae.plan.stage import Stage, describe, weight_bytes
 
 PRETRAINED_ONLY = {"encoder_lr_scale", "freeze_encoder"}
 """What of fine-tuning only pretrained layers have: no part of the control, nor of its key."""
+
+BESIDE = {"blend"}
+"""What of fine-tuning concerns what stands beside the network, which is trained the same."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +43,19 @@ class LabelledStages:
     scratch_length: Stage | None = None
     scratch: Stage | None = None
     probe: Stage | None = None
+    baselines: Stage | None = None
+    baselines_codes: Stage | None = None
+    blend: Stage | None = None
+    chosen: ChosenBaselines = field(default_factory=ChosenBaselines)
+    """Which classifiers `baselines` fits to the columns, and `baselines_codes` to these with the codes."""
 
     @property
     def in_order(self) -> list[Stage]:
         """Those that there are, in the order in which they are carried out."""
-        every = (self.length, self.finetune, self.scratch_length, self.scratch, self.probe)
+        every = (
+            *(self.length, self.finetune, self.scratch_length, self.scratch, self.probe),
+            *(self.baselines, self.baselines_codes, self.blend),
+        )
         return [stage for stage in every if stage is not None]
 
 
@@ -60,17 +73,16 @@ def plan_labelled(
     # Labels enter where they are used: runs that differ in them alone share their pretraining.
     budget = changed(config.data, include={"labels", "labels_for_validation"})
     labels = {"precision": precision} | budget | changed(config, include={"repeat"})
-
+    weighted = labels if source.weight is None else labels | {"weight": _digest(source.weight)}
     length = finetune = scratch_length = scratch = probe = None
     if config.finetune is not None:
         assert use is not None
         describe_fits = _fit_describer(config.finetune, source, split, use, data, layers)
-        weighted = labels if source.weight is None else labels | {"weight": _digest(source.weight)}
-        settings = weighted | changed(config.finetune)
+        settings = weighted | changed(config.finetune, exclude=BESIDE)
         length, finetune = describe_fits("length", "finetune", top, settings)
         if config.compare.scratch:
             initial = {"layers": [architecture(layer.config) for layer in layers]}
-            settings = weighted | changed(config.finetune, exclude=PRETRAINED_ONLY) | initial
+            settings = weighted | changed(config.finetune, exclude=PRETRAINED_ONLY | BESIDE) | initial
             scratch_length, scratch = describe_fits("scratch-length", "scratch", data, settings)
     if config.compare.probe and source.classes:
         # Unrolling changes every layer; only the deepest features are kept of what it makes of them.
@@ -79,7 +91,23 @@ def plan_labelled(
         probe = describe(
             "probe", top.key, labels | judged, section="compare", reads=(*depths_below, top.name)
         )
-    return LabelledStages(length, finetune, scratch_length, scratch, probe)
+    chosen = ChosenBaselines()
+    beside: tuple[Stage | None, Stage | None, Stage | None] = (None, None, None)
+    if finetune is not None:
+        assert use is not None
+        chosen, beside = plan_baselines(
+            config,
+            use,
+            data,
+            layers,
+            top,
+            finetune,
+            weighted,
+            train=len(split.train),
+            test=len(split.test),
+            classes=len(source.classes),
+        )
+    return LabelledStages(length, finetune, scratch_length, scratch, probe, *beside, chosen)
 
 
 def _digest(weight: np.ndarray) -> str:

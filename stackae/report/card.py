@@ -69,6 +69,13 @@ def _text(config: Config, results: Mapping[str, Any], model: Mapping[str, Any], 
                     f"| {name} | {figures['accuracy']:.2%} | {figures['macro_f1']:.2%} "
                     f"| {figures['nll']:.3f} | {figures['ece']:.3f} |"
                 )
+        if results["blend"] is not None:
+            figures = results["blend"]["test"]
+            yield (
+                f"| pretrained, averaged with {results['blend']['with'].replace('_', ' ')}: what this model "
+                f"predicts | {figures['accuracy']:.2%} | {figures['macro_f1']:.2%} "
+                f"| {figures['nll']:.3f} | {figures['ece']:.3f} |"
+            )
         yield ""
         if results["verdict"] is not None:
             yield from (results["verdict"]["text"], "")

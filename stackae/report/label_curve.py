@@ -1,4 +1,4 @@
-"""The worth of labels: errors by number of labels, pretrained, from scratch and linear, and the verdict."""
+"""The worth of labels: errors by number of labels, of the stack, its control and the baselines."""
 
 from __future__ import annotations
 
@@ -11,24 +11,29 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
-from stackae.report.plotting import BLUE, GREEN, ORANGE, Figure, draw
+from stackae.report.plotting import BLUE, GREEN, ORANGE, PURPLE, Figure, draw
 
 LINES = {
     "pretrained": ("pretrained", GREEN),
     "scratch": ("from scratch", ORANGE),
     "logistic": ("logistic regression on the input", BLUE),
+    "baseline": ("best baseline", PURPLE),
 }
 
 
 @dataclass(frozen=True)
 class Point:
-    """Test errors, in [0, 1], of one repetition with so many labels."""
+    """Test errors, in [0, 1], of one repetition with so many labels.
+
+    `baseline` is the error of the baseline that was best by cross-validation, NaN where there is none.
+    """
 
     labels: int
     repeat: int
     pretrained: float
     scratch: float
     logistic: float
+    baseline: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -45,9 +50,14 @@ class LabelCurve:
     def errors(self, line: str, labels: int) -> np.ndarray:
         """Return a line's errors with so many labels, one per repetition.
 
-        Lines are `pretrained`, `scratch` and `logistic`.
+        Lines are `pretrained`, `scratch`, `logistic` and `baseline`.
         """
         return np.array([getattr(point, line) for point in self.points if point.labels == labels])
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines that any point is of."""
+        return [line for line in LINES if any(not math.isnan(getattr(p, line)) for p in self.points)]
 
     def mean(self, line: str) -> np.ndarray:
         """Return the mean error of a line for each number of labels."""
@@ -104,14 +114,20 @@ def table(curve: LabelCurve) -> list[list[str]]:
     rows = []
     for count in curve.labels:
         cells = [f"{count:,}"]
-        for line in LINES:
+        for line in curve.lines:
             errors = curve.errors(line, count)
+            if np.isnan(errors).any():
+                # Too dear for so few labels, in one repetition at least.
+                cells.append("–")
+                continue
             cells.append(f"{_percent(errors.mean())} ({100 * errors.min():.2f} to {100 * errors.max():.2f})")
         rows.append(cells)
     return rows
 
 
-HEADINGS = ["labels", *(name for name, _ in LINES.values())]
+def headings(curve: LabelCurve) -> list[str]:
+    """Return the names of the columns of `table`."""
+    return ["labels", *(LINES[line][0] for line in curve.lines)]
 
 
 def write_csv(curve: LabelCurve, path: Path) -> None:
@@ -120,7 +136,11 @@ def write_csv(curve: LabelCurve, path: Path) -> None:
         names = [field.name for field in fields(Point)]
         writer = csv.writer(file)
         writer.writerow([f"{name}_error" if name in LINES else name for name in names])
-        writer.writerows([getattr(point, name) for name in names] for point in curve.points)
+        for point in curve.points:
+            values = [getattr(point, name) for name in names]
+            writer.writerow(
+                "" if isinstance(value, float) and math.isnan(value) else value for value in values
+            )
 
 
 def chart(curve: LabelCurve, title: str) -> Figure:
@@ -128,7 +148,8 @@ def chart(curve: LabelCurve, title: str) -> Figure:
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
-        for line, (name, colour) in LINES.items():
+        for line in curve.lines:
+            name, colour = LINES[line]
             spread = [curve.errors(line, count) for count in curve.labels]
             low, high = ([100 * pick(errors) for errors in spread] for pick in (np.min, np.max))
             axes.fill_between(curve.labels, low, high, color=colour, alpha=0.2, linewidth=0)
@@ -136,14 +157,15 @@ def chart(curve: LabelCurve, title: str) -> Figure:
         axes.set(xscale="log", yscale="log", xlabel="labels", ylabel="test error, %", title=title)
         axes.set_xticks(curve.labels, [f"{count:,}" for count in curve.labels])
         axes.minorticks_off()
-        ticks = _ticks(100 * np.array([[getattr(p, line) for line in LINES] for p in curve.points]))
+        every = np.array([[getattr(point, line) for line in curve.lines] for point in curve.points])
+        ticks = _ticks(100 * every[np.isfinite(every)])
         axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.legend()
 
     repeats = len({point.repeat for point in curve.points})
     summary = "; ".join(
-        f"{row[0]} labels: pretrained {row[1]}, from scratch {row[2]}, linear {row[3]}"
-        for row in table(curve)
+        f"{count} labels: " + ", ".join(map(" ".join, zip(headings(curve)[1:], cells, strict=True)))
+        for count, *cells in table(curve)
     )
     return draw(
         "curve",

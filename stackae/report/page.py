@@ -11,30 +11,12 @@ import numpy as np
 
 from stackae.data.label_use import in_words
 from stackae.metrics import per_class
+from stackae.report.baseline_section import baseline_section
 from stackae.report.classifier_figures import classifier_figures, mistakes
 from stackae.report.feature_figures import feature_figures
-from stackae.report.plotting import Figure
+from stackae.report.parts import Section, Table
 from stackae.report.report_data import Facts
 from stackae.report.training_figures import training_figures
-
-
-@dataclass(frozen=True)
-class Table:
-    """A named table: column names, and rows of strings."""
-
-    name: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the report under a heading."""
-
-    title: str
-    paragraphs: Sequence[str] = ()
-    figures: Sequence[Figure] = ()
-    tables: Sequence[Table] = ()
 
 
 @dataclass(frozen=True)
@@ -109,17 +91,22 @@ def to_markdown(report: Report, folder: Path) -> str:
 
 
 def _verdict(results: Any) -> str:
-    if results["verdict"]:
-        return str(results["verdict"]["text"])
+    verdict = results["verdict"]
+    if verdict and verdict["gain"] is not None:
+        return str(verdict["text"])
     if results["classifier"]:
         error = f"{results['classifier']['test']['error']:.2%}".replace("%", " %")
-        return f"Test error {error}. Without a network from scratch beside it, the gain is unknown."
+        text = f"Test error {error}. Without a network from scratch beside it, the gain is unknown."
+        return f"{text} {verdict['text']}" if verdict else text
     return "No classifier was trained: this run learned features alone."
 
 
 def _mood(results: Any) -> str:
     verdict = results["verdict"]
-    if not verdict or verdict["p"] >= 0.05:
+    if verdict and verdict["baseline"] and verdict["baseline"]["use"] == "baseline":
+        # Whatever pretraining gained: something else is to be used.
+        return "bad"
+    if not verdict or verdict["p"] is None or verdict["p"] >= 0.05:
         return "even"
     return "good" if verdict["gain"] > 0 else "bad"
 
@@ -133,7 +120,15 @@ def _numbers(results: Any) -> Iterator[Number]:
             yield Number(f"{judged}, pretrained", percent(val["error"]))
     if results["scratch"]:
         yield Number("test error, from scratch", percent(results["scratch"]["test"]["error"]))
-    if verdict := results["verdict"]:
+    verdict = results["verdict"]
+    if verdict and verdict["baseline"]:
+        best = verdict["baseline"]
+        name = f"test error, {best['name'].replace('_', ' ')} on the {best['on']}"
+        yield Number(name, percent(1 - best["test"]["baseline"]))
+    if results["blend"]:
+        name = f"test error, mean with {results['blend']['with'].replace('_', ' ')}, which the model predicts"
+        yield Number(name, percent(results["blend"]["test"]["error"]))
+    if verdict and verdict["gain"] is not None:
         low, high = (f"{100 * end:+.2f}" for end in verdict["ci95"])
         yield Number(f"points gained, 95 % interval {low} to {high}", f"{100 * verdict['gain']:+.2f}")
         yield Number("p, McNemar's exact test", f"{verdict['p']:.2g}")
@@ -169,6 +164,8 @@ def _sections(facts: Facts, *, tsne: bool) -> Iterator[Section]:
                 )
             )
         yield Section("How well the classifier does", figures=figures, tables=tables)
+    if section := baseline_section(facts.results):
+        yield section
 
 
 def _stages(results: Any) -> Table:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 
 from stackae.plan import Plan
 from stackae.stage_context import StageContext, StageOutput
+from stackae.stages.baselines import baselines
+from stackae.stages.blend import blend
 from stackae.stages.finetune import finetune, length, scratch, scratch_length
 from stackae.stages.prepare import prepare
 from stackae.stages.pretrain import pretrain, unroll
@@ -24,5 +26,7 @@ WORK: Mapping[str, Callable[[StageContext, Plan, Mapping[str, Entry]], StageOutp
     "scratch-length": scratch_length,
     "scratch": scratch,
     "probe": probe,
+    "baselines": baselines,
+    "blend": blend,
 }
 """The function that carries out a stage, by its kind in the plan."""

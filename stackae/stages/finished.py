@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
+import torch
+
+from stackae.baseline import Blend
 from stackae.build import AnyUnit
 from stackae.committee import Committee, together
+from stackae.model import BaselineDescription
 from stackae.plan import Plan, build_classifiers, mirrored
 from stackae.stack import Classifier
 from stackae.store import Entry
@@ -26,7 +31,7 @@ def load_units(plan: Plan, entries: Mapping[str, Entry], *, upto: int | None = N
     return [unit.eval() for unit in units]
 
 
-def load_classifier(plan: Plan, entry: Entry) -> Classifier | Committee:
+def load_network(plan: Plan, entry: Entry) -> Classifier | Committee:
     """Load the fine-tuned classifier of a finished stage, or the networks that are averaged."""
     assert plan.config.finetune is not None
     assert plan.labels is not None
@@ -34,3 +39,15 @@ def load_classifier(plan: Plan, entry: Entry) -> Classifier | Committee:
     classifier = together(build_classifiers(plan.layers, plan.config.finetune, len(plan.classes), networks))
     fill(classifier, entry.file(WEIGHTS))
     return classifier
+
+
+def load_classifier(plan: Plan, entries: Mapping[str, Entry]) -> Classifier | Committee | Blend:
+    """Load what classifies: the network, averaged with a baseline where the run has blended them."""
+    network = load_network(plan, entries["finetune"])
+    if "blend" not in entries or entries["blend"].metrics["with"] is None:
+        return network
+    metrics = entries["blend"].metrics
+    seen = torch.tensor(metrics["seen"])
+    baseline = BaselineDescription.model_validate(metrics["baseline"]).build(math.prod(plan.layers[0].shape))
+    fill(baseline, entries["blend"].file(WEIGHTS))
+    return Blend(network, baseline, seen, len(plan.classes))

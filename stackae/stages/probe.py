@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from stackae.data.features import Together, flat, open_features, read_array, slices
-from stackae.data.label_use import LabelUse
 from stackae.plan import Plan
 from stackae.stage_context import StageContext, StageOutput
 from stackae.store import Entry
@@ -41,7 +40,7 @@ def probe(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> St
     with context.progress.stage(context.stage, len(depths), step="depth") as line:
         for depth, entry in enumerate(depths):
             x = Together(*(open_features(entry.file, part) for part in ("train", "val")))[rows]
-            strength, accuracy = _choose(flat(x), y[rows], _parts(use, rows))
+            strength, accuracy = _choose(flat(x), y[rows], use.parts(rows))
             learnt = use.learn[rows]
             model = _model(strength).fit(flat(x)[learnt], y[rows][learnt])
             test = _accuracy(model, flat(open_features(entry.file, "test")), y_test)
@@ -55,16 +54,6 @@ def probe(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> St
             )
             line.advance(depth + 1, 0.0, {} if accuracy is None else {"val_accuracy": accuracy})
     return StageOutput({"depths": depth_metrics}, [])
-
-
-def _parts(use: LabelUse, rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return masks of the rows to fit to and to judge by, for each fold or for the rows that are held out."""
-    if use.fold is not None:
-        fold = use.fold[rows]
-        return [(fold != number, fold == number) for number in range(use.folds) if (fold == number).any()]
-    if use.hold_out is not None:
-        return [(use.first[rows], use.hold_out[rows])]
-    return []
 
 
 def _choose(

@@ -16,7 +16,18 @@ def headline(results: Mapping[str, Any]) -> dict[str, float]:
             figures |= {
                 f"{name}test_{key}": results[part]["test"][key] for key in ("error", "macro_f1", "nll", "ece")
             }
-    if results["verdict"]:
+    if results["blend"]:
+        figures["blend_test_error"] = results["blend"]["test"]["error"]
+    for each in results["baselines"]:
+        called = each["name"] + ("" if each["on"] == "columns" else "_codes")
+        figures[f"{called}_test_error"] = each["test"]["error"]
+        if each["val"]:
+            figures[f"{called}_val_error"] = 1.0 - each["val"]["accuracy"]
+    if results["verdict"] and results["verdict"]["baseline"]:
+        best = results["verdict"]["baseline"]
+        figures["baseline_val_error"] = 1.0 - best["val"]["baseline"]
+        figures["baseline_test_error"] = 1.0 - best["test"]["baseline"]
+    if results["verdict"] and results["verdict"]["gain"] is not None:
         low, high = results["verdict"]["ci95"]
         figures |= {
             "gain": results["verdict"]["gain"],

@@ -148,6 +148,8 @@ def test_away_from_a_terminal_each_stage_is_one_plain_line(finished: Path) -> No
     assert [row.split()[0] for row in rows[: len(STAGES)]] == STAGES
     assert rows[len(STAGES)] == results(finished)["verdict"]["text"]
     assert rows[len(STAGES) + 1 :] == [
+        "Baselines left out: all of them (would take more than a fifth of the run). "
+        "Those that compare.baselines lists are fitted to the columns all the same.",
         "Results in runs/tiny/results.json, model in runs/tiny/model.",
     ]
     assert [line.partition(":")[0] for line in progress.splitlines()] == STAGES

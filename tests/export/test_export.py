@@ -315,6 +315,7 @@ def test_names_in_a_card_mean_nothing_in_markdown_and_yaml() -> None:
         "data": {"train": 5, "labelled": 4, "folds": 2, "val": 3, "test": 2, "features": 9},
         "classifier": figures,
         "scratch": None,
+        "blend": None,
         "verdict": None,
         "reconstruction": {"test": {"mse": 0.5}},
         "environment": {"stackae": "0", "torch": "2"},

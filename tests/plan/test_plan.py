@@ -64,6 +64,7 @@ def described(data: Path) -> dict[str, Any]:
             {"width": 5, "activation": "sigmoid"},
             {"width": 4, "activation": "sigmoid"},
         ],
+        "compare": {"baselines": "none"},
         "trainer": {"accelerator": "cpu", "precision": "32-true"},
     }
 
@@ -161,13 +162,14 @@ FIT = {
     "patience": 2,
 }
 FINETUNE = {"dropout": 0.1, "input_dropout": 0.1, "label_smoothing": 0.1, "balance": "weights"}
+BESIDE = {"blend": "svm"}
 PRETRAINED_ONLY = {"encoder_lr_scale": 0.1, "freeze_encoder": True}
 
 
 def test_every_setting_of_a_fit_is_tried() -> None:
     assert set(FIT) == set(FitConfig.model_fields)
     elsewhere = {path.split(".")[1] for path, _, _ in CHANGES if path.startswith("finetune.")}
-    assert set(FIT | FINETUNE | PRETRAINED_ONLY) | elsewhere == set(FinetuneConfig.model_fields)
+    assert set(FIT | FINETUNE | PRETRAINED_ONLY | BESIDE) | elsewhere == set(FinetuneConfig.model_fields)
     others = {path.split(".")[2] for path, _, _ in CHANGES if path.startswith("layers.")}
     assert set(FIT) | others == set(LayerConfig.model_fields)
     assert set(FIT) == set(UnrollConfig.model_fields)
@@ -365,7 +367,7 @@ def test_each_stage_says_what_it_reads_and_where_its_settings_are(data: Path) ->
 def test_stages_come_in_the_order_in_which_they_are_carried_out(data: Path) -> None:
     config = described(data)
     assert [stage.name for stage in planned(config).stages] == ALL
-    without = config | {"compare": {"scratch": False, "probe": False}}
+    without = config | {"compare": {"scratch": False, "probe": False, "baselines": "none"}}
     assert [stage.name for stage in planned(without).stages] == [*PRETRAIN, "finetune"]
     pretrain_only = config | {"finetune": None}
     assert [stage.name for stage in planned(pretrain_only).stages] == [*PRETRAIN, "probe"]
@@ -396,7 +398,7 @@ def test_where_rows_are_held_out_the_length_is_found_before_all_are_learnt_from(
     # Nothing is learnt from twice where other rows than the labelled ones validate.
     beside = changed(described(data), "data.labels_for_validation", "all")
     assert [stage.name for stage in planned(beside).stages] == ALL
-    without = config | {"compare": {"scratch": False, "probe": False}}
+    without = config | {"compare": {"scratch": False, "probe": False, "baselines": "none"}}
     assert [stage.name for stage in planned(without).stages] == [*PRETRAIN, "length", "finetune"]
 
 
@@ -412,7 +414,10 @@ def test_folds_take_the_room_of_as_many_networks(data: Path) -> None:
 
 def test_leaving_a_control_out_moves_no_other_key(data: Path) -> None:
     config = described(data)
-    before, after = keys(config), keys(config | {"compare": {"scratch": False, "probe": False}})
+    before, after = (
+        keys(config),
+        keys(config | {"compare": {"scratch": False, "probe": False, "baselines": "none"}}),
+    )
     assert after.items() <= before.items()
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from stackae.report.label_curve import LabelCurve, Point, worth
+from stackae.report.label_curve import LabelCurve, Point, chart, headings, table, worth, write_csv
 
 
 def curve(
@@ -46,3 +48,24 @@ def test_no_gain_is_called_no_gain() -> None:
 def test_an_error_of_nothing_breaks_no_logarithm(zero: float) -> None:
     points = [Point(10, 0, zero, 0.2, 0.5), Point(100, 0, 0.0, 0.0, 0.5)]
     assert "labels" in worth(LabelCurve(points))
+
+
+def test_a_line_is_drawn_of_the_baselines_that_there_are(tmp_path: Path) -> None:
+    points = [
+        Point(10, 0, 0.3, 0.4, 0.5),
+        Point(100, 0, 0.1, 0.2, 0.3, 0.15),
+        Point(100, 1, 0.1, 0.2, 0.3, 0.25),
+    ]
+    curve = LabelCurve(points)
+    assert headings(curve)[-1] == "best baseline"
+    assert [row[-1] for row in table(curve)] == ["–", "20.00 % (15.00 to 25.00)"]
+    write_csv(curve, tmp_path / "curve.csv")
+    lines = (tmp_path / "curve.csv").read_text().splitlines()
+    assert [line.rpartition(",")[2] for line in lines] == ["baseline_error", "", "0.15", "0.25"]
+    drawn = chart(curve, "one")
+    assert "best baseline 20.00 %" in drawn.alt
+    assert "best baseline" in drawn.svg
+
+    bare = LabelCurve([Point(10, 0, 0.3, 0.4, 0.5)])
+    assert "best baseline" not in headings(bare)
+    assert "best baseline" not in chart(bare, "one").svg

@@ -125,7 +125,16 @@ def test_without_a_classifier_the_row_has_what_there_is() -> None:
         {
             "classifier": None,
             "scratch": None,
-            "verdict": None,
+            "baselines": [
+                {
+                    "name": "svm",
+                    "on": "columns and codes",
+                    "val": {"accuracy": 0.75},
+                    "test": {"error": 0.5},
+                }
+            ],
+            "blend": {"with": "svm", "test": {"error": 0.125}},
+            "verdict": {"gain": None, "baseline": {"val": {"baseline": 0.75}, "test": {"baseline": 0.5}}},
             "probe": [{"depth": 0, "test": {"accuracy": 0.75}}],
             "reconstruction": {"test": {"mse": 0.5}},
             "data": {"labelled": 7},
@@ -133,6 +142,11 @@ def test_without_a_classifier_the_row_has_what_there_is() -> None:
         }
     )
     assert found == {
+        "svm_codes_val_error": 0.25,
+        "svm_codes_test_error": 0.5,
+        "baseline_val_error": 0.25,
+        "baseline_test_error": 0.5,
+        "blend_test_error": 0.125,
         "probe_0_test_error": 0.25,
         "reconstruction_mse": 0.5,
         "labelled": 7,
@@ -150,7 +164,10 @@ def test_under_a_sweeps_agent_the_whole_run_alone_is_the_sweeps(
     monkeypatch.setenv("WANDB_RUN_ID", "thetrial")
     (tmp_path / "tiny.yaml").write_text(TINY.replace("wandb: offline", "wandb: online"))
 
-    done = cli(["run", "tiny.yaml", "compare.scratch=false", "compare.probe=false"], tmp_path)
+    done = cli(
+        ["run", "tiny.yaml", "compare.scratch=false", "compare.probe=false", "compare.baselines=none"],
+        tmp_path,
+    )
 
     assert done.returncode == 0, done.stderr
     opened = {
