@@ -28,7 +28,8 @@ def inspect(data: Sequence[str], target: str | None) -> None:
     console.print(f"{', '.join(data)}: {description.text}", soft_wrap=True, markup=False)
     for name, reason in guess.why.items():
         console.print(f"data.{name}: {reason}", soft_wrap=True, markup=False)
-    for remark in (*source.remarks, *fitted.remarks):
+    # Of images the description has them already.
+    for remark in (*source.remarks, *fitted.remarks) if source.columns is not None else ():
         console.print(remark, soft_wrap=True, markup=False)
     if description.columns:
         show_table(description.columns, description.rows)

@@ -284,7 +284,7 @@ def test_modes_of_images_are_counted_and_what_becomes_of_them(tmp_path: Path, cl
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
     assert done.stdout.startswith("pictures: images, 25 rows, 8 by 8 pixels (height by width), rgb\n")
-    assert [" ".join(words) for line in lines[3:9] for words in [" ".join(line).split()]] == [
+    assert [" ".join(words) for line in lines[2:8] for words in [" ".join(line).split()]] == [
         "rgb 20 as it is",
         "grey 1 converted to rgb",
         "grey, turned 1 turned upright, converted to rgb",

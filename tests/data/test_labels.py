@@ -76,3 +76,28 @@ def test_many_classes_of_few_rows_are_classes(tmp_path: Path) -> None:
     letters = np.array([*"ABCDEFGHIJKLMNOPQRSTUVWXYZ", *"ABCDEFGHIJKLM", *[""] * 61])
     assert len(read(tmp_path, x=np.zeros((100, 2)), y=letters).classes) == 26
     assert len(read(tmp_path, x=np.zeros((20, 2)), y=np.arange(20)).classes) == 20
+
+
+@pytest.mark.parametrize(
+    "y", [[-1, 1, 1, -1, 1, 1], [-1.0, 1.0, 1.0, -1.0, np.nan, 1.0]], ids=["int", "float"]
+)
+def test_minus_one_and_one_are_two_classes_where_they_are_all(tmp_path: Path, y: list[float]) -> None:
+    source = read(tmp_path, x=X, y=np.array(y), x_test=X, y_test=np.ones(6))
+    assert source.classes == ("-1", "1")
+    assert source.y is not None
+    assert source.y.tolist() == [-1 if label != label else int(label > 0) for label in y]
+    assert source.y_test is not None
+    assert source.y_test.tolist() == [1] * 6
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "y.npy", np.array(y))
+    files = DataConfig(source=str(tmp_path / "x.npy"), target=str(tmp_path / "y.npy"))
+    assert read_source(files).labels.tolist() == source.y.tolist()
+    rows = "".join(f"{row},{row % 3},{label}\n" for row, label in enumerate(y))
+    (tmp_path / "t.csv").write_text("a,b,y\n" + rows)
+    table = read_source(DataConfig(source=str(tmp_path / "t.csv"), target="y"))
+    assert (table.classes, table.labels.tolist()) == (source.classes, source.y.tolist())
+
+
+def test_without_the_other_class_minus_one_is_no_label(tmp_path: Path) -> None:
+    assert "y has one class only (1)" in refused(npz(tmp_path, x=X, y=np.array([1, 1, 1, np.nan, 1, 1])))
+    assert "y has no label in any row" in refused(npz(tmp_path, x=X, y=np.full(6, -1)))

@@ -462,3 +462,30 @@ def test_the_page_on_exported_models_works(folder: Path, cli: Cli, tmp_path: Pat
     digits = stackae.load(folder / "runs" / "deep")
     np.testing.assert_allclose(names["image_probabilities"], digits.predict_proba(names["images"]), atol=1e-5)
     assert {name.partition(".")[0] for name in names["weights"]} == {"encoder", "decoder", "classifier"}
+
+
+@pytest.mark.parametrize("scaling", ["standard", "minmax"])
+def test_times_and_columns_of_one_value_are_exported(scaling: str, cli: Cli, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"when": pd.date_range("2020-01-01", periods=400, freq="55h"), "once": 7.0})
+    rows.loc[rng.random(400) < 0.2, "when"] = pd.NaT
+    rows.loc[rng.random(400) < 0.4, "once"] = np.nan
+    rows["bought"] = np.where(rows["when"].dt.dayofweek > 2, "yes", "no")
+    rows.to_csv(tmp_path / "some.csv", index=False)
+    data = f"data: {{source: some.csv, target: bought, scaling: {scaling}}}\nlayers: [{{width: 4}}]\n"
+    (tmp_path / "some.yaml").write_text(data + TAIL)
+    for words in ("run some.yaml --quiet", "export runs/some --to onnx -o some.onnx"):
+        assert cli(words.split(), tmp_path).returncode == 0
+    assert cli(["export", "runs/some", "--to", "torch", "-o", "some.pt2"], tmp_path).returncode == 0
+    model, runs = stackae.load(tmp_path / "runs" / "some"), session(tmp_path / "some.onnx")
+    assert json.loads(metadata(runs)["features"]) == [
+        *("when", "when missing", "once missing"),
+        *(f"when {part} {function}" for part in ("hour", "weekday", "month") for function in ("sin", "cos")),
+    ]
+    seconds = (rows["when"] - pd.Timestamp(0)) / pd.Timedelta(seconds=1)
+    numbers = np.column_stack([seconds, rows["once"]])
+    assert json.loads(metadata(runs)["numbers"]) == ["when", "once"]
+    expected = model.predict_proba(rows)
+    np.testing.assert_allclose(runs.run(["probabilities"], {"numbers": numbers})[0], expected, atol=1e-5)
+    program = torch.export.load(tmp_path / "some.pt2").module()
+    np.testing.assert_allclose(program(torch.from_numpy(numbers))[1].detach(), expected, atol=1e-5)

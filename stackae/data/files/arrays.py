@@ -102,7 +102,11 @@ def read_npz(source: Path, test: Path | None, extra: Path | None) -> Arrays:
     more = [] if extra is None else [_rows_of(extra, _load_npz(extra))]
     x = _rows_of(source, arrays)
     x_test = [arrays["x_test"]] if "x_test" in arrays else []
-    y, y_test = (labels_of(arrays[name]) if name in arrays else None for name in ("y", "y_test"))
+    two_classes = "y" in arrays and _has_two_classes(arrays["y"].x)
+    y, y_test = (
+        labels_of(arrays[name], two_classes=two_classes) if name in arrays else None
+        for name in ("y", "y_test")
+    )
     if y_test is not None and (y is None or not x_test):
         raise DataError(f"{arrays['y_test'].file}: the array 'y_test' needs both 'y' and 'x_test' beside it")
     if y is not None and x_test and y_test is None:
@@ -151,7 +155,7 @@ def read_npy(
                 f"{target} has shape {named.x.shape}, but there are {rows}; give one label per row, "
                 "first those of data.source, then those of data.test"
             )
-        labels = labels_of(named)
+        labels = labels_of(named, two_classes=_has_two_classes(named.x))
         y, y_test = labels[:size], labels[size:] if test_size else None
     return Arrays(x, y, x_test, y_test, more)
 
@@ -187,8 +191,11 @@ def hash_rows(
     return low, high
 
 
-def labels_of(named: NamedArray) -> Array:
-    """Return labels as int64, -1 for none, or as strings; DataError where they are neither."""
+def labels_of(named: NamedArray, *, two_classes: bool = False) -> Array:
+    """Return labels as int64, -1 for none, or as strings, '' for none; DataError where they are neither.
+
+    With `two_classes` the label -1 is a class, and integers become strings.
+    """
     y = named.x
     if y.dtype.kind == "U":
         return y
@@ -203,7 +210,13 @@ def labels_of(named: NamedArray) -> Array:
         raise DataError(
             f"{named} has the label {y[row]} (row {row:,}); labels are whole numbers from 0, or -1 for none"
         )
-    return whole.astype(np.int64)
+    integers = whole.astype(np.int64)
+    return np.where(np.isnan(y), "", integers.astype(str)) if two_classes else integers
+
+
+def _has_two_classes(y: Array) -> bool:
+    """Tell whether -1 and 1 are all the labels there are, so that -1 is a class."""
+    return y.dtype.kind in "if" and set(np.unique(y[~np.isnan(y)]).tolist()) == {-1, 1}
 
 
 def _hashed_type(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stackae.config import DataConfig
 from stackae.data.files.paths import as_paths, quoted
 from stackae.data.labels import unlabelled_test
-from stackae.data.tables.cells import Reading, as_labels, as_objects, as_strings
+from stackae.data.tables.cells import Reading, as_labels, as_objects
 from stackae.data.tables.columns import common_names, configured_names
 from stackae.data.tables.csv_file import Delimited
 from stackae.errors import DataError
@@ -140,7 +141,7 @@ def _find_labels(path: Path, table: Delimited, files: str) -> str:
 
 def _cells(cells: pa.Array) -> Iterator[str]:
     """Yield cells of files as they are compared: with slashes, and without `./` in front."""
-    for cell in as_objects(as_strings(cells, Reading(missing=()))):
+    for cell in as_objects(pc.utf8_trim_whitespace(cells)):
         yield posixpath.normpath(str(cell).replace("\\", "/"))
 
 

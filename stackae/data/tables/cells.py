@@ -178,6 +178,8 @@ def plain(cells: pa.Array) -> pa.Array:
 
 def plain_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Return a batch whose columns are `plain`; not all that Arrow does with columns it does with others."""
+    if not batch.num_columns:  # made anew it would have no rows
+        return batch
     return pa.RecordBatch.from_arrays([plain(cells) for cells in batch.columns], batch.schema.names)
 
 

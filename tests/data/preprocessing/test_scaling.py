@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import skops.io
 from test_table_preprocessing import FRAME, SETTINGS, fitted, made
 
+from stackae.data.preprocessing.categories import Categories
 from stackae.data.preprocessing.load import load_preprocessing
 from stackae.data.preprocessing.scaling import Scaling, fit_scaling
+from stackae.data.preprocessing.table import TablePreprocessing
 from stackae.errors import ArtifactError
 
 # ---- arrays
@@ -176,3 +179,15 @@ def test_a_damaged_description_is_noticed(change: dict[str, Any], tmp_path: Path
     described = fitted().save(tmp_path)
     with pytest.raises(ArtifactError, match="damaged"):
         load_preprocessing(tmp_path, described | change)
+
+
+def test_what_older_versions_saved_is_read_as_they_read_it(tmp_path: Path) -> None:
+    preprocessing = fitted()
+    described = preprocessing.save(tmp_path)
+    # They did not say how cells are read, and had categories in the spelling of their files.
+    del described["cycles"], described["reading"]
+    loaded = load_preprocessing(tmp_path, described)
+    assert isinstance(loaded, TablePreprocessing)
+    np.testing.assert_array_equal(loaded(loaded.read(FRAME)), preprocessing(preprocessing.read(FRAME)))
+    known = Categories("flag", ["flag=True", "flag=2.0"], ("True", "2.0"), np.array([0, 1, -1, -1]))
+    assert known.find(pa.array(["true", "2", None, "x"])).tolist() == [0, 1, 2, 3]

@@ -137,3 +137,35 @@ def test_a_table_unlike_the_other_is_refused(tmp_path: Path, content: str, says:
 def test_columns_of_test_rows_alone_may_be_dropped(tmp_path: Path) -> None:
     assert len(read(tmp_path, "n,c,y,extra\n1,a,no,4\n", target="y", like=LIKE, drop=["extra"]).rows) == 1
     assert len(read(tmp_path, "n,c,y\n1,a,no\n2,a,no\n", target="y", drop=["extra"]).rows) == 2
+
+
+def test_dates_are_times_and_true_and_false_numbers_in_text_as_in_parquet(tmp_path: Path) -> None:
+    rows = [f"2024-01-{1 + row % 28:02},{'TRUE' if row % 2 else 'false'},{row % 3}" for row in range(40)]
+    table = read(tmp_path, "\n".join(["when,flag,n", *rows]))
+    assert [column.type for column in table.columns] == ["time", "numeric", "numeric"]
+    assert cells(table)["flag"][:2] == [0, 1]
+    assert column(table, "when").low == 1704067200
+    few = read(tmp_path, "\n".join(["when,flag,n", *rows]).replace("TRUE", "perhaps"))
+    assert column(few, "flag").type == "categorical"
+
+
+def test_a_few_cells_that_are_no_times_are_refused(tmp_path: Path) -> None:
+    rows = "".join(f"{'soon' if row == 7 else f'2024-01-{row:02}'},{row}\n" for row in range(1, 29))
+    message = refused(tmp_path, "when,n\n" + rows)
+    assert "data row 7, column 'when': 'soon' is not a time, but most of the column are" in message
+    assert cells(read(tmp_path, "when,n\n" + rows, missing=["soon"]))["when"][6] is None
+
+
+def test_what_signs_of_a_missing_value_take_is_said(tmp_path: Path) -> None:
+    rows = [
+        f"{'Total' if row == 5 else row},{'<0.5' if row % 9 == 0 else row},{'ab'[row % 2]}"
+        for row in range(40)
+    ]
+    rows[3] = "3,3,None"
+    table = read(tmp_path, "\n".join(["n,m,y", *rows]), target="y", missing=["Total", "<0.5", "None", "?"])
+    assert table.remarks == (
+        "6 cells are taken for missing, as data.missing says: 'Total' in 'n' (1), '<0.5' in 'm' (5)",
+        "data.target 'y': 1 row has no label, since 'None' stands for a missing value; if it is a class, "
+        "take it out of data.missing",
+    )
+    assert read(tmp_path, "n,y\n1,a\n2,b\n,\n?,a\n", target="y", missing=["?"]).remarks == ()

@@ -198,8 +198,6 @@ def test_the_same_rows_are_the_same_features(
         config = DataConfig.model_validate({"types": types, "rare": rare, "scaling": scaling})
         try:
             main = read_table([paths[trained]], config)
-            if not main.rows.columns:
-                reject()
             rows: Any = main.rows.take(np.arange(len(main.rows)))
             fitted = fit_table(rows, main.columns, config)
         except DataError as fault:
