@@ -55,6 +55,8 @@ def paths(value: Any, place: str = "") -> Iterator[str]:
         case dict():
             for name, each in value.items():
                 yield from paths(each, f"{place}.{name}" if place else name)
+        case []:
+            yield place
         case list():
             for each in value:
                 yield from paths(each, f"{place}[]")
