@@ -135,8 +135,8 @@ def write_evidence(folder: Path, plan: Plan, entries: Mapping[str, Entry]) -> No
     """Write the files that runs are compared by: `metrics/<stage>.csv` and `test-predictions.csv`.
 
     The former has a row per epoch. The latter has a row per test row: its number in the source, from 0, its
-    class, and the classes that the pretrained network and the one from scratch predict; empty where there is
-    none.
+    class, and the classes that the pretrained network, the one from scratch and the blend predict; what the
+    run has not has no column.
     """
     (folder / "metrics").mkdir(exist_ok=True)
     for name, entry in entries.items():
@@ -148,8 +148,9 @@ def write_evidence(folder: Path, plan: Plan, entries: Mapping[str, Entry]) -> No
             "row": plan.split.test,
             "class": names[read_array(entries["data"].file("labels-test.npy"))],
         }
-        for title, stage in (("pretrained", "finetune"), ("scratch", "scratch")):
-            if stage in entries:
+        for title, stage in (("pretrained", "finetune"), ("scratch", "scratch"), ("blended", "blend")):
+            # A blend that is no better than the network alone has no files.
+            if stage in entries and "logits-test.npy" in entries[stage].manifest["files"]:
                 columns[title] = names[read_array(entries[stage].file("logits-test.npy")).argmax(1)]
         with (folder / "test-predictions.csv").open("w", newline="") as file:
             writer = csv.writer(file)

@@ -28,6 +28,7 @@ COLUMNS = (
     "test error",
     "from scratch",
     "best baseline",
+    "blended",
     "gain",
     "seconds",
 )
@@ -35,7 +36,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """A finished run: its results, its curves by stage, its test rows (number, class), the predictions."""
+    """A finished run: its results, its curves by stage, its test rows (number, class) and predictions."""
 
     folder: Path
     results: dict[str, Any]
@@ -91,7 +92,7 @@ def read_run(folder: Path) -> Finished:
             with (folder / "test-predictions.csv").open(newline="") as file:
                 for row in csv.DictReader(file):
                     rows.append((row["row"], row["class"]))
-                    predicted.append(row.get("pretrained", ""))
+                    predicted.append(row.get("blended") or row.get("pretrained", ""))
         run = Finished(folder, results, histories, rows, np.array(predicted, dtype=str))
         _row(run)
     except FileNotFoundError:
@@ -113,6 +114,7 @@ def _numbers(path: Path) -> list[dict[str, float]]:
 def _row(run: Finished) -> list[str]:
     results = run.results
     classifier, scratch, verdict = results["classifier"], results["scratch"], results["verdict"]
+    blend = results.get("blend")
     return [
         run.name,
         str(results["seed"]),
@@ -121,6 +123,7 @@ def _row(run: Finished) -> list[str]:
         _percent(classifier["test"]["error"]) if classifier else "",
         _percent(scratch["test"]["error"]) if scratch else "",
         _baseline(verdict),
+        f"{_percent(blend['test']['error'])} {blend['with'].replace('_', ' ')}" if blend else "",
         f"{100 * verdict['gain']:+.2f}" if verdict and verdict["gain"] is not None else "",
         f"{sum(stage['seconds'] or 0.0 for stage in results['stages']):.1f}",
     ]

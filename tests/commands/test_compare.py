@@ -23,19 +23,20 @@ tracking: {wandb: disabled}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
-    """A folder with runs `a` and `b` on the same test rows, `c` on others, `d` without a classifier."""
+    """Runs `a` and `b` on the same test rows, `c` on others, `d` without a classifier, `e` with a blend."""
     made = tmp_path_factory.mktemp("compared")
     (made / "tiny.yaml").write_text(TINY)
     changes = {"a": "repeat=0", "b": "finetune.epochs=9", "c": "seed=1", "d": "finetune=null"}
+    changes["e"] = "finetune.blend=svm"
     for name, change in changes.items():
         done = cli(["run", "tiny.yaml", change, "--out", f"runs/{name}"], made)
         assert done.returncode == 0, done.stderr
     return made
 
 
-def right(folder: Path, name: str) -> np.ndarray:
+def right(folder: Path, name: str, column: str = "pretrained") -> np.ndarray:
     rows = np.genfromtxt(folder / f"runs/{name}/test-predictions.csv", delimiter=",", names=True, dtype=int)
-    return rows["class"] == rows["pretrained"]
+    return rows["class"] == rows[column]
 
 
 def test_runs_on_the_same_rows_are_tested_in_pairs(folder: Path, cli: Cli) -> None:
@@ -55,6 +56,19 @@ def test_runs_on_the_same_rows_are_tested_in_pairs(folder: Path, cli: Cli) -> No
     page = (folder / "comparison.html").read_text()
     assert page.count("<img") == 3
     assert sentence.partition(" (")[0] in page
+
+
+def test_of_a_blended_run_the_mean_is_tested(folder: Path, cli: Cli) -> None:
+    done = cli(["compare", "runs/a", "runs/e"], folder)
+
+    assert done.returncode == 0, done.stderr
+    _, a, e, sentence, _ = done.stdout.splitlines()
+    alone, blended = right(folder, "a"), right(folder, "e", "blended")
+    assert np.array_equal(alone, right(folder, "e"))
+    assert blended.sum() != alone.sum()
+    assert f"{100 * (1 - blended.mean()):.2f} % svm" in e
+    assert "svm" not in a
+    assert f"gain {100 * (alone.mean() - blended.mean()):+.2f} points" in sentence
 
 
 def test_runs_on_other_rows_are_shown_but_not_tested(folder: Path, cli: Cli, tmp_path: Path) -> None:
