@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from stackae.config import Config
 from stackae.data.read import read_source
 from stackae.machine.disk import storage_faults
-from stackae.plan import Plan, make_plan
+from stackae.plan import Plan, make_plans
 from stackae.progress import Progress
 from stackae.report import PAGE, is_drawn, write_report
 from stackae.results import Results, assemble_results, write_run
 from stackae.stage_runner import StageRunner
+from stackae.stages.judged import Repetition
 from stackae.store import Store
 from stackae.tracking.tracker import Tracker
 
@@ -24,36 +26,44 @@ def run(
 
     `fresh` forgets the run's stages in the store first. Running again after a kill goes on.
     """
-    plan = make_plan(config, read_source(config.data))
-    for remark in plan.remarks:
+    plans = make_plans(config, read_source(config.data))
+    for remark in plans[0].remarks:
         progress.warn(remark)
-    return run_plan(plan, store, tracker, progress, out=out, fresh=fresh)
+    return run_plans(plans, store, tracker, progress, out=out, fresh=fresh)
 
 
-def run_plan(
-    plan: Plan, store: Store, tracker: Tracker, progress: Progress, *, out: Path, fresh: bool = False
+def run_plans(
+    plans: Sequence[Plan],
+    store: Store,
+    tracker: Tracker,
+    progress: Progress,
+    *,
+    out: Path,
+    fresh: bool = False,
 ) -> Results:
-    """Carry out a plan that is made already; all else is as in `run`."""
-    config = plan.config
+    """Carry out plans that are made already, one for each repetition; all else is as in `run`."""
+    plan, config = plans[0], plans[0].config
     runner = StageRunner(plan, store, tracker, progress, fresh=fresh)
-    with store.claim((stage.name, stage.key) for stage in (plan.data, *plan.stages)):
+    with store.claim((stage.name, stage.key) for each in plans for stage in (each.data, *each.stages)):
         runner.obtain(plan.data)
         for layer in plan.layers:
             # Trained on the features of the layer below; then it writes its own for the next.
             runner.obtain(layer.stage)
         if plan.unroll:
             runner.obtain(plan.unroll)
-        for stage in plan.labelled.in_order:
+        runners = [runner, *map(runner.repeated, plans[1:])]
+        for each in runners:
             # The stack under a softmax head; the same from scratch, as its control; a probe of each depth.
-            runner.obtain(stage)
+            for stage in each.plan.labelled.in_order:
+                each.obtain(stage)
 
-        results = assemble_results(plan, runner.outcomes)
+        results = assemble_results([Repetition(each.plan, each.outcomes) for each in runners])
         with storage_faults(out):
             write_run(out, plan, runner.entries, results)
-            if config.report and not is_drawn(out, runner.entries):
+            if config.report and not is_drawn(out, runner.entries, results.repetitions):
                 runner.restore(plan.reported)
                 write_report(out, plan, runner.entries)
     report = out / PAGE if config.report else None
-    anew = not all(outcome.reused for outcome in runner.outcomes)
+    anew = not all(outcome.reused for each in runners for outcome in each.outcomes)
     tracker.conclude(config.model_dump(mode="json", by_alias=True), asdict(results), report, anew=anew)
     return results

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,13 +20,11 @@ from stackae.data.label_use import NO_LABELS
 from stackae.data.tables.columns import with_names
 from stackae.machine.disk import write_atomically
 from stackae.model import save
-from stackae.plan import Plan, Stage, stacked
-from stackae.plan.baselines import Baseline
-from stackae.report.advice import Advice, Judged, advise
+from stackae.plan import Plan, stacked
+from stackae.repetitions import figures
 from stackae.report.card import card
-from stackae.report.verdict import verdict
-from stackae.stages.blend import mean_probabilities, stack_probabilities
 from stackae.stages.finished import load_classifier, load_units
+from stackae.stages.judged import Outcome, Repetition, draw_verdict
 from stackae.store import Entry
 
 FORMAT = 1
@@ -50,6 +48,7 @@ class Results:
     reconstruction: Mapping[str, Any]
     environment: Mapping[str, str]
     remarks: Sequence[str] = ()
+    repetitions: Sequence[Mapping[str, Any]] = ()
     format: int = field(default=FORMAT)
 
     def write(self, path: Path) -> None:
@@ -61,18 +60,12 @@ class Results:
         return json.dumps({"format": self.format} | asdict(self), indent=1, allow_nan=False) + "\n"
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """A stage of the plan as it ended: its entry in the store, and whether it was there before."""
+def assemble_results(repetitions: Sequence[Repetition]) -> Results:
+    """Assemble the results from the finished stages' metrics, and draw the verdict.
 
-    stage: Stage
-    entry: Entry
-    reused: bool
-
-
-def assemble_results(plan: Plan, outcomes: Sequence[Outcome]) -> Results:
-    """Assemble the results from the finished stages' metrics, and draw the verdict."""
-    entries = {outcome.stage.name: outcome.entry for outcome in outcomes}
+    All figures but the verdict are those of the first repetition, whose model the run keeps.
+    """
+    plan, outcomes, entries = repetitions[0].plan, repetitions[0].outcomes, repetitions[0].entries
     deepest = entries[plan.top.name].metrics
     return Results(
         name=plan.config.name,
@@ -89,20 +82,16 @@ def assemble_results(plan: Plan, outcomes: Sequence[Outcome]) -> Results:
         probe=entries["probe"].metrics["depths"] if "probe" in entries else [],
         classifier=_split_metrics(entries.get("finetune")),
         scratch=_split_metrics(entries.get("scratch")),
-        baselines=[
-            each
-            for name in ("baselines", "baselines-codes")
-            if name in entries
-            for each in entries[name].metrics["baselines"]
-        ],
+        baselines=_baselines(entries),
         baselines_left_out=[
             {"name": each.name, "on": each.on, "why": why} for each, why in plan.labelled.chosen.left_out
         ],
         blend=_blend(entries.get("blend")),
-        verdict=_verdict(plan, entries),
+        verdict=draw_verdict(repetitions),
         reconstruction={"test": {"mse": deepest["test_mse"], "sse_per_row": deepest["test_sse_per_row"]}},
         environment=_environment(plan),
         remarks=plan.remarks,
+        repetitions=_repetitions(repetitions),
     )
 
 
@@ -167,6 +156,41 @@ def versions() -> Mapping[str, str]:
     return MappingProxyType(packages | {"python": platform.python_version()})
 
 
+def _repetitions(repetitions: Sequence[Repetition]) -> list[dict[str, Any]]:
+    """Say of each of several repetitions what it gained by itself; nothing where there is one."""
+    if len(repetitions) == 1:
+        return []
+    found = []
+    for each in repetitions:
+        entries, alone = each.entries, draw_verdict([each]) or {}
+        blend = _blend(entries.get("blend"))
+        found.append(
+            {"repeat": each.plan.config.repeat}
+            | {name: alone.get(name) for name in ("gain", "ci95", "p")}
+            | {
+                "classifier": figures(_split_metrics(entries.get("finetune"))),
+                "scratch": figures(_split_metrics(entries.get("scratch"))),
+                "blend": blend and {"with": blend["with"], **(figures(blend) or {})},
+                "baselines": [
+                    {"name": fitted["name"], "on": fitted["on"], **(figures(fitted) or {})}
+                    for fitted in _baselines(entries)
+                ],
+                "probe": entries["probe"].metrics["depths"] if "probe" in entries else [],
+                "stages": [
+                    {name: value for name, value in _stage_result(outcome).items() if name != "metrics"}
+                    for outcome in each.outcomes
+                    if outcome.stage in each.plan.labelled.in_order
+                ],
+            }
+        )
+    return found
+
+
+def _baselines(entries: Mapping[str, Entry]) -> list[dict[str, Any]]:
+    stages = [entries[name] for name in ("baselines", "baselines-codes") if name in entries]
+    return [each for stage in stages for each in stage.metrics["baselines"]]
+
+
 def _stage_result(outcome: Outcome) -> dict[str, Any]:
     metrics = outcome.entry.metrics
     seconds, epochs = metrics.pop("seconds", None), metrics.pop("epochs", None)
@@ -178,51 +202,6 @@ def _stage_result(outcome: Outcome) -> dict[str, Any]:
         "epochs": epochs,
         "metrics": {name: value for name, value in metrics.items() if isinstance(value, int | float)},
     }
-
-
-def _verdict(plan: Plan, entries: Mapping[str, Entry]) -> dict[str, Any] | None:
-    """Compare the pretrained network with the control, and with the best baseline, where there are any."""
-    y = read_array(entries["data"].file("labels-test.npy"))
-    correct = {
-        name: read_array(entries[name].file("logits-test.npy"), mapped=True).argmax(1) == y
-        for name in ("finetune", "scratch")
-        if name in entries
-    }
-    compared = verdict(correct["finetune"], correct["scratch"]) if len(correct) == 2 else None
-    advice = _advice(plan, entries, y)
-    if compared is None and advice is None:
-        return None
-    figures = asdict(compared) if compared else {"gain": None, "ci95": None, "p": None}
-    sentences = [each.text for each in (compared, advice) if each is not None]
-    return figures | {"text": " ".join(sentences), "baseline": None if advice is None else asdict(advice)}
-
-
-def _advice(plan: Plan, entries: Mapping[str, Entry], y_test: np.ndarray) -> Advice | None:
-    fitted = plan.labelled.chosen.fitted
-    if not fitted or plan.labels is None:
-        return None
-    y = np.concatenate([read_array(entries["data"].file(f"labels-{part}.npy")) for part in ("train", "val")])
-    truth = {"val": y[plan.labels.judged], "test": y_test}
-
-    def judged(shares: Callable[[str], np.ndarray]) -> Judged:
-        return Judged(*(shares(part).argmax(1) == truth[part] for part in ("val", "test")))
-
-    def of(baseline: Baseline) -> Callable[[str], np.ndarray]:
-        stage = entries["baselines" if baseline.on == "columns" else "baselines-codes"]
-        return lambda part: read_array(stage.file(f"probabilities-{part}-{baseline.name}.npy"))
-
-    means = mean_probabilities(plan, entries)
-    return advise(
-        judged(lambda part: stack_probabilities(plan, entries, part)),
-        {each: judged(of(each)) for each in fitted},
-        {name: judged(partial(_of_part, means, name)) for name in means["test"]},
-        folds=plan.labels.folds > 0,
-        blended=None if "blend" not in entries else entries["blend"].metrics["with"],
-    )
-
-
-def _of_part(means: Mapping[str, Mapping[str, np.ndarray]], name: str, part: str) -> np.ndarray:
-    return means[part][name]
 
 
 def _blend(entry: Entry | None) -> dict[str, Any] | None:

@@ -10,6 +10,11 @@ from stackae.machine.hardware import Hardware
 from stackae.progress import Progress
 
 
+def called(stage: str, repeat: int | None) -> str:
+    """Name a stage so that it is told apart from the same stage of the run's first repetition."""
+    return stage if repeat is None else f"{stage}-repeat-{repeat}"
+
+
 @dataclass(frozen=True)
 class StageContext:
     """Where a stage works and whom it tells: its name, its folder, a Lightning logger or False."""
@@ -24,6 +29,13 @@ class StageContext:
     progress: Progress
     autosave: float
     """Seconds between two checkpoints, at the least; 0: one after every batch."""
+    repeat: int | None = None
+    """Which repetition the stage is of; None of the run's first."""
+
+    @property
+    def called(self) -> str:
+        """What people are told that the stage is called."""
+        return called(self.stage, self.repeat)
 
     def setting(self, name: str) -> str:
         """Return the full name of one of the stage's settings in the config, as `layers.1.lr`."""

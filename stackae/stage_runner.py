@@ -12,9 +12,10 @@ from stackae.machine import signals
 from stackae.machine.disk import storage_faults
 from stackae.plan import Plan, Stage
 from stackae.progress import Progress
-from stackae.results import Outcome, versions
-from stackae.stage_context import StageContext
+from stackae.results import versions
+from stackae.stage_context import StageContext, called
 from stackae.stages import WORK
+from stackae.stages.judged import Outcome
 from stackae.stages.restore import restore
 from stackae.store import Entry, Store
 from stackae.tracking.tracker import Tracker
@@ -26,9 +27,18 @@ class StageRunner:
     def __init__(
         self, plan: Plan, store: Store, tracker: Tracker, progress: Progress, *, fresh: bool
     ) -> None:
-        self._plan, self._store, self._tracker = plan, store, tracker
+        self.plan, self._store, self._tracker = plan, store, tracker
         self._progress, self._fresh = progress, fresh
+        self._repeat: int | None = None
         self.outcomes: list[Outcome] = []
+
+    def repeated(self, plan: Plan) -> StageRunner:
+        """Make the runner of another repetition, which has what this one obtained of shared stages."""
+        other = StageRunner(plan, self._store, self._tracker, self._progress, fresh=self._fresh)
+        other._repeat = plan.config.repeat
+        shared = {stage.key for stage in (plan.data, *plan.stages)}
+        other.outcomes = [outcome for outcome in self.outcomes if outcome.stage.key in shared]
+        return other
 
     @property
     def entries(self) -> dict[str, Entry]:
@@ -46,20 +56,21 @@ class StageRunner:
             if entry is None:
                 entry = self._carry_out(stage, folder)
             else:
-                self._progress.reused(stage.name)
-                signals.keep(stage.name)
+                self._progress.reused(called(stage.name, self._repeat))
+                signals.keep(called(stage.name, self._repeat))
         self.outcomes.append(Outcome(stage, entry, reused))
 
     def restore(self, reads: Iterable[str]) -> None:
         """Make again what `gc` removed of the features of these stages."""
-        restore(reads, self._plan, self.entries, self._store, self._progress)
+        restore(reads, self.plan, self.entries, self._store, self._progress)
 
     def _carry_out(self, stage: Stage, folder: Path) -> Entry:
-        plan, parents = self._plan, [stage.parent] if stage.parent else []
+        plan, parents = self.plan, [stage.parent] if stage.parent else []
+        name = called(stage.name, self._repeat)
         self._store.clear(stage.name, stage.key)
         with (
             storage_faults(folder),
-            self._tracker.stage(stage.name, stage.settings, parents) as log,
+            self._tracker.stage(name, stage.settings, parents) as log,
             # A stage seeds the global generator; whoever called gets his own back.
             torch.random.fork_rng(),
         ):
@@ -74,6 +85,7 @@ class StageRunner:
                 log.logger,
                 self._progress,
                 plan.config.trainer.autosave,
+                self._repeat,
             )
             output = WORK[stage.kind](context, plan, self.entries)
             entry = self._store.commit(
@@ -85,6 +97,6 @@ class StageRunner:
                 versions=versions(),
                 files=output.files,
             )
-            signals.keep(stage.name)
+            signals.keep(name)
             log.finish(entry.manifest, entry.folder)
         return entry

@@ -18,6 +18,12 @@ def run(
         Path | None, typer.Option("--out", metavar="DIR", help="The run's folder; runs/<name> by default.")
     ] = None,
     store: StoreOption = Path(".stackae"),
+    repeat: Annotated[
+        int | None,
+        typer.Option(
+            "--repeat", metavar="N", min=1, help="Repetitions for the verdict: other labels, other starts."
+        ),
+    ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Train every stage anew, whatever the store has.")
     ] = False,
@@ -32,9 +38,8 @@ def run(
     """
     from stackae.commands.run import run as command
 
-    results = command(
-        config, overrides or [], out=out, store=store, fresh=fresh, quiet=quiet, show=not as_json
-    )
+    words = [*(overrides or []), *([] if repeat is None else [f"repeats={repeat}"])]
+    results = command(config, words, out=out, store=store, fresh=fresh, quiet=quiet, show=not as_json)
     if as_json:
         typer.echo(results.json(), nl=False)
 

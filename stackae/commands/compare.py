@@ -15,6 +15,7 @@ import numpy as np
 from stackae.console import show_lines, show_table
 from stackae.errors import ArtifactError, ConfigError
 from stackae.machine.disk import write_atomically
+from stackae.repetitions import averaged, every_stage
 from stackae.report.comparison_figures import overlay
 from stackae.report.page import Report, to_html
 from stackae.report.parts import Section, Table
@@ -64,6 +65,11 @@ def compare(folders: Sequence[Path], out: Path) -> None:
         raise ConfigError(f"-o '{out}': there is no folder '{out.absolute().parent}'; make it first")
     runs = [read_run(folder) for folder in folders]
     rows, tests = [_row(run) for run in runs], list(_tests(runs))
+    notes = [
+        f"{run.name}: means of {len(repetitions)} repetitions; what is tested and drawn is its first."
+        for run in runs
+        if (repetitions := run.results.get("repetitions"))
+    ]
     report = Report(
         title=" · ".join(run.name for run in runs),
         subtitle=f"{len(runs)} runs",
@@ -71,14 +77,14 @@ def compare(folders: Sequence[Path], out: Path) -> None:
         mood="even",
         numbers=(),
         sections=[
-            Section("Runs", tables=[Table("Figures", COLUMNS, rows)]),
+            Section("Runs", paragraphs=notes, tables=[Table("Figures", COLUMNS, rows)]),
             Section("Paired tests", paragraphs=tests),
             Section("Curves", figures=overlay({run.name: run.histories for run in runs})),
         ],
     )
     write_atomically(out, to_html(report))
     show_table(COLUMNS, rows)
-    show_lines(*tests, f"Curves in {out}.")
+    show_lines(*notes, *tests, f"Curves in {out}.")
 
 
 def read_run(folder: Path) -> Finished:
@@ -112,7 +118,7 @@ def _numbers(path: Path) -> list[dict[str, float]]:
 
 
 def _row(run: Finished) -> list[str]:
-    results = run.results
+    results = averaged(run.results)
     classifier, scratch, verdict = results["classifier"], results["scratch"], results["verdict"]
     blend = results.get("blend")
     return [
@@ -125,7 +131,7 @@ def _row(run: Finished) -> list[str]:
         _baseline(verdict),
         f"{_percent(blend['test']['error'])} {blend['with'].replace('_', ' ')}" if blend else "",
         f"{100 * verdict['gain']:+.2f}" if verdict and verdict["gain"] is not None else "",
-        f"{sum(stage['seconds'] or 0.0 for stage in results['stages']):.1f}",
+        f"{sum(stage['seconds'] or 0.0 for stage in every_stage(results)):.1f}",
     ]
 
 

@@ -59,7 +59,8 @@ def curve(
 def _point(settings: Config, count: int, repeat: int, out: Path, store: Path, progress: Progress) -> Point:
     name = f"{settings.name}-{count}-labels-{repeat}"
     data = settings.data.model_copy(update={"labels": count})
-    config = settings.model_copy(update={"name": name, "repeat": repeat, "data": data, "report": False})
+    alone = {"repeat": repeat, "repeats": 1}
+    config = settings.model_copy(update={"name": name, **alone, "data": data, "report": False})
     results = run_config(config, out / name, store, progress)
     assert results.classifier is not None
     assert results.scratch is not None

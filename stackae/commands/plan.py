@@ -22,28 +22,31 @@ def plan(config: str | Path, overrides: Sequence[str], *, store: str | Path) -> 
     settings = load_config(config, overrides)
     check_folder("store", Path(store))
     from stackae.data.read import read_source
-    from stackae.plan import make_plan
+    from stackae.plan import make_plans
     from stackae.store import Store
 
-    stages = make_plan(settings, read_source(settings.data))
-    show_plan(stages, Store(Path(store), make_progress(quiet=False).warn))
+    plans = make_plans(settings, read_source(settings.data))
+    show_plan(plans, Store(Path(store), make_progress(quiet=False).warn))
 
 
-def show_plan(plan: Plan, store: Store) -> None:
-    """Print the stages of a plan, with shapes, sizes and keys, and whether the store has them.
+def show_plan(repetitions: Sequence[Plan], store: Store) -> None:
+    """Print the stages of a run's repetitions, with shapes, sizes, keys, and whether the store has them.
 
     Sizes of stages to come are estimates. Warns where the disk has no room for what is still to be written.
     """
     from stackae.data.label_use import in_words
+    from stackae.stage_context import called
     from stackae.stages.disk_use import to_write
 
+    plan, *others = repetitions
     parts = plan.split
     labels = "no labels" if plan.labels is None else in_words(plan.labels.counts)
+    over = f"{len(repetitions)} repetitions; " if others else ""
     console = make_console()
-    need, free = to_write(plan, store), free_at(store.root)
+    need, free = to_write(repetitions, store), free_at(store.root)
     console.print(
         f"{plan.config.name}: {len(parts.train):,} training, {len(parts.val):,} validation and "
-        f"{len(parts.test):,} test rows; {labels}; precision {plan.hardware.precision}; "
+        f"{len(parts.test):,} test rows; {labels}; {over}precision {plan.hardware.precision}; "
         f"to write: {readable(need)} of {readable(free)} free",
         soft_wrap=True,
     )
@@ -71,7 +74,11 @@ def show_plan(plan: Plan, store: Store) -> None:
             f"{layer.parameters:,}",
             *store_columns(layer.stage),
         )
-    for stage in plan.stages[len(plan.layers) :]:
+    named = [(stage.name, stage) for stage in plan.stages[len(plan.layers) :]]
+    for each in others:
+        repeat = each.config.repeat
+        named += [(called(stage.name, repeat), stage) for stage in each.labelled.in_order]
+    for name, stage in named:
         epochs = "" if stage.epochs is None else str(stage.epochs)
-        table.add_row(stage.name, "", "", "", epochs, "", *store_columns(stage))
+        table.add_row(name, "", "", "", epochs, "", *store_columns(stage))
     console.print(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from rich.table import Table
 
 from stackae.config import Config
 from stackae.config_file import load_config
-from stackae.console import make_console, make_progress
+from stackae.console import make_console, make_progress, show_table
 from stackae.machine.disk import check_folder
 from stackae.progress import Progress
 
@@ -75,6 +76,7 @@ def run_folder(settings: Config, out: str | Path | None) -> Path:
 def show_results(results: Results, folder: Path) -> None:
     """Print the table of stages, the test figures, the verdict and where everything lies."""
     from stackae.report.left_out import left_out_line
+    from stackae.report.repetitions import repetition_table
 
     console = make_console()
     table = Table("stage", "epochs", "seconds", "figures", box=None, pad_edge=False)
@@ -84,6 +86,9 @@ def show_results(results: Results, folder: Path) -> None:
             stage["stage"], str(stage["epochs"] or ""), seconds, _stage_figures(stage["stage"], results)
         )
     console.print(table)
+    if results.repetitions:
+        repetitions = repetition_table(asdict(results))
+        show_table(repetitions.columns, repetitions.rows)
     if results.classifier and (results.verdict is None or results.verdict["gain"] is None):
         console.print(f"Test error {results.classifier['test']['error']:.2%}.", style="bold")
     if results.verdict:

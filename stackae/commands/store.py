@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from stackae.console import make_console
 from stackae.errors import ConfigError
 from stackae.machine.disk import readable
+from stackae.repetitions import every_stage
 
 if TYPE_CHECKING:
     from stackae.store.housekeeping import Checked, LeftAlone, Removal
@@ -42,7 +43,7 @@ def _check_store(store: Path) -> None:
 def _stages_of(run: Path) -> list[tuple[str, str]]:
     """Return the names and keys of a finished run's stages."""
     try:
-        stages = json.loads((run / "results.json").read_text())["stages"]
+        stages = every_stage(json.loads((run / "results.json").read_text()))
         return [(stage["stage"], stage["key"]) for stage in stages]
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigError(

@@ -82,7 +82,9 @@ def tune(
         trial_config = load_config(config, [*overrides, *words])
         bare = trial_config.compare.model_copy(update={"scratch": False, "probe": False, "baselines": "none"})
         name = f"{settings.name}-trial-{trial.number}"
-        trial_config = trial_config.model_copy(update={"name": name, "compare": bare, "report": False})
+        trial_config = trial_config.model_copy(
+            update={"name": name, "compare": bare, "report": False, "repeats": 1}
+        )
         try:
             results = run_config(
                 trial_config, folder / f"trial-{trial.number}", store, Pruning(progress, trial)

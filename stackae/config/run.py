@@ -62,6 +62,9 @@ class Config(Section):
     repeat: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
     """Which repetition of what follows pretraining this is. Each keeps other labels and fine-tunes from a new
     start; all of a seed share their rows and their pretraining."""
+    repeats: PositiveInt = 1
+    """How many repetitions the verdict is over, from `repeat` on; the run keeps the model of the first. With
+    one, the interval of the gain is over the test rows; with more it is over the repetitions."""
     data: DataConfig = DataConfig()
     """The data to learn from."""
     layers: tuple[LayerConfig, ...] = Field(min_length=1)
@@ -86,6 +89,15 @@ class Config(Section):
         if self.data.labels_for_validation and self.finetune and self.finetune.validation != "auto":
             raise ValueError(
                 "data.labels_for_validation and finetune.validation both say what validates; "
+                "remove one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_repeat(self) -> Self:
+        if self.repeats > 1 and self.finetune is None:
+            raise ValueError(
+                f"repeats: {self.repeats} asks for repetitions of fine-tuning, and finetune is null; "
                 "remove one of them"
             )
         return self

@@ -26,7 +26,7 @@ from stackae.estimator.validation import Codes, write_training_files
 from stackae.estimator.weights import Weights
 from stackae.machine.disk import check_folder
 from stackae.model import Model, load
-from stackae.pipeline import run_plan
+from stackae.pipeline import run_plans
 from stackae.plan import Plan, make_plan
 from stackae.progress import NoProgress
 from stackae.results import Results
@@ -61,7 +61,7 @@ def fit_model(
         store_folder = Path(parameters["store"] or folder / "store")
         check_folder("store", store_folder)
         store = Store(store_folder, progress.warn)
-        results = run_plan(plan, store, NullTracker(), progress, out=folder / "run")
+        results = run_plans([plan], store, NullTracker(), progress, out=folder / "run")
         if results.classifier is not None:
             # Those are rows that it learnt from.
             results = replace(

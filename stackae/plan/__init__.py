@@ -2,7 +2,16 @@
 
 from stackae.plan.layers import PlannedLayer
 from stackae.plan.networks import build_classifiers, mirrored, stacked
-from stackae.plan.run_plan import Plan, make_plan
+from stackae.plan.run_plan import Plan, make_plan, make_plans
 from stackae.plan.stage import Stage
 
-__all__ = ["Plan", "PlannedLayer", "Stage", "build_classifiers", "make_plan", "mirrored", "stacked"]
+__all__ = [
+    "Plan",
+    "PlannedLayer",
+    "Stage",
+    "build_classifiers",
+    "make_plan",
+    "make_plans",
+    "mirrored",
+    "stacked",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -73,6 +73,23 @@ class Plan:
         return tuple(dict.fromkeys((*self.depths, self.top.name)))
 
 
+def make_plans(config: Config, source: Source) -> list[Plan]:
+    """Describe the repetitions of a run, a plan for each; they share all but the stages that see labels."""
+    first = make_plan(config, source)
+    numbers = range(config.repeat + 1, config.repeat + config.repeats)
+    return [first, *(_repeated(first, config.model_copy(update={"repeat": number})) for number in numbers)]
+
+
+def _repeated(first: Plan, config: Config) -> Plan:
+    split = make_split(first.source, config.data, config.seed, config.repeat)
+    assert split.fingerprint == first.split.fingerprint
+    config, use = _with_labels(config, first.source, split)
+    labelled = plan_labelled(
+        config, first.source, split, use, first.data, first.layers, first.top, first.hardware.precision
+    )
+    return replace(first, config=config, split=split, labels=use, labelled=labelled)
+
+
 def make_plan(config: Config, source: Source, split: Split | None = None) -> Plan:
     """Describe the stages of a run: what each reads, what its key covers, how much it writes.
 
@@ -82,9 +99,7 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
     hardware = resolve(config.trainer)
     split = split or make_split(source, config.data, config.seed, config.repeat)
     check_labels(config, source)
-    use = use_labels(source, split, config) if source.classes else None
-    if config.finetune is not None and use is not None:
-        config = config.model_copy(update={"finetune": config.finetune.resolve(int(use.first.sum()))})
+    config, use = _with_labels(config, source, split)
     preprocessing = source.preprocessing(split.train)
     rows = sum(map(len, split.parts.values()))
 
@@ -127,3 +142,11 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
         use,
         labelled,
     )
+
+
+def _with_labels(config: Config, source: Source, split: Split) -> tuple[Config, LabelUse | None]:
+    """Say what labels are used for, and put numbers in the place of fine-tuning's `auto`."""
+    use = use_labels(source, split, config) if source.classes else None
+    if config.finetune is not None and use is not None:
+        config = config.model_copy(update={"finetune": config.finetune.resolve(int(use.first.sum()))})
+    return config, use

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from stackae.machine.disk import write_atomically
 from stackae.plan import Plan
@@ -30,7 +30,11 @@ def write_report(
     from stackae.report.report_data import gather
 
     results = json.loads((run / "results.json").read_text())
-    report = build_report(gather(plan, entries, load(run), results), shows=_digest(entries), tsne=tsne)
+    report = build_report(
+        gather(plan, entries, load(run), results),
+        shows=_digest(entries, results.get("repetitions", ())),
+        tsne=tsne,
+    )
     if form == "html":
         write_atomically(run / PAGE, to_html(report))
         return run / PAGE
@@ -39,13 +43,14 @@ def write_report(
     return path
 
 
-def is_drawn(run: Path, entries: Mapping[str, Entry]) -> bool:
-    """Tell whether a run's folder has a page that shows these very stages."""
+def is_drawn(run: Path, entries: Mapping[str, Entry], repetitions: Sequence[Mapping[str, Any]] = ()) -> bool:
+    """Tell whether a run's folder has a page that shows these very stages, and these repetitions of them."""
     page = run / PAGE
-    return page.is_file() and _digest(entries) in page.read_text(errors="replace")[:2000]
+    return page.is_file() and _digest(entries, repetitions) in page.read_text(errors="replace")[:2000]
 
 
-def _digest(entries: Mapping[str, Entry]) -> str:
+def _digest(entries: Mapping[str, Entry], repetitions: Sequence[Mapping[str, Any]]) -> str:
     """Digest what a page shows: the stages' keys, in the words of this version."""
-    keys = [VERSION, *(entry.key for entry in entries.values())]
+    others = (stage["key"] for each in repetitions for stage in each["stages"])
+    keys = [VERSION, *(entry.key for entry in entries.values()), *others]
     return hashlib.sha256(" ".join(keys).encode()).hexdigest()

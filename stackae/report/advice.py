@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from stackae.plan.baselines import Baseline, called
-from stackae.report.verdict import paired
+from stackae.report.verdict import paired, repeated
+
+Name = TypeVar("Name")
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,8 @@ class Advice:
 
     `val` and `test` have the accuracies of the `baseline`, of the `stack`, and of the `mean` of the stack's
     probabilities and those of `mean_with`, the baseline on the columns that suits it best; the test rows
-    decide nothing. `p` is McNemar's, of baseline and stack on the rows of `val`.
+    decide nothing. `p` is McNemar's, of baseline and stack on the rows of `val`. Over several repetitions
+    the accuracies are means, and `p` is that of the paired t-test of those of `val`.
     """
 
     name: str
@@ -39,32 +43,37 @@ class Judged:
     test: np.ndarray
 
 
-def advise(
-    stack: Judged,
-    baselines: Mapping[Baseline, Judged],
-    means: Mapping[str, Judged],
-    *,
-    folds: bool,
-    blended: str | None = None,
-) -> Advice | None:
-    """Say what to use; `means` are the stack's with each baseline on the columns, by its name.
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """What may be used after one repetition; `means` are the stack's with each baseline on the columns."""
 
-    `blended` is the baseline that the model holds already. None where no rows validate, or there are no
-    baselines.
+    stack: Judged
+    baselines: Mapping[Baseline, Judged]
+    means: Mapping[str, Judged]
+
+
+def advise(repetitions: Sequence[Candidates], *, folds: bool, blended: str | None = None) -> Advice | None:
+    """Say what to use, by the mean over the repetitions.
+
+    `blended` is the baseline that the model holds already. None where no rows validate, or no baseline is
+    among those of all repetitions.
     """
-    if not baselines or not len(stack.val):
+    baselines = _in_all([each.baselines for each in repetitions])
+    if not baselines or not all(len(each.stack.val) for each in repetitions):
         return None
-    best = max(baselines, key=lambda each: baselines[each].val.mean())
-    judged = {"baseline": baselines[best], "stack": stack}
-    mean_with = max(means, key=lambda each: means[each].val.mean()) if means else None
+    best = max(baselines, key=lambda each: _accuracy(baselines[each], "val"))
+    judged = {"baseline": baselines[best], "stack": [each.stack for each in repetitions]}
+    means = _in_all([each.means for each in repetitions])
+    mean_with = max(means, key=lambda each: _accuracy(means[each], "val"), default=None)
     if mean_with is not None:
         judged["mean"] = means[mean_with]
-    val = {name: float(each.val.mean()) for name, each in judged.items()}
-    test = {name: float(each.test.mean()) for name, each in judged.items()}
-    p = paired(baselines[best].val, stack.val).p
+    val = {name: _accuracy(each, "val") for name, each in judged.items()}
+    test = {name: _accuracy(each, "test") for name, each in judged.items()}
+    certainty = _certainty(judged["baseline"], judged["stack"])
     use = max(("stack", "baseline", "mean"), key=lambda name: val.get(name, 0.0))
     how = "cross-validation" if folds else "the rows held out"
-    text = _compared(best, val, test, p, how)
+    over = f", means of {len(repetitions)} repetitions" if len(repetitions) > 1 else ""
+    text = _compared(best, val, test, certainty, f"{how}{over}")
     if blended is not None:
         text += f" The model averages the stack's probabilities with those of {called(blended)}."
     elif use == "mean" and mean_with is not None:
@@ -74,14 +83,48 @@ def advise(
             f"{called(mean_with)} ({figures}): set finetune.blend: {mean_with}."
         )
     none: dict[str, float | None] = {"mean": None}
-    return Advice(best.name, best.on, use, mean_with, {**none, **val}, {**none, **test}, p, text)
+    return Advice(best.name, best.on, use, mean_with, {**none, **val}, {**none, **test}, certainty.p, text)
 
 
-def _compared(best: Baseline, val: Mapping[str, float], test: Mapping[str, float], p: float, how: str) -> str:
+@dataclass(frozen=True)
+class _Certainty:
+    """The p-value of a paired test, and the test's name."""
+
+    p: float
+    test: str
+
+
+def _certainty(first: Sequence[Judged], second: Sequence[Judged]) -> _Certainty:
+    pairs = [(one.val, other.val) for one, other in zip(first, second, strict=True)]
+    if len(pairs) == 1:
+        return _Certainty(paired(*pairs[0]).p, "McNemar")
+    gains = [float(one.mean() - other.mean()) for one, other in pairs]
+    return _Certainty(repeated(gains, len(pairs[0][0])).p, "paired t-test")
+
+
+def _in_all(repetitions: Sequence[Mapping[Name, Judged]]) -> dict[Name, list[Judged]]:
+    """Gather what all repetitions have."""
+    first = repetitions[0]
+    return {
+        name: [each[name] for each in repetitions]
+        for name in first
+        if all(name in each for each in repetitions)
+    }
+
+
+def _accuracy(repetitions: Sequence[Judged], part: Literal["val", "test"]) -> float:
+    return float(np.mean([getattr(each, part).mean() for each in repetitions]))
+
+
+def _compared(
+    best: Baseline, val: Mapping[str, float], test: Mapping[str, float], certainty: _Certainty, how: str
+) -> str:
     """Say in a sentence whether the best baseline or the stack is ahead, and what to do."""
     ahead = val["baseline"] > val["stack"]
     first, second = ("baseline", "stack") if ahead else ("stack", "baseline")
-    sure = "" if p < 0.05 else f"; no clear difference, McNemar p = {p:.2g}"
+    sure = ""
+    if certainty.p >= 0.05:
+        sure = f"; no clear difference, {certainty.test} p = {certainty.p:.2g}"
     figures = (
         f"({_percent(val[first])} to {_percent(val[second])} by {how}{sure}; "
         f"{_percent(test[first])} to {_percent(test[second])} on the test rows)"

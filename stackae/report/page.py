@@ -11,10 +11,12 @@ import numpy as np
 
 from stackae.data.label_use import in_words
 from stackae.metrics import per_class
+from stackae.repetitions import averaged, every_stage
 from stackae.report.baseline_section import baseline_section
 from stackae.report.classifier_figures import classifier_figures, mistakes
 from stackae.report.feature_figures import feature_figures
 from stackae.report.parts import Section, Table
+from stackae.report.repetitions import repetition_section
 from stackae.report.report_data import Facts
 from stackae.report.training_figures import training_figures
 
@@ -112,32 +114,34 @@ def _mood(results: Any) -> str:
 
 
 def _numbers(results: Any) -> Iterator[Number]:
-    percent = "{:.2%}".format
+    percent, repetitions, stages = "{:.2%}".format, len(results.get("repetitions", ())), every_stage(results)
+    results = averaged(results)
+    mean = f", mean of {repetitions} repetitions" if repetitions else ""
     if results["classifier"]:
-        yield Number("test error, pretrained", percent(results["classifier"]["test"]["error"]))
+        yield Number(f"test error, pretrained{mean}", percent(results["classifier"]["test"]["error"]))
         if val := results["classifier"]["val"]:
             judged = "error out of fold" if results["data"].get("folds") else "validation error"
-            yield Number(f"{judged}, pretrained", percent(val["error"]))
+            yield Number(f"{judged}, pretrained{mean}", percent(val["error"]))
     if results["scratch"]:
-        yield Number("test error, from scratch", percent(results["scratch"]["test"]["error"]))
+        yield Number(f"test error, from scratch{mean}", percent(results["scratch"]["test"]["error"]))
     verdict = results["verdict"]
     if verdict and verdict["baseline"]:
         best = verdict["baseline"]
-        name = f"test error, {best['name'].replace('_', ' ')} on the {best['on']}"
+        name = f"test error, {best['name'].replace('_', ' ')} on the {best['on']}{mean}"
         yield Number(name, percent(1 - best["test"]["baseline"]))
     if results["blend"]:
-        name = f"test error, mean with {results['blend']['with'].replace('_', ' ')}, which the model predicts"
+        blended = results["blend"]["with"].replace("_", " ")
+        name = f"test error, mean with {blended}, which the model predicts{mean}"
         yield Number(name, percent(results["blend"]["test"]["error"]))
     if verdict and verdict["gain"] is not None:
         low, high = (f"{100 * end:+.2f}" for end in verdict["ci95"])
         yield Number(f"points gained, 95 % interval {low} to {high}", f"{100 * verdict['gain']:+.2f}")
-        yield Number("p, McNemar's exact test", f"{verdict['p']:.2g}")
+        test = "paired t-test over the repetitions" if repetitions else "McNemar's exact test"
+        yield Number(f"p, {test}", f"{verdict['p']:.2g}")
     yield Number("squared error per feature, whole stack", f"{results['reconstruction']['test']['mse']:.3g}")
-    trained = sum(stage["seconds"] or 0.0 for stage in results["stages"] if not stage["reused"])
-    reused = sum(stage["reused"] for stage in results["stages"])
-    yield Number(
-        f"trained in this run; {reused} of {len(results['stages'])} stages reused", f"{trained:.3g} s"
-    )
+    trained = sum(stage["seconds"] or 0.0 for stage in stages if not stage["reused"])
+    reused = sum(stage["reused"] for stage in stages)
+    yield Number(f"trained in this run; {reused} of {len(stages)} stages reused", f"{trained:.3g} s")
 
 
 def _sections(facts: Facts, *, tsne: bool) -> Iterator[Section]:
@@ -164,7 +168,9 @@ def _sections(facts: Facts, *, tsne: bool) -> Iterator[Section]:
                 )
             )
         yield Section("How well the classifier does", figures=figures, tables=tables)
-    if section := baseline_section(facts.results):
+    if section := repetition_section(facts.results):
+        yield section
+    if section := baseline_section(averaged(facts.results)):
         yield section
 
 

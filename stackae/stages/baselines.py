@@ -39,7 +39,7 @@ def baselines(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -
     tests = [flat(open_features(entry.file, "test")) for entry in depths]
     metrics, files = [], []
     names = plan.labelled.chosen.names(on)  # type: ignore[arg-type]
-    with context.progress.stage(context.stage, len(names), step="baseline") as line:
+    with context.progress.stage(context.called, len(names), step="baseline") as line:
         for number, name in enumerate(names):
             seed = derive(plan.seed(context.stage), name)
             chosen = choose(name, x, y, parts, classes, seed, weight=weight)

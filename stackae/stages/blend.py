@@ -35,7 +35,7 @@ def blend(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> St
     means = mean_probabilities(plan, entries)
     y = labels(entries[plan.data.name])
     name: Any = wanted if wanted != "auto" else best_mean(plan, entries, means["val"], y[use.judged])
-    with context.progress.stage(context.stage, 1, step="baseline") as line:
+    with context.progress.stage(context.called, 1, step="baseline") as line:
         if name is None:
             line.advance(1, 0.0, {})
             return StageOutput({"with": None}, [])

@@ -37,7 +37,7 @@ def probe(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> St
     # Those that only validate, however many they are.
     rows = np.sort(np.concatenate([rows, np.flatnonzero(use.validates & ~use.learn)]))
     depth_metrics = []
-    with context.progress.stage(context.stage, len(depths), step="depth") as line:
+    with context.progress.stage(context.called, len(depths), step="depth") as line:
         for depth, entry in enumerate(depths):
             x = Together(*(open_features(entry.file, part) for part in ("train", "val")))[rows]
             strength, accuracy = _choose(flat(x), y[rows], use.parts(rows))

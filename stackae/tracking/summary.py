@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from stackae.repetitions import averaged, every_stage
+
 
 def headline(results: Mapping[str, Any]) -> dict[str, float]:
-    """Return the figures of `results.json`, under names without levels."""
+    """Return the figures of `results.json`, under names without levels; means over the repetitions."""
+    stages = every_stage(results)
+    results = averaged(results)
     figures: dict[str, float] = {}
     for part, name in (("classifier", ""), ("scratch", "scratch_")):
         if results[part]:
@@ -40,6 +44,6 @@ def headline(results: Mapping[str, Any]) -> dict[str, float]:
     }
     figures["reconstruction_mse"] = results["reconstruction"]["test"]["mse"]
     figures["labelled"] = results["data"]["labelled"]
-    figures["seconds"] = sum(stage["seconds"] or 0.0 for stage in results["stages"])
-    figures["stages_reused"] = sum(stage["reused"] for stage in results["stages"])
+    figures["seconds"] = sum(stage["seconds"] or 0.0 for stage in stages)
+    figures["stages_reused"] = sum(stage["reused"] for stage in stages)
     return figures

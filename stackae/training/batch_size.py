@@ -26,7 +26,7 @@ def batch_size_error(context: StageContext, task: Task, train: Batches) -> Train
         if size
         else "not even one row fits: make the layers narrower, or free memory"
     )
-    return TrainingError(f"{context.stage}: memory ran out on batches of {configured:,} rows; {remedy}")
+    return TrainingError(f"{context.called}: memory ran out on batches of {configured:,} rows; {remedy}")
 
 
 def _fits(context: StageContext, task: Task, train: Batches, rows: int) -> bool:

@@ -69,7 +69,7 @@ class Autosave(Checkpoint):
             self._warn(fault)
         else:
             self._guard.kept_place = describe_place(self._epoch, self._batch)
-            signals.keep(self._context.stage, self._guard.kept_place)
+            signals.keep(self._context.called, self._guard.kept_place)
         ended = time.monotonic()
         if self._context.autosave:
             self._due = ended + max(self._context.autosave, TIME_PER_SAVING * (ended - started))
@@ -79,7 +79,7 @@ class Autosave(Checkpoint):
             self._warned = True
             last = self._guard.kept_place or "its start"
             self._context.progress.warn(
-                f"{self._context.stage}: no checkpoint could be written ({fault.strerror or fault}: "
+                f"{self._context.called}: no checkpoint could be written ({fault.strerror or fault}: "
                 f"'{self._context.folder}'); training goes on, but a stop would lose what comes after {last}"
             )
 
@@ -124,10 +124,10 @@ def usable_checkpoint(context: StageContext, guard: DivergenceGuard) -> Path | N
         complete = False
     if complete:
         guard.kept_place = place
-        signals.keep(context.stage, place)
-        context.progress.resumed(context.stage, place)
+        signals.keep(context.called, place)
+        context.progress.resumed(context.called, place)
         return path
-    context.progress.warn(f"{context.stage}: the checkpoint {path} is damaged; this stage starts anew")
+    context.progress.warn(f"{context.called}: the checkpoint {path} is damaged; this stage starts anew")
     path.unlink()
     return None
 

@@ -32,7 +32,7 @@ class DivergenceGuard:
         elif batch.epoch == batch.number == 0:
             low, high = batch.x.min().item(), batch.x.max().item()
             raise TrainingError(
-                f"{self._context.stage}: the loss is {loss} in epoch 1, batch 1, before any step was taken; "
+                f"{self._context.called}: the loss is {loss} in epoch 1, batch 1, before any step was taken; "
                 f"its input, from {low:.4g} to {high:.4g}, is likely out of scale: standardise it, or bring "
                 "it into [0, 1]"
             )
@@ -61,7 +61,7 @@ class DivergenceGuard:
         last_loss = "none" if self.last_loss is None else format(self.last_loss, ".6g")
         kept = f"; what was done up to {self.kept_place} is kept" if self.kept_place else ""
         return TrainingError(
-            f"{self._context.stage}: {symptom} (the last good loss was {last_loss}); the learning rate "
+            f"{self._context.called}: {symptom} (the last good loss was {last_loss}); the learning rate "
             f"{self._lr:g} is likely too high: set {self._context.setting('lr')}={self._lr / 10:g}{kept}"
         )
 

@@ -157,7 +157,7 @@ def fit(
     """
     guard = DivergenceGuard(context, settings.lr)
     checkpoint = usable_checkpoint(context, guard)
-    with context.progress.stage(context.stage, settings.epochs, train.rows) as line, _QuietLightning():
+    with context.progress.stage(context.called, settings.epochs, train.rows) as line, _QuietLightning():
         recorder = Recorder(context, line, guard, pictures)
         best = KeepBest(settings.patience) if keep_best else None
         autosave = Autosave(context, guard)

@@ -124,7 +124,7 @@ def test_every_kind_of_layer_reads_back_equal(path: Path, layer: dict[str, Any])
 def test_the_written_form_is_tidy() -> None:
     layer = {"width": 5, "lr": 1e-5, "corruption": {"type": "masking"}}
     text = dump_config(Config.model_validate({"name": "a", "layers": [layer], "finetune": None}))
-    assert text.startswith("name: a\nseed: 0\nrepeat: 0\ndata:\n  source: digits\n  test: null\n")
+    assert text.startswith("name: a\nseed: 0\nrepeat: 0\nrepeats: 1\ndata:\n  source: digits\n  test: null\n")
     assert "  - kind: denoising\n    unit: dense\n    width: 5\n" in text
     assert "    lr: 1.0e-05\n" in text
     assert "\nfinetune: null\n" in text

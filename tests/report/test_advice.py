@@ -6,9 +6,11 @@ import json
 from dataclasses import asdict
 
 import numpy as np
+import pytest
+from scipy.stats import ttest_rel
 
 from stackae.plan.baselines import Baseline
-from stackae.report.advice import Advice, Judged, advise
+from stackae.report.advice import Advice, Candidates, Judged, advise
 
 TREES, LINE = Baseline("extra_trees", "columns"), Baseline("logistic_regression", "columns and codes")
 
@@ -19,7 +21,8 @@ def right(val: int, test: int, rows: int = 1000) -> Judged:
 
 
 def advised(stack: Judged, trees: Judged, line: Judged, mean: Judged, blended: str | None = None) -> Advice:
-    found = advise(stack, {TREES: trees, LINE: line}, {"extra_trees": mean}, folds=True, blended=blended)
+    given = Candidates(stack, {TREES: trees, LINE: line}, {"extra_trees": mean})
+    found = advise([given], folds=True, blended=blended)
     assert found is not None
     return found
 
@@ -77,7 +80,7 @@ def test_a_mean_that_is_best_is_offered_and_one_that_is_there_is_told() -> None:
 
 
 def test_held_out_rows_are_called_by_their_name() -> None:
-    found = advise(right(1, 1), {TREES: right(2, 2)}, {}, folds=False)
+    found = advise([Candidates(right(1, 1), {TREES: right(2, 2)}, {})], folds=False)
     assert found is not None
     assert "by the rows held out" in found.text
     assert json.loads(json.dumps(asdict(found)))["val"] == {"mean": None, "baseline": 0.002, "stack": 0.001}
@@ -85,5 +88,32 @@ def test_held_out_rows_are_called_by_their_name() -> None:
 
 def test_where_nothing_validates_nothing_is_advised() -> None:
     none = Judged(np.zeros(0, bool), np.ones(5, bool))
-    assert advise(none, {TREES: none}, {}, folds=False) is None
-    assert advise(right(1, 1), {}, {}, folds=True) is None
+    assert advise([Candidates(none, {TREES: none}, {})], folds=False) is None
+    assert advise([Candidates(right(1, 1), {}, {})], folds=True) is None
+
+
+def test_over_repetitions_the_best_is_the_best_on_average() -> None:
+    vals = {"stack": (600, 620, 610), "trees": (650, 500, 500), "line": (640, 655, 660)}
+    stack, trees, line = ([right(val, val + 1) for val in vals[name]] for name in vals)
+    found = advise(
+        [
+            Candidates(one, {TREES: two, LINE: three}, {})
+            for one, two, three in zip(stack, trees, line, strict=True)
+        ],
+        folds=True,
+    )
+    assert found is not None
+    assert (found.name, found.use, found.mean_with) == ("logistic_regression", "baseline", None)
+    assert found.val["baseline"] == pytest.approx(np.mean(vals["line"]) / 1000)
+    assert found.test["stack"] == pytest.approx(np.mean(vals["stack"]) / 1000 + 0.001)
+    assert found.p == pytest.approx(ttest_rel(vals["line"], vals["stack"]).pvalue)
+    assert "(65.2 % to 61.0 % by cross-validation, means of 3 repetitions; " in found.text
+
+
+def test_a_baseline_that_not_all_repetitions_have_is_not_the_best() -> None:
+    first = Candidates(right(600, 600), {TREES: right(900, 900), LINE: right(500, 500)}, {})
+    second = Candidates(right(600, 600), {LINE: right(510, 510)}, {})
+    found = advise([first, second], folds=True)
+    assert found is not None
+    assert found.name == "logistic_regression"
+    assert advise([first, Candidates(right(600, 600), {}, {})], folds=True) is None

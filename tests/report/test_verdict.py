@@ -8,8 +8,10 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_rel
 
-from stackae.report.verdict import verdict
+from stackae.report.verdict import Verdict, repeated
+from stackae.report.verdict import verdict as verdict_over
 
 
 def outcomes(both: int, won: int, lost: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
@@ -18,6 +20,11 @@ def outcomes(both: int, won: int, lost: int, neither: int) -> tuple[np.ndarray, 
     scratch = np.repeat([True, False, True, False], [both, won, lost, neither])
     order = np.random.default_rng(0).permutation(len(scratch))
     return pretrained[order], scratch[order]
+
+
+def verdict(pretrained: np.ndarray, scratch: np.ndarray) -> Verdict:
+    """Of one repetition."""
+    return verdict_over([pretrained], [scratch])
 
 
 def mcnemar(won: int, lost: int) -> float:
@@ -93,3 +100,49 @@ def test_the_text_says_what_happened(pairs: tuple[int, int, int, int], says: str
 def test_a_verdict_can_be_written_as_json() -> None:
     described = asdict(verdict(*outcomes(50, 12, 5, 8)))
     assert json.loads(json.dumps(described, allow_nan=False)) == described | {"ci95": list(described["ci95"])}
+
+
+# ---- over several repetitions
+
+
+def repetitions(count: int = 5, rows: int = 400, gain: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows two networks got right in each repetition: (repetitions, rows) each."""
+    rng = np.random.default_rng(3)
+    return rng.random((count, rows)) < 0.8 + gain, rng.random((count, rows)) < 0.8
+
+
+def test_over_repetitions_gain_interval_and_p_are_those_of_the_paired_t_test() -> None:
+    pretrained, scratch = repetitions()
+    found = verdict_over(list(pretrained), list(scratch))
+    expected = ttest_rel(pretrained.mean(1), scratch.mean(1))
+    assert found.gain == pytest.approx((pretrained.mean(1) - scratch.mean(1)).mean())
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.ci95 == pytest.approx(expected.confidence_interval(0.95))
+
+
+@pytest.mark.parametrize(("gain", "says"), [(0.05, "lowered"), (-0.05, "raised"), (0.0, "made no clear")])
+def test_over_repetitions_the_text_has_the_mean_errors_and_says_over_what(gain: float, says: str) -> None:
+    pretrained, scratch = repetitions(gain=gain)
+    found = verdict_over(list(pretrained), list(scratch))
+    change = f"from {100 * (1 - scratch.mean()):.2f} % to {100 * (1 - pretrained.mean()):.2f} %"
+    assert found.text.startswith(f"Pretraining {says}")
+    assert change in found.text
+    assert f"over 5 repetitions, paired t-test p = {found.p:.2g}, 400 test rows)" in found.text
+    assert "McNemar" not in found.text
+
+
+def test_repetitions_that_all_gain_the_same_make_it_no_certainty() -> None:
+    # One row of a hundred more, twice: chance does that in every tenth pair of runs.
+    twice = repeated([0.01, 0.01], 100)
+    assert 0.05 < twice.p < 0.5
+    assert twice.ci95[0] < 0 < 0.02 < twice.ci95[1]
+    assert repeated([0.0, 0.0, 0.0], 100).p == 1
+    assert repeated([0.3, 0.3, 0.3], 1000).p < 0.001
+
+
+def test_the_interval_over_repetitions_covers_the_true_gain_95_times_in_100() -> None:
+    rng = np.random.default_rng(0)
+    draws = rng.normal(0.02, 0.01, (1500, 3))
+    intervals = np.array([repeated(list(gains), 10_000).ci95 for gains in draws])
+    covered = ((intervals[:, 0] <= 0.02) & (intervals[:, 1] >= 0.02)).mean()
+    assert 0.935 < covered < 0.965
