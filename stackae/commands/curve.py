@@ -14,7 +14,18 @@ from stackae.console import make_progress, show_lines, show_table
 from stackae.errors import ConfigError
 from stackae.machine.disk import check_folder, write_atomically
 from stackae.progress import Progress
-from stackae.report.label_curve import LabelCurve, Point, chart, headings, table, worth, write_csv
+from stackae.report.label_curve import (
+    CODES,
+    LabelCurve,
+    Point,
+    baseline_headings,
+    baseline_table,
+    chart,
+    headings,
+    table,
+    worth,
+    write_csv,
+)
 
 
 def curve(
@@ -52,6 +63,8 @@ def curve(
     write_atomically(folder / "curve.svg", chart(measured, settings.name).svg)
     if not quiet:
         show_table(headings(measured), table(measured))
+        if measured.baselines:
+            show_table(baseline_headings(measured), baseline_table(measured))
         show_lines(worth(measured), f"Chart in {folder / 'curve.svg'}, figures in {folder / 'curve.csv'}.")
     return measured
 
@@ -72,6 +85,10 @@ def _point(settings: Config, count: int, repeat: int, out: Path, store: Path, pr
         results.scratch["test"]["error"],
         1.0 - results.probe[0]["test"]["accuracy"],
         1.0 - best["test"]["baseline"] if best else math.nan,
+        {
+            each["name"] + ("" if each["on"] == "columns" else CODES): each["test"]["error"]
+            for each in results.baselines
+        },
     )
 
 

@@ -32,8 +32,13 @@ def baseline_section(results: Mapping[str, Any]) -> Section | None:
         "Baselines",
         paragraphs=paragraphs,
         figures=[_chart(results)],
-        tables=[Table("The stack and the baselines", columns, rows)],
+        tables=[Table(f"The stack and the baselines{_means(results)}", columns, rows)],
     )
+
+
+def _means(results: Mapping[str, Any]) -> str:
+    repetitions = results.get("repetitions")
+    return f", means of {len(repetitions)} repetitions" if repetitions else ""
 
 
 def _rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, tuple[float, str]]]:
@@ -76,7 +81,10 @@ def _chart(results: Mapping[str, Any]) -> Figure:
         "baselines",
         paint,
         alt=f"Test accuracy of the stack and of the baselines: {listed}.",
-        caption="Test accuracy of the stack, its control and the baselines on the same labelled rows.",
+        caption=(
+            "Test accuracy of the stack, its control and the baselines on the same labelled rows"
+            f"{_means(results)}."
+        ),
         size=(6.4, 0.6 + 0.3 * len(rows)),
         wide=True,
     )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
-from stackae.report.plotting import BLUE, GREEN, ORANGE, PURPLE, Figure, draw
+from stackae.report.plotting import BLUE, CLASS_COLOURS, GREEN, ORANGE, PURPLE, Figure, draw
 
 LINES = {
     "pretrained": ("pretrained", GREEN),
@@ -19,13 +19,16 @@ LINES = {
     "logistic": ("logistic regression on the input", BLUE),
     "baseline": ("best baseline", PURPLE),
 }
+CODES = "_codes"
+"""How the name of a baseline ends that is fitted to the columns and the codes."""
 
 
 @dataclass(frozen=True)
 class Point:
     """Test errors, in [0, 1], of one repetition with so many labels.
 
-    `baseline` is the error of the baseline that was best by cross-validation, NaN where there is none.
+    `baseline` is the error of the baseline that was best by cross-validation, NaN where there is none;
+    `baselines` are those of all, by name.
     """
 
     labels: int
@@ -34,6 +37,11 @@ class Point:
     scratch: float
     logistic: float
     baseline: float = math.nan
+    baselines: Mapping[str, float] = field(default_factory=dict)
+
+    def error(self, line: str) -> float:
+        """Return the error of one of `LINES`, or of a baseline; NaN where there is none."""
+        return float(getattr(self, line) if line in LINES else self.baselines.get(line, math.nan))
 
 
 @dataclass(frozen=True)
@@ -50,14 +58,19 @@ class LabelCurve:
     def errors(self, line: str, labels: int) -> np.ndarray:
         """Return a line's errors with so many labels, one per repetition.
 
-        Lines are `pretrained`, `scratch`, `logistic` and `baseline`.
+        Lines are `pretrained`, `scratch`, `logistic`, `baseline`, and each baseline by its name.
         """
-        return np.array([getattr(point, line) for point in self.points if point.labels == labels])
+        return np.array([point.error(line) for point in self.points if point.labels == labels])
 
     @property
     def lines(self) -> list[str]:
-        """The lines that any point is of."""
-        return [line for line in LINES if any(not math.isnan(getattr(p, line)) for p in self.points)]
+        """Those of `LINES` that any point is of."""
+        return [line for line in LINES if any(not math.isnan(point.error(line)) for point in self.points)]
+
+    @property
+    def baselines(self) -> list[str]:
+        """The names of the baselines that any point has."""
+        return list(dict.fromkeys(name for point in self.points for name in point.baselines))
 
     def mean(self, line: str) -> np.ndarray:
         """Return the mean error of a line for each number of labels."""
@@ -111,18 +124,30 @@ def _percent(share: float) -> str:
 
 def table(curve: LabelCurve) -> list[list[str]]:
     """Return a row per number of labels: labels, then each line's mean error and its lowest and highest."""
-    rows = []
-    for count in curve.labels:
-        cells = [f"{count:,}"]
-        for line in curve.lines:
-            errors = curve.errors(line, count)
-            if np.isnan(errors).any():
-                # Too dear for so few labels, in one repetition at least.
-                cells.append("–")
-                continue
-            cells.append(f"{_percent(errors.mean())} ({100 * errors.min():.2f} to {100 * errors.max():.2f})")
-        rows.append(cells)
-    return rows
+    return [
+        [f"{count:,}", *(_spread(curve.errors(line, count)) for line in curve.lines)]
+        for count in curve.labels
+    ]
+
+
+def baseline_table(curve: LabelCurve) -> list[list[str]]:
+    """Return a row per baseline: its name, then with each number of labels what `table` has of a line."""
+    return [
+        [_called(name), *(_spread(curve.errors(name, count)) for count in curve.labels)]
+        for name in curve.baselines
+    ]
+
+
+def _spread(errors: np.ndarray) -> str:
+    if np.isnan(errors).any():
+        # Too dear for so few labels, in one repetition at least.
+        return "–"
+    return f"{_percent(errors.mean())} ({100 * errors.min():.2f} to {100 * errors.max():.2f})"
+
+
+def _called(baseline: str) -> str:
+    columns = baseline.removesuffix(CODES)
+    return columns.replace("_", " ") + ("" if columns == baseline else " on columns and codes")
 
 
 def headings(curve: LabelCurve) -> list[str]:
@@ -130,21 +155,28 @@ def headings(curve: LabelCurve) -> list[str]:
     return ["labels", *(LINES[line][0] for line in curve.lines)]
 
 
+def baseline_headings(curve: LabelCurve) -> list[str]:
+    """Return the names of the columns of `baseline_table`."""
+    return ["baseline", *(f"{count:,} labels" for count in curve.labels)]
+
+
 def write_csv(curve: LabelCurve, path: Path) -> None:
     """Write a row per number of labels and repetition."""
     with path.open("w", newline="") as file:
-        names = [field.name for field in fields(Point)]
+        lines = [*LINES, *curve.baselines]
         writer = csv.writer(file)
-        writer.writerow([f"{name}_error" if name in LINES else name for name in names])
+        writer.writerow(["labels", "repeat", *(f"{line}_error" for line in lines)])
         for point in curve.points:
-            values = [getattr(point, name) for name in names]
-            writer.writerow(
-                "" if isinstance(value, float) and math.isnan(value) else value for value in values
-            )
+            errors = (point.error(line) for line in lines)
+            cells = ("" if math.isnan(error) else error for error in errors)
+            writer.writerow([point.labels, point.repeat, *cells])
 
 
 def chart(curve: LabelCurve, title: str) -> Figure:
-    """Draw the mean test error by number of labels, with bands from the lowest to the highest repetition."""
+    """Draw the mean test error by number of labels, with bands from the lowest to the highest repetition.
+
+    Each baseline is a thin line, dashed where it is fitted to the columns, dotted with the codes beside them.
+    """
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
@@ -154,25 +186,41 @@ def chart(curve: LabelCurve, title: str) -> Figure:
             low, high = ([100 * pick(errors) for errors in spread] for pick in (np.min, np.max))
             axes.fill_between(curve.labels, low, high, color=colour, alpha=0.2, linewidth=0)
             axes.plot(curve.labels, 100 * curve.mean(line), marker="o", color=colour, label=name)
+        kinds = list(dict.fromkeys(name.removesuffix(CODES) for name in curve.baselines))
+        for name in curve.baselines:
+            axes.plot(
+                curve.labels,
+                100 * curve.mean(name),
+                marker=".",
+                color=CLASS_COLOURS[5 + kinds.index(name.removesuffix(CODES))],
+                linestyle=":" if name.endswith(CODES) else "--",
+                linewidth=1.0,
+                label=_called(name),
+            )
         axes.set(xscale="log", yscale="log", xlabel="labels", ylabel="test error, %", title=title)
         axes.set_xticks(curve.labels, [f"{count:,}" for count in curve.labels])
         axes.minorticks_off()
-        every = np.array([[getattr(point, line) for line in curve.lines] for point in curve.points])
+        drawn = [*curve.lines, *curve.baselines]
+        every = np.array([[point.error(line) for line in drawn] for point in curve.points])
         ticks = _ticks(100 * every[np.isfinite(every)])
         axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-        axes.legend()
+        if curve.baselines:
+            canvas.legend(loc="outside right upper", fontsize=8)
+        else:
+            axes.legend()
 
     repeats = len({point.repeat for point in curve.points})
     summary = "; ".join(
         f"{count} labels: " + ", ".join(map(" ".join, zip(headings(curve)[1:], cells, strict=True)))
         for count, *cells in table(curve)
     )
+    beside = f"; beside them {', '.join(map(_called, curve.baselines))}" if curve.baselines else ""
     return draw(
         "curve",
         paint,
-        alt=f"Test error by number of labels on logarithmic axes. {summary}.",
+        alt=f"Test error by number of labels on logarithmic axes. {summary}{beside}.",
         caption=f"Means of {repeats} repetitions; bands reach from the lowest to the highest. {worth(curve)}",
-        size=(5.4, 3.6),
+        size=(7.6, 3.8) if curve.baselines else (5.4, 3.6),
     )
 
 

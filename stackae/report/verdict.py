@@ -106,8 +106,8 @@ class Repeated:
 
     def evidence(self, rows: int) -> str:
         """Return gain, interval and p-value in words."""
-        over = f"over {self.repetitions} repetitions"
-        return f"{_figures(self)} {over}, paired t-test p = {self.p:.2g}, {rows:,} test rows"
+        over = f"over {self.repetitions} repetitions on the same {rows:,} test rows"
+        return f"{_figures(self)} {over}, paired t-test p = {self.p:.2g}"
 
 
 def repeated(gains: Sequence[float], rows: int) -> Repeated:

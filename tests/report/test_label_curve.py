@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from stackae.report.label_curve import LabelCurve, Point, chart, headings, table, worth, write_csv
+from stackae.report.label_curve import (
+    LabelCurve,
+    Point,
+    baseline_headings,
+    baseline_table,
+    chart,
+    headings,
+    table,
+    worth,
+    write_csv,
+)
 
 
 def curve(
@@ -69,3 +79,29 @@ def test_a_line_is_drawn_of_the_baselines_that_there_are(tmp_path: Path) -> None
     bare = LabelCurve([Point(10, 0, 0.3, 0.4, 0.5)])
     assert "best baseline" not in headings(bare)
     assert "best baseline" not in chart(bare, "one").svg
+
+
+def test_each_baseline_has_a_line_and_a_row_of_its_own(tmp_path: Path) -> None:
+    points = [
+        Point(10, 0, 0.3, 0.4, 0.5, 0.45, {"svm": 0.45}),
+        Point(100, 0, 0.1, 0.2, 0.3, 0.15, {"svm": 0.15, "svm_codes": 0.16}),
+        Point(100, 1, 0.1, 0.2, 0.3, 0.2, {"svm": 0.25, "svm_codes": 0.2}),
+    ]
+    curve = LabelCurve(points)
+    assert curve.lines == ["pretrained", "scratch", "logistic", "baseline"]
+    assert baseline_headings(curve) == ["baseline", "10 labels", "100 labels"]
+    assert baseline_table(curve) == [
+        ["svm", "45.00 % (45.00 to 45.00)", "20.00 % (15.00 to 25.00)"],
+        ["svm on columns and codes", "–", "18.00 % (16.00 to 20.00)"],
+    ]
+    write_csv(curve, tmp_path / "curve.csv")
+    lines = (tmp_path / "curve.csv").read_text().splitlines()
+    assert [line.split(",")[-3:] for line in lines] == [
+        ["baseline_error", "svm_error", "svm_codes_error"],
+        ["0.45", "0.45", ""],
+        ["0.15", "0.15", "0.16"],
+        ["0.2", "0.25", "0.2"],
+    ]
+    drawn = chart(curve, "one")
+    assert "svm on columns and codes" in drawn.svg
+    assert "beside them svm, svm on columns and codes." in drawn.alt

@@ -127,7 +127,7 @@ def test_over_repetitions_the_text_has_the_mean_errors_and_says_over_what(gain: 
     change = f"from {100 * (1 - scratch.mean()):.2f} % to {100 * (1 - pretrained.mean()):.2f} %"
     assert found.text.startswith(f"Pretraining {says}")
     assert change in found.text
-    assert f"over 5 repetitions, paired t-test p = {found.p:.2g}, 400 test rows)" in found.text
+    assert f"over 5 repetitions on the same 400 test rows, paired t-test p = {found.p:.2g})" in found.text
     assert "McNemar" not in found.text
 
 
