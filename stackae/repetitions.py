@@ -11,10 +11,9 @@ Results = Mapping[str, Any]
 
 def every_stage(results: Results) -> list[Results]:
     """List the stages of a run, those of all its repetitions, each once."""
-    others = (stage for each in results.get("repetitions", ()) for stage in each["stages"])
-    # Those of the first repetition are the run's own.
-    own = {stage["key"] for stage in results["stages"]}
-    return [*results["stages"], *(stage for stage in others if stage["key"] not in own)]
+    # The first repetition's are the run's own.
+    others = results.get("repetitions", ())[1:]
+    return [*results["stages"], *(stage for each in others for stage in each["stages"])]
 
 
 def averaged(results: Results) -> Results:

@@ -45,7 +45,7 @@ def _stages_of(run: Path) -> list[tuple[str, str]]:
     try:
         stages = every_stage(json.loads((run / "results.json").read_text()))
         return [(stage["stage"], stage["key"]) for stage in stages]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(
             f"--keep-runs '{run}': no results of a run are there; name the folder of a finished run"
         ) from None

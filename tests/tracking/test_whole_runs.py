@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,17 @@ import pytest
 from conftest import REPOSITORY, Cli
 from faults.forked import carry_out
 from ruamel.yaml import YAML
+from stage_runs import described
 from test_wandb import merged, offline_runs, read_back, tracker
 from wandb_server import Server, serving
 
 from stackae.config_file import load_config
+from stackae.pipeline import run
+from stackae.progress import NoProgress
+from stackae.store import Store
 from stackae.tracking import server as server_patience
 from stackae.tracking.summary import headline
+from stackae.tracking.tracker import NullTracker, StageLog
 
 pytestmark = pytest.mark.usefixtures("own_wandb")
 
@@ -234,3 +241,51 @@ def test_the_shipped_sweep_passes_overrides_that_its_config_takes() -> None:
         for value in wanted.get("values", [wanted.get("min"), wanted.get("max")]):
             load_config(REPOSITORY / config, [f"{key}={value}"])
     assert sweep["metric"]["name"] == "val_error"
+
+
+class Noted(NullTracker):
+    """Notes the names of the stages, and the figures of the run as a whole."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+        self.figures: dict[str, float] = {}
+
+    def stage(
+        self, name: str, config: Mapping[str, Any], parents: Sequence[str]
+    ) -> AbstractContextManager[StageLog]:
+        self.stages.append(name)
+        return super().stage(name, config, parents)
+
+    def conclude(
+        self, config: Mapping[str, Any], results: Mapping[str, Any], report: Path | None, *, anew: bool
+    ) -> None:
+        assert anew
+        self.figures = headline(results)
+
+
+def test_repetitions_are_told_apart_and_summed_up_by_their_means(tmp_path: Path) -> None:
+    config = described(tmp_path, repeats=2, compare={"probe": False, "baselines": ["logistic_regression"]})
+    told, store = Noted(), Store(tmp_path / "store", print)
+    run(config, store, told, NoProgress(), out=tmp_path / "both")
+    labelled = ["finetune", "scratch", "baselines"]
+    assert told.stages == [
+        *("data", "pretrain-1", "pretrain-2", *labelled),
+        *(f"{name}-repeat-1" for name in labelled),
+    ]
+    alone = []
+    for number in (0, 1):
+        one = config.model_copy(update={"repeats": 1, "repeat": number})
+        results = run(one, store, NullTracker(), NoProgress(), out=tmp_path / f"{number}")
+        alone.append(headline(asdict(results)))
+    for name in ("test_error", "scratch_test_error", "logistic_regression_test_error", "gain"):
+        assert told.figures[name] == pytest.approx((alone[0][name] + alone[1][name]) / 2)
+    assert told.figures["p"] != alone[0]["p"]
+    # Each stage counts once.
+    assert told.figures["seconds"] == pytest.approx(
+        sum(manifest_seconds(path) for path in (tmp_path / "store").glob("*/manifest.json"))
+    )
+
+
+def manifest_seconds(path: Path) -> float:
+    manifest = json.loads(path.read_text())
+    return 0.0 if manifest["stage"] == "data" else float(manifest["metrics"]["seconds"])
