@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,6 +68,36 @@ def test_an_experiment_writes_its_section_and_its_picture(
     text = (tmp_path / "docs" / "experiments.md").read_text()
     assert "<!-- toy_bits -->" in text
     assert (tmp_path / "docs" / "pictures" / "toy_bits.png").stat().st_size > 1000
+
+
+def test_codes_are_measured_once_and_their_tables_made_of_all_lines(
+    tmp_path: Path, data_root: Path, carry_out: Callable[..., str]
+) -> None:
+    folders = ("--docs", tmp_path, "--store", tmp_path / "store", "--runs", tmp_path / "runs")
+    features = importlib.import_module("features")
+    classifiers = ("logistic regression", "extra trees")
+    cells = itertools.product(features.LABELS, range(3), classifiers, features.FEATURES)
+    known = [
+        {"set": "isolet", "labels": labels, "repetition": at, "classifier": classifier, "features": of}
+        | {"width": 1, "rows": 1, "accuracy": 0.5, "strength": None}
+        for labels, at, classifier, of in cells
+        if (labels, at, classifier, of) != ("10 per class", 2, "extra trees", "columns")
+    ]
+    log = tmp_path / "features.jsonl"
+    log.write_text("".join(json.dumps(line) + "\n" for line in known))
+
+    small = ("--set", "layers.*.width=8", "--set", "pretrain.epochs=1")
+    carry_out("features", "isolet", *small, *folders)
+
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert lines[:-1] == known
+    new = lines[-1]
+    assert (new["width"], new["rows"], new["repetition"]) == (617, 260, 2)
+    assert 0.7 < new["accuracy"] < 0.95
+    found = (1 + new["accuracy"]) / 3
+    assert (
+        f"| columns | **{found:.2%}** | **50.00%** | **50.00%** |" in (tmp_path / "features.md").read_text()
+    )
 
 
 def test_an_example_compares_with_others_on_the_same_rows(

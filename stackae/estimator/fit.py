@@ -114,6 +114,8 @@ def make_config(parameters: Mapping[str, Any], data: Mapping[str, Any]) -> Confi
     fraction = _plain(parameters["validation_fraction"])
     if not isinstance(fraction, float) or not 0 < fraction < 1:
         faults["validation_fraction"] = f"{fraction!r} is not allowed; it must be between 0 and 1"
+    if (output := parameters.get("output", "last")) not in ("last", "all"):
+        faults["output"] = f"{output!r} is not allowed; use 'last' or 'all'"
     for verdict in verdicts_on(Document(values)):
         faults.setdefault(_parameter_name(verdict.place, parameters), in_python(verdict.says))
     if faults:

@@ -18,6 +18,7 @@ import sklearn
 import torch
 from conftest import REPOSITORY
 from faults.forked import context
+from sklearn.base import clone
 from sklearn.datasets import load_digits, make_blobs
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -53,7 +54,7 @@ def expected_to_fail(estimator: Any) -> dict[str, str]:
 
 
 @parametrize_with_checks(
-    [StackedAutoencoder(**QUICK), StackedAutoencoderClassifier(**QUICK, **TUNED)],
+    [StackedAutoencoder(**QUICK, output="all"), StackedAutoencoderClassifier(**QUICK, **TUNED)],
     expected_failed_checks=expected_to_fail,
 )
 def test_scikit_learn_finds_no_fault(estimator: Any, check: Callable[[Any], None]) -> None:
@@ -339,6 +340,7 @@ def test_every_kind_survives_pickling(kind: str, blobs: tuple[np.ndarray, np.nda
         ),
         ({"corruption": {"type": "masking", "rate": 3}}, "corruption.rate: 3 is not allowed; it must be at"),
         ({"validation_fraction": 2}, "validation_fraction: 2 is not allowed; it must be between 0 and 1"),
+        ({"output": "al"}, "output: 'al' is not allowed; use 'last' or 'all'"),
         ({"store": __file__}, f"store '{__file__}': '{__file__}' is a file; name a folder"),
     ],
 )
@@ -399,6 +401,25 @@ def test_codes_come_in_the_form_that_scikit_learn_is_told(
             np.testing.assert_array_equal(codes_found.to_numpy(), codes)
             if output == "pandas" and rows is frame:
                 assert codes_found.index.equals(frame.index)
+
+
+def test_codes_of_all_layers_come_with_names_and_survive(blobs: tuple[np.ndarray, np.ndarray]) -> None:
+    x, _ = blobs
+    last = transformer(layers=(4, 3)).fit(x)
+    fitted = clone(last.set_params(output="all")).fit(x)
+    again = pickle.loads(pickle.dumps(fitted))
+
+    found = again.set_output(transform="pandas").transform(x)
+    assert list(found.columns) == list(fitted.get_feature_names_out())
+    assert list(found.columns) == [
+        *(f"layer_1_code_{unit}" for unit in range(1, 5)),
+        *(f"layer_2_code_{unit}" for unit in range(1, 4)),
+    ]
+    model = fitted.model_
+    np.testing.assert_array_equal(found.to_numpy(), np.hstack([model.encode(x, 1), model.encode(x, 2)]))
+    # What a stack makes of codes it makes of the last ones.
+    decoded = fitted.inverse_transform(fitted.transform(x))
+    np.testing.assert_allclose(decoded, model.reconstruct(x), rtol=1e-5)
 
 
 def test_codes_of_a_step_become_a_frame_that_the_next_step_takes(
