@@ -26,6 +26,7 @@ from stackae.report.advice import Advice, Judged, advise
 from stackae.report.card import card
 from stackae.report.verdict import verdict
 from stackae.stages.blend import mean_probabilities, stack_probabilities
+from stackae.stages.calibration import calibrate
 from stackae.stages.finished import load_classifier, load_units
 from stackae.store import Entry
 
@@ -46,6 +47,7 @@ class Results:
     baselines: Sequence[Mapping[str, Any]]
     baselines_left_out: Sequence[Mapping[str, Any]]
     blend: Mapping[str, Any] | None
+    calibration: Mapping[str, Any] | None
     verdict: Mapping[str, Any] | None
     reconstruction: Mapping[str, Any]
     environment: Mapping[str, str]
@@ -74,6 +76,7 @@ def assemble_results(plan: Plan, outcomes: Sequence[Outcome]) -> Results:
     """Assemble the results from the finished stages' metrics, and draw the verdict."""
     entries = {outcome.stage.name: outcome.entry for outcome in outcomes}
     deepest = entries[plan.top.name].metrics
+    calibration = calibrate(plan, entries)
     return Results(
         name=plan.config.name,
         seed=plan.config.seed,
@@ -99,6 +102,7 @@ def assemble_results(plan: Plan, outcomes: Sequence[Outcome]) -> Results:
             {"name": each.name, "on": each.on, "why": why} for each, why in plan.labelled.chosen.left_out
         ],
         blend=_blend(entries.get("blend")),
+        calibration=None if calibration is None else asdict(calibration),
         verdict=_verdict(plan, entries),
         reconstruction={"test": {"mse": deepest["test_mse"], "sse_per_row": deepest["test_sse_per_row"]}},
         environment=_environment(plan),
@@ -123,6 +127,7 @@ def write_run(out: Path, plan: Plan, entries: dict[str, Entry], results: Results
         preprocessing=plan.preprocessing,
         classes=plan.classes,
         novelty=entries[plan.top.name].metrics["novelty"],
+        temperature=1.0 if results.calibration is None else results.calibration["temperature"],
     )
     model_config = json.loads((out / "model" / "config.json").read_text())
     model_card = card(plan.config, asdict(results), model_config, f"runs/{plan.config.name}")

@@ -20,6 +20,7 @@ FLOORS = {
     "seeds": 1,
     "metrics": 1,
     "pictures": 1,
+    "temperature": 1,
     "config_file": 2,
     "tracking": 2,
     "machine": 2,

@@ -101,6 +101,10 @@ class FinetuneConfig(FitConfig):
     """Average the classifier's probabilities with those of a baseline on the columns, which the model then
     holds: `extra_trees`, `logistic_regression`, `svm`, `boosting`, or `auto`, the one with which the mean is
     best by cross-validation, and none where the classifier alone is as good."""
+    temperature: Literal["auto", "none"] = "auto"
+    """`auto`: the model divides its logits by a number that is fitted to the rows that validate, where that
+    lowers the NLL of such rows (Guo et al. 2017); no prediction changes by it, and nothing is trained. With
+    `blend` it is the mean that it is fitted to and applied to. Where no rows validate there is none."""
     dropout: Fraction = 0.5
     """Share of each hidden layer's outputs that is dropped in training."""
     input_dropout: Fraction = 0.2

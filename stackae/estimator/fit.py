@@ -69,6 +69,9 @@ def fit_model(
                 classifier=dict(results.classifier) | {"test": None},
                 baselines=[dict(each) | {"test": None} for each in results.baselines],
                 blend=None if results.blend is None else dict(results.blend) | {"test": None},
+                calibration=None
+                if results.calibration is None
+                else dict(results.calibration) | {"test": None},
                 verdict=None,
             )
         return load(folder / "run").double(), results

@@ -25,6 +25,7 @@ from stackae.model.baseline_description import BaselineDescription, describe
 from stackae.model.model import Model
 from stackae.shallow.mixed import Block
 from stackae.stack import Classifier, Decoder, Encoder
+from stackae.temperature import LEAST, MOST
 from stackae.weights import fill, save_weights
 
 FORMAT = 1
@@ -54,6 +55,8 @@ class Description(Section):
     """Whether there is one; of a run, its file says so."""
     networks: Annotated[int, Field(ge=1, le=100, strict=True)] = 1
     """Of how many networks the classifier averages the probabilities."""
+    temperature: Annotated[float, Field(ge=LEAST, le=MOST)] = 1.0
+    """By what the classifier's logits are divided."""
     baseline: BaselineDescription | None = None
     """What it averages them with once more."""
     layers: tuple[LayerConfig, ...] = Field(min_length=1)
@@ -70,10 +73,12 @@ def save(
     preprocessing: Preprocessing,
     classes: tuple[str, ...],
     novelty: float,
+    temperature: float = 1.0,
 ) -> None:
     """Write weights as safetensors, and preprocessing and architecture as `config.json`, into `folder`.
 
-    Each of `layers` names the loss that it was trained with, never `auto`.
+    Each of `layers` names the loss that it was trained with, never `auto`. The model divides its logits by
+    `temperature`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     parts: dict[str, nn.Module | None] = {"encoder": encoder, "decoder": decoder, "classifier": classifier}
@@ -97,6 +102,7 @@ def save(
         "classes": list(classes),
         "novelty": {"error": novelty},
         "networks": len(network) if isinstance(network, Committee) else 1,
+        "temperature": temperature,
         **beside,
         "layers": [layer.model_dump(mode="json", by_alias=True) for layer in layers],
     }
@@ -155,6 +161,7 @@ def load(run: str | Path) -> Model:
         generative=description.layers[-1].kind == "variational",
         loss=build_loss(description.layers[0].loss, blocks),
         novelty=None if description.novelty is None else description.novelty.error,
+        temperature=description.temperature,
     )
 
 

@@ -39,7 +39,8 @@ class Model:
     Rows are as the source has them, and preprocessed as in training: arrays (rows, *shape) or flattened
     (rows, features), with grey values from 0 to 255 for images; of a table a DataFrame of pandas
     or Polars or a table of Arrow, whose columns are found by name and whose cells are read as those of a
-    file. `novelty` is the error above which a row is unlike the training data, None if not known.
+    file. `novelty` is the error above which a row is unlike the training data, None if not known, and
+    `temperature` what the classifier's logits are divided by.
     """
 
     def __init__(
@@ -54,11 +55,12 @@ class Model:
         generative: bool,
         loss: Loss,
         novelty: float | None,
+        temperature: float = 1.0,
     ) -> None:
         self.code, self._generative = code, generative
         self.encoder, self.decoder, self.classifier = encoder.eval(), decoder.eval(), classifier
         self.preprocessing, self.classes = preprocessing, classes
-        self.loss, self.novelty = loss, novelty
+        self.loss, self.novelty, self.temperature = loss, novelty, temperature
         self._dtype = torch.float32
         if classifier is not None:
             classifier.eval()
@@ -95,7 +97,7 @@ class Model:
                 "this run trained no classifier; set 'finetune' in its config and run it again"
             )
         logits: Tensor = self.classifier(x)
-        return logits.softmax(1)
+        return (logits / self.temperature).softmax(1)
 
     def predict(self, x: Given) -> np.ndarray:
         """Return the likeliest class's name for each row, (rows,)."""

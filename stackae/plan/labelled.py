@@ -26,7 +26,7 @@ from stackae.plan.stage import Stage, describe, weight_bytes
 PRETRAINED_ONLY = {"encoder_lr_scale", "freeze_encoder"}
 """What of fine-tuning only pretrained layers have: no part of the control, nor of its key."""
 
-BESIDE = {"blend"}
+BESIDE = {"blend", "temperature"}
 """What of fine-tuning concerns what stands beside the network, which is trained the same."""
 
 

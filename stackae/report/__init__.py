@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from stackae.machine.disk import write_atomically
 from stackae.plan import Plan
@@ -30,7 +30,8 @@ def write_report(
     from stackae.report.report_data import gather
 
     results = json.loads((run / "results.json").read_text())
-    report = build_report(gather(plan, entries, load(run), results), shows=_digest(entries), tsne=tsne)
+    facts = gather(plan, entries, load(run), results)
+    report = build_report(facts, shows=_digest(results, entries), tsne=tsne)
     if form == "html":
         write_atomically(run / PAGE, to_html(report))
         return run / PAGE
@@ -40,12 +41,12 @@ def write_report(
 
 
 def is_drawn(run: Path, entries: Mapping[str, Entry]) -> bool:
-    """Tell whether a run's folder has a page that shows these very stages."""
-    page = run / PAGE
-    return page.is_file() and _digest(entries) in page.read_text(errors="replace")[:2000]
+    """Tell whether a run's folder, which has its results, has a page that shows these very stages."""
+    page, results = run / PAGE, json.loads((run / "results.json").read_text())
+    return page.is_file() and _digest(results, entries) in page.read_text(errors="replace")[:2000]
 
 
-def _digest(entries: Mapping[str, Entry]) -> str:
-    """Digest what a page shows: the stages' keys, in the words of this version."""
-    keys = [VERSION, *(entry.key for entry in entries.values())]
+def _digest(results: Mapping[str, Any], entries: Mapping[str, Entry]) -> str:
+    """Digest what a page shows, in the words of this version: the stages' keys, and what none covers."""
+    keys = [VERSION, json.dumps(results.get("calibration")), *(entry.key for entry in entries.values())]
     return hashlib.sha256(" ".join(keys).encode()).hexdigest()

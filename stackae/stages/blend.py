@@ -62,8 +62,8 @@ def blend(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> St
     return StageOutput(metrics, [WEIGHTS, "logits-test.npy"])
 
 
-def stack_probabilities(plan: Plan, entries: Mapping[str, Entry], part: str) -> np.ndarray:
-    """Return the classifier's probabilities (rows, classes) of the test rows, or of those that validate."""
+def stack_logits(plan: Plan, entries: Mapping[str, Entry], part: str) -> np.ndarray:
+    """Return the classifier's logits (rows, classes) of the test rows, or of those that validate."""
     assert plan.labels is not None
     name, file = "finetune", "logits-test.npy"
     if part == "val":
@@ -71,7 +71,12 @@ def stack_probabilities(plan: Plan, entries: Mapping[str, Entry], part: str) -> 
             return np.zeros((0, len(plan.classes)))
         file = "logits-folds.npy" if plan.labels.folds else "logits-val.npy"
         name = "length" if plan.labels.refit else name
-    shares: np.ndarray = softmax(read_array(entries[name].file(file)).astype(np.float64), axis=1)
+    return read_array(entries[name].file(file)).astype(np.float64)
+
+
+def stack_probabilities(plan: Plan, entries: Mapping[str, Entry], part: str) -> np.ndarray:
+    """Return the classifier's probabilities (rows, classes) of the test rows, or of those that validate."""
+    shares: np.ndarray = softmax(stack_logits(plan, entries, part), axis=1)
     return shares
 
 

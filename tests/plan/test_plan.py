@@ -162,7 +162,7 @@ FIT = {
     "patience": 2,
 }
 FINETUNE = {"dropout": 0.1, "input_dropout": 0.1, "label_smoothing": 0.1, "balance": "weights"}
-BESIDE = {"blend": "svm"}
+BESIDE = {"blend": "svm", "temperature": "none"}
 PRETRAINED_ONLY = {"encoder_lr_scale": 0.1, "freeze_encoder": True}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -169,9 +170,17 @@ def boxes(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
     (folder / "said").write_text(done.stdout)
     for name in BLENDS:
         words = ["run", "boxes.yaml", f"finetune.blend={name}", "report=false", "--quiet"]
+        # The mean as it is; tests/stages/test_calibration.py sees to what it is divided by.
+        words.append("finetune.temperature=none")
         done = cli([*words, "--out", f"runs/{name}"], folder)
         assert done.returncode == 0, done.stderr
     return folder
+
+
+def untempered(model: Any, rows: Any) -> np.ndarray:
+    """Probabilities as if nothing had divided the logits."""
+    shares: np.ndarray = softmax(np.log(model.predict_proba(rows)) * model.temperature, axis=1)
+    return shares
 
 
 def results_of(folder: Path, name: str) -> dict:  # type: ignore[type-arg]
@@ -213,7 +222,7 @@ def test_a_blended_model_predicts_the_mean(boxes: Path, cli: Cli, name: str) -> 
     alone, blended = (stackae.load(boxes / "runs" / each) for each in ("boxes", name))
     folder = next(boxes.glob(".stackae/baselines-*[0-9a-f]"))
     shares = np.load(folder / f"probabilities-test-{name}.npy")
-    expected = (alone.predict_proba(rows) + shares) / 2
+    expected = (untempered(alone, rows) + shares) / 2
     np.testing.assert_allclose(blended.predict_proba(rows), expected, atol=2e-5)
 
     assert cli(["predict", f"runs/{name}", "test.csv", "-o", f"{name}.csv", "--quiet"], boxes).returncode == 0
@@ -306,7 +315,7 @@ def test_the_estimator_averages_too() -> None:
     assert blended.results_.blend["with"] == "extra_trees"
     assert alone.results_.blend is None
     assert alone.results_.baselines == []
-    shares = 2 * blended.predict_proba(x) - alone.predict_proba(x)
+    shares = 2 * untempered(blended.model_, x) - untempered(alone.model_, x)
     assert shares.min() > -1e-5
     # Trees know the rows that they were fitted to.
     assert accuracy(shares, y) > 0.95

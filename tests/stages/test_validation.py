@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy.special import expit, log_softmax, logsumexp
+from scipy.special import expit, log_softmax, logsumexp, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 from sklearn.pipeline import make_pipeline
@@ -141,7 +141,7 @@ def test_a_runs_model_averages_as_the_run_did(folded: Finished) -> None:
     with np.load(folded.run.parent / "data.npz") as data:
         rows = data["x"][folded.plan.split.test]
     probabilities = model.predict_proba(rows)
-    expected = np.exp(folded.array("finetune", "logits-test"))
+    expected = softmax(folded.array("finetune", "logits-test") / model.temperature, axis=1)
     np.testing.assert_allclose(probabilities, expected, atol=1e-6)
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-6)
     assert folded.results.data["folds"] == FOLDS

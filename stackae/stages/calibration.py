@@ -1,0 +1,77 @@
+"""The temperature of what a run's model predicts: fitted when the model is put together, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from stackae.data.features import read_array
+from stackae.metrics import classification
+from stackae.plan import Plan
+from stackae.seeds import derive
+from stackae.stages.baselines import TINY, labels
+from stackae.stages.blend import mean_probabilities, stack_logits
+from stackae.store import Entry
+from stackae.temperature import cross_fitted, fit_temperature
+
+PARTS = 5
+"""Parts of the rows that were held out, each judged at the temperature of the others."""
+
+Figures = Mapping[str, Mapping[str, float]]
+"""NLL and ECE, `before` the logits are divided and `after`."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """By what the model divides its logits, 1 where that would not help, and what it does to probabilities.
+
+    Fitted to `rows` that were not learnt from. `val` is of these, each at the temperature of the others.
+    """
+
+    temperature: float
+    rows: int
+    val: Figures
+    test: Figures
+
+
+def calibrate(plan: Plan, entries: Mapping[str, Entry]) -> Calibration | None:
+    """Fit a temperature to the rows that validate, and keep it where it lowers the NLL of such rows.
+
+    None where there is no classifier, the config wants none, or fewer than two rows validate.
+    """
+    settings, use = plan.config.finetune, plan.labels
+    if settings is None or settings.temperature == "none" or use is None or len(use.judged) < 2:
+        return None
+    val, test = (_predicted(plan, entries, part) for part in ("val", "test"))
+    y = labels(entries[plan.data.name])[use.judged]
+    y_test = read_array(entries[plan.data.name].file("labels-test.npy"))
+    if use.fold is not None:
+        part = use.fold[use.judged]
+    else:
+        order = np.random.default_rng(derive(plan.config.seed, "temperature")).permutation(len(y))
+        part = order % min(PARTS, len(y))
+    before, after = _figures(val, y), _figures(cross_fitted(val, y, part), y)
+    helps = after["nll"] < before["nll"]
+    temperature = fit_temperature(val, y) if helps else 1.0
+    return Calibration(
+        temperature,
+        len(y),
+        {"before": before, "after": after if helps else before},
+        {"before": _figures(test, y_test), "after": _figures(test / temperature, y_test)},
+    )
+
+
+def _predicted(plan: Plan, entries: Mapping[str, Entry], part: str) -> np.ndarray:
+    """Return the logits (rows, classes) of the network, or of its mean with a baseline."""
+    mixed = entries["blend"].metrics["with"] if "blend" in entries else None
+    if mixed is None:
+        return stack_logits(plan, entries, part)
+    logits: np.ndarray = np.log(np.maximum(mean_probabilities(plan, entries)[part][mixed], TINY))
+    return logits
+
+
+def _figures(logits: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    metrics = classification(logits, y)
+    return {name: metrics[name] for name in ("nll", "ece")}
