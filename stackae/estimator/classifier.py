@@ -110,7 +110,11 @@ class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ign
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return class probabilities in float64, (rows, classes), in the order of `classes_`."""
+        """Return class probabilities in float64, (rows, classes), in the order of `classes_`.
+
+        Logits are divided by the temperature that `results_.calibration` tells of, fitted to rows that were
+        not learnt from, where that makes such rows likelier.
+        """
         check_is_fitted(self)
         table = isinstance(self.model_.preprocessing, TablePreprocessing)
         rows = check_new_rows(self, check_given(X), table=table)

@@ -112,7 +112,7 @@ def _reliability(facts: Facts) -> Figure:
             axes.plot(*_binned(facts, logits)[:2], marker=".", color=ORANGE, alpha=0.6, label="before")
         axes.plot(mean_confidence, accuracy, marker="o", color=BLUE, label="as the model predicts")
         if facts.temperature != 1.0:
-            axes.legend(loc="upper left", fontsize=7, frameon=False)
+            axes.legend(loc="best", fontsize=7, frameon=False)
         axes.set(ylabel="accuracy", ylim=(0, 1.03), xlim=(0, 1))
         below.bar(places, share, width=0.8 / BINS, color=BLUE, alpha=0.6)
         below.set(
