@@ -55,6 +55,15 @@ def test_a_few_rows_that_are_all_right_do_not_make_every_row_certain() -> None:
     assert fit_temperature(logits, y) == pytest.approx(2 / np.log(share / (1 - share)))
 
 
+def test_a_row_of_weight_2_counts_as_two_rows() -> None:
+    logits, y = drawn(20_000, 2.0)
+    twice = np.arange(20_000) % 3 == 0
+    repeated = np.repeat(np.arange(20_000), 1 + twice)
+    weighted = fit_temperature(logits, y, 1.0 + twice)
+    assert weighted == pytest.approx(fit_temperature(logits[repeated], y[repeated]), rel=1e-3)
+    assert weighted != pytest.approx(fit_temperature(logits, y), rel=1e-3)
+
+
 def test_temperatures_have_bounds() -> None:
     logits, _ = drawn(100, 1.0)
     wrong = (logits.argmax(1) + 1) % 4

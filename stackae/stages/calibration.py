@@ -8,16 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from stackae.data.features import read_array
-from stackae.metrics import classification
+from stackae.metrics import calibration_error
 from stackae.plan import Plan
 from stackae.seeds import derive
-from stackae.stages.baselines import TINY, labels
+from stackae.stages.baselines import TINY, labels, weights
 from stackae.stages.blend import mean_probabilities, stack_logits
+from stackae.stages.finetune import class_weights
 from stackae.store import Entry
-from stackae.temperature import cross_fitted, fit_temperature
+from stackae.temperature import cross_fitted, fit_temperature, losses
 
 PARTS = 5
 """Parts of the rows that were held out, each judged at the temperature of the others."""
+LEAST_GAIN = 1e-4
+"""NLL in nats per row by which a temperature must be better than none; what is less may be rounding."""
 
 Figures = Mapping[str, Mapping[str, float]]
 """NLL and ECE, `before` the logits are divided and `after`."""
@@ -39,6 +42,7 @@ class Calibration:
 def calibrate(plan: Plan, entries: Mapping[str, Entry]) -> Calibration | None:
     """Fit a temperature to the rows that validate, and keep it where it lowers the NLL of such rows.
 
+    Rows count as in training, by their weights and where classes are balanced; in the figures each once.
     None where there is no classifier, the config wants none, or fewer than two rows validate.
     """
     settings, use = plan.config.finetune, plan.labels
@@ -52,13 +56,14 @@ def calibrate(plan: Plan, entries: Mapping[str, Entry]) -> Calibration | None:
     else:
         order = np.random.default_rng(derive(plan.config.seed, "temperature")).permutation(len(y))
         part = order % min(PARTS, len(y))
-    before, after = _figures(val, y), _figures(cross_fitted(val, y, part), y)
-    helps = after["nll"] < before["nll"]
-    temperature = fit_temperature(val, y) if helps else 1.0
+    weight = _weight(plan, y)
+    tempered = cross_fitted(val, y, part, weight)
+    helps = np.average(losses(val, y) - losses(tempered, y), weights=weight) > LEAST_GAIN
+    temperature = fit_temperature(val, y, weight) if helps else 1.0
     return Calibration(
         temperature,
         len(y),
-        {"before": before, "after": after if helps else before},
+        {"before": _figures(val, y), "after": _figures(tempered if helps else val, y)},
         {"before": _figures(test, y_test), "after": _figures(test / temperature, y_test)},
     )
 
@@ -72,6 +77,16 @@ def _predicted(plan: Plan, entries: Mapping[str, Entry], part: str) -> np.ndarra
     return logits
 
 
+def _weight(plan: Plan, y: np.ndarray) -> np.ndarray | None:
+    """Return how much each row that validates counts, by its weight and where classes are balanced."""
+    assert plan.labels is not None
+    assert plan.config.finetune is not None
+    weight = weights(plan, plan.labels.judged)
+    if plan.config.finetune.balance == "none":
+        return weight
+    balanced: np.ndarray = class_weights(y).numpy().astype(np.float64)[y]
+    return balanced if weight is None else balanced * weight
+
+
 def _figures(logits: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    metrics = classification(logits, y)
-    return {name: metrics[name] for name in ("nll", "ece")}
+    return {"nll": float(losses(logits, y).mean()), "ece": calibration_error(logits, y)}

@@ -107,6 +107,22 @@ def test_the_model_divides_its_logits_by_it_and_predicts_the_same(run: tuple[str
     assert set(reasons) == {"reconstruction"}
 
 
+def test_where_classes_are_balanced_rows_of_rare_ones_count_for_more(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], [40, 10, 10])
+    np.savez(tmp_path / "data.npz", x=rng.random((60, 6)).astype(np.float32), y=y)
+    fit = FIT | {"balance": "weights", "validation": {"folds": 3}}
+    compare = {"probe": False, "baselines": "none", "scratch": False}
+    data = {"source": str(tmp_path / "data.npz"), "split": {"val": 6, "test": 6}}
+    done = Finished(described(tmp_path, data=data, finetune=fit, compare=compare), tmp_path)
+
+    told, logits, y = done.results.calibration, done.array("finetune", "logits-folds"), judged(done)
+    weight = 1 / np.bincount(y)[y]
+    assert told is not None
+    assert told["temperature"] == pytest.approx(fit_temperature(logits, y, weight), rel=1e-5)
+    assert told["temperature"] != pytest.approx(fit_temperature(logits, y), rel=0.01)
+
+
 def test_where_no_row_validates_or_none_is_wanted_there_is_none(tmp_path: Path) -> None:
     for number, (validation, temperature) in enumerate((("none", "auto"), ("folds", "none"))):
         folder = tmp_path / str(number)
