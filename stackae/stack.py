@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from stackae.shallow.dropout import Dropout
 from stackae.shallow.units import Trace, Unit
 
 
@@ -97,8 +98,8 @@ class Classifier(nn.Module):
         # Zero logits: every class equally likely, whatever the scale of the codes.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        self.input_dropout = nn.Dropout(input_dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.input_dropout = Dropout(input_dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.input_dropout(x)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -72,14 +73,14 @@ class Together:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Take rows by their numbers, which ascend."""
-        first, taken = 0, []
+    def take(self, rows: np.ndarray, axis: Literal[0] = 0) -> np.ndarray:
+        """Take rows by their numbers, as an array does."""
+        taken, first = np.empty((len(rows), *self.shape[1:]), self._parts[0].dtype), 0
         for part in self._parts:
-            start, end = np.searchsorted(rows, [first, first + len(part)])
-            taken.append(part[rows[start:end] - first])
+            of_part = (rows >= first) & (rows < first + len(part))
+            taken[of_part] = part[rows[of_part] - first]
             first += len(part)
-        return np.concatenate(taken)
+        return taken
 
 
 def flat(x: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ def baselines(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -
     data, rows = entries[plan.data.name], use.labelled
     y = labels(data)[rows]
     y_test = read_array(data.file("labels-test.npy"))
-    x = np.concatenate([columns(entry)[rows].reshape(len(rows), -1) for entry in depths], 1)
+    x = np.concatenate([columns(entry).take(rows).reshape(len(rows), -1) for entry in depths], 1)
     parts, learnt = use.parts(rows), use.learn[rows]
     weight = weights(plan, rows)
     own = None if weight is None else weight[learnt]

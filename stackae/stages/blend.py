@@ -40,7 +40,7 @@ def blend(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> St
             line.advance(1, 0.0, {})
             return StageOutput({"with": None}, [])
         rows = np.flatnonzero(use.learn)
-        x = flat(columns(entries[plan.data.name])[rows])
+        x = flat(columns(entries[plan.data.name]).take(rows))
         strength = fitted[name]["strength"]
         # As the stage of the baselines fits it, to the same trees.
         seed = derive(plan.seed(stage.name), name)

@@ -118,12 +118,7 @@ class _Fit:
         fitted = fit(self.context, task, train, val, limited, keep_best=keep_best)
         self.network.eval()
         write_history(fitted.history, self.context.folder)
-        return {
-            "epochs": len(fitted.history),
-            "kept_epoch": fitted.kept_epoch,
-            "seconds": fitted.seconds,
-            "train_loss": fitted.history[fitted.kept_epoch - 1]["train_loss"],
-        }
+        return fitted.metrics | {"train_loss": fitted.history[fitted.kept_epoch - 1]["train_loss"]}
 
     def out_of_fold(self) -> np.ndarray:
         """Return the logits (rows, classes) of the learnt rows, each by the network that left it out."""

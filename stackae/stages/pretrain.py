@@ -127,11 +127,7 @@ def _fit(
     write_history(fitted.history, context.folder)
     kept_row = fitted.history[fitted.kept_epoch - 1]
     metrics = {name: value for name, value in kept_row.items() if name not in ("epoch", "seconds")}
-    return metrics | {
-        "epochs": len(fitted.history),
-        "kept_epoch": fitted.kept_epoch,
-        "seconds": fitted.seconds,
-    }
+    return metrics | fitted.metrics
 
 
 def _code_metrics(context: StageContext, decoder: nn.Module, inputs: Entry) -> dict[str, float]:

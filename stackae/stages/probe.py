@@ -39,7 +39,7 @@ def probe(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> St
     depth_metrics = []
     with context.progress.stage(context.stage, len(depths), step="depth") as line:
         for depth, entry in enumerate(depths):
-            x = Together(*(open_features(entry.file, part) for part in ("train", "val")))[rows]
+            x = Together(*(open_features(entry.file, part) for part in ("train", "val"))).take(rows)
             strength, accuracy = _choose(flat(x), y[rows], use.parts(rows))
             learnt = use.learn[rows]
             model = _model(strength).fit(flat(x)[learnt], y[rows][learnt])

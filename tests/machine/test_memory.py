@@ -115,8 +115,8 @@ class Greedy(Scripted):
         self.fits, self.first, self.in_validation = fits, first, in_validation
         self.validated_rows: list[int] = []
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = super().training_step(batch, batch_idx)
+    def loss(self, batch: Batch) -> Tensor:
+        loss = super().loss(batch)
         if len(batch.x) > self.fits and len(self.batches) >= self.first and not self.in_validation:
             raise exhausted()
         return loss

@@ -139,6 +139,7 @@ def moved(before: dict[str, str], after: dict[str, str]) -> set[str]:
         ("name", "two", set()),
         ("trainer.accelerator", "auto", set()),
         ("trainer.strategy", "ddp", set()),
+        ("trainer.threads", 3, set()),
         ("tracking", {"wandb": "disabled", "project": "p", "entity": "e"}, set()),
         ("data.root", "elsewhere", set()),
     ],

@@ -469,7 +469,9 @@ def test_a_run_that_is_going_on_keeps_all_its_stages_from_gc(again: Path) -> Non
 
     class Tidies(NoProgress):
         @contextlib.contextmanager
-        def stage(self, name: str, steps: int, rows: int = 0, step: str = "epoch") -> Iterator[StageProgress]:
+        def stage(
+            self, name: str, steps: int, rows: int = 0, step: str = "epoch", threads: int = 0
+        ) -> Iterator[StageProgress]:
             seen.extend(collect(root, set(), dry_run=False))
             with super().stage(name, steps, rows, step) as line:
                 yield line
