@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from stackae.data.features import Together, flat, open_features, read_array, slices
+from stackae.machine.threads import threads_for
 from stackae.metrics import classification
 from stackae.plan import Plan
 from stackae.seeds import derive
@@ -39,7 +40,10 @@ def baselines(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -
     tests = [flat(open_features(entry.file, "test")) for entry in depths]
     metrics, files = [], []
     names = plan.labelled.chosen.names(on)  # type: ignore[arg-type]
-    with context.progress.stage(context.stage, len(names), step="baseline") as line:
+    with (
+        context.progress.stage(context.stage, len(names), step="baseline") as line,
+        threads_for(x.size),
+    ):
         for number, name in enumerate(names):
             seed = derive(plan.seed(context.stage), name)
             chosen = choose(name, x, y, parts, classes, seed, weight=weight)

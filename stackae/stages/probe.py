@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from stackae.data.features import Together, flat, open_features, read_array, slices
+from stackae.machine.threads import threads_for
 from stackae.plan import Plan
 from stackae.stage_context import StageContext, StageOutput
 from stackae.store import Entry
@@ -40,10 +41,11 @@ def probe(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> St
     with context.progress.stage(context.stage, len(depths), step="depth") as line:
         for depth, entry in enumerate(depths):
             x = Together(*(open_features(entry.file, part) for part in ("train", "val"))).take(rows)
-            strength, accuracy = _choose(flat(x), y[rows], use.parts(rows))
-            learnt = use.learn[rows]
-            model = _model(strength).fit(flat(x)[learnt], y[rows][learnt])
-            test = _accuracy(model, flat(open_features(entry.file, "test")), y_test)
+            with threads_for(x.size):
+                strength, accuracy = _choose(flat(x), y[rows], use.parts(rows))
+                learnt = use.learn[rows]
+                model = _model(strength).fit(flat(x)[learnt], y[rows][learnt])
+                test = _accuracy(model, flat(open_features(entry.file, "test")), y_test)
             depth_metrics.append(
                 {
                     "depth": depth,
