@@ -201,7 +201,9 @@ class Rounds(NoProgress):
         self.seconds: dict[str, list[float]] = {name: [] for name in ("ours", *others)}
 
     @contextmanager
-    def stage(self, name: str, epochs: int, rows: int) -> Iterator[Rounds]:
+    def stage(
+        self, name: str, steps: int, rows: int = 0, step: str = "epoch", threads: int = 0
+    ) -> Iterator[Rounds]:
         yield self
 
     def advance(self, epoch: int, share: float, metrics: Mapping[str, float]) -> None:

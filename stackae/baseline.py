@@ -6,12 +6,14 @@ are tensors alone, kept as all weights are, and work in an exported network too.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from stackae.committee import Committee
+from stackae.mixture import Mixture
 from stackae.stack import Classifier, Encoder
 
 CHUNK = 1024
@@ -138,16 +140,27 @@ class Trees(nn.Module):
 Baseline = Linear | Kernel | Trees
 
 
+LEAST = math.log(torch.finfo(torch.float32).tiny)
+"""The least logarithm of a probability."""
+
+
 class Blend(nn.Module):
     """A classifier averaged with a baseline: (rows, *shape) -> logits (rows, classes).
 
-    The softmax of the logits is the mean of both's probabilities. The baseline knows the classes `seen`.
+    The softmax of the logits is the mean of both's probabilities, as the mixture has it. The baseline knows
+    the classes `seen`.
     """
 
     def __init__(
-        self, network: Classifier | Committee, baseline: Baseline, seen: Tensor, classes: int
+        self,
+        network: Classifier | Committee,
+        baseline: Baseline,
+        seen: Tensor,
+        classes: int,
+        mixture: Mixture,
     ) -> None:
         super().__init__()
+        self.mixture = mixture
         self.network, self.baseline, self.classes = network, baseline, classes
         self.seen = nn.Buffer(seen.to(torch.int32))
 
@@ -157,10 +170,13 @@ class Blend(nn.Module):
         return self.network.encoder
 
     def forward(self, x: Tensor) -> Tensor:
-        own: Tensor = self.network(x).softmax(1)
-        found = self.baseline(x.flatten(1)).softmax(1).to(own.dtype)
+        share, (first, second) = self.mixture.share, self.mixture.powers
+        own: Tensor = (first * self.network(x)).softmax(1)
+        # Of classes that it does not know it says that they are next to impossible.
+        found = self.baseline(x.flatten(1)).log_softmax(1).clamp(min=LEAST).to(own.dtype)
         places = self.seen.long().expand(x.shape[0], -1)
-        mean = (own + torch.zeros_like(own).scatter(1, places, found)) / 2
+        theirs = torch.full_like(own, LEAST).scatter(1, places, found)
+        mean = share * own + (1 - share) * (second * theirs).softmax(1)
         logits: Tensor = mean.clamp(min=torch.finfo(torch.float32).tiny).log()
         return logits
 

@@ -33,9 +33,14 @@ class Committee(nn.Module):
         return self._members[0].encoder
 
     @property
+    def shortcut(self) -> nn.Linear | None:
+        """The first member's shortcut, if they have any."""
+        return self._members[0].shortcut
+
+    @property
     def parts(self) -> tuple[nn.ModuleList, nn.ModuleList]:
-        """The encoders and the heads of all members."""
-        encoders, heads = zip(*((member.encoder, member.head) for member in self._members), strict=True)
+        """The encoders of all members, and what is trained beside them."""
+        encoders, heads = zip(*((member.encoder, member.outer) for member in self._members), strict=True)
         return nn.ModuleList(encoders), nn.ModuleList(heads)
 
     def forward(self, x: Tensor) -> Tensor:

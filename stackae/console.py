@@ -42,7 +42,9 @@ class Quiet:
         self._console = console
 
     @contextmanager
-    def stage(self, name: str, steps: int, rows: int = 0, step: str = "epoch") -> Iterator[StageProgress]:
+    def stage(
+        self, name: str, steps: int, rows: int = 0, step: str = "epoch", threads: int = 0
+    ) -> Iterator[StageProgress]:
         yield NoStageProgress()
 
     def reused(self, name: str) -> None:
@@ -65,10 +67,18 @@ class Lines:
         self._console = console
 
     @contextmanager
-    def stage(self, name: str, steps: int, rows: int = 0, step: str = "epoch") -> Iterator[StageProgress]:
-        line = _Counted(rows)
+    def stage(
+        self, name: str, steps: int, rows: int = 0, step: str = "epoch", threads: int = 0
+    ) -> Iterator[StageProgress]:
+        line = _Counted(rows, threads)
         yield line
-        parts = (f"{line.done} {step}s", figures(line.metrics), f"{line.seconds:.1f} s", line.rate)
+        parts = (
+            f"{line.done} {step}s",
+            figures(line.metrics),
+            f"{line.seconds:.1f} s",
+            line.rate,
+            line.threads,
+        )
         self._print(f"{name}: " + ", ".join(filter(None, parts)))
 
     def reused(self, name: str) -> None:
@@ -91,7 +101,9 @@ class Bars(Quiet):
     """A live bar per stage: epoch, figures, rows per second, time left."""
 
     @contextmanager
-    def stage(self, name: str, steps: int, rows: int = 0, step: str = "epoch") -> Iterator[StageProgress]:
+    def stage(
+        self, name: str, steps: int, rows: int = 0, step: str = "epoch", threads: int = 0
+    ) -> Iterator[StageProgress]:
         columns = (
             TextColumn("{task.description:<11}"),
             BarColumn(bar_width=24),
@@ -100,16 +112,17 @@ class Bars(Quiet):
         )
         with RichBar(*columns, console=self._console, transient=False) as bar:
             task = bar.add_task(name, total=steps, text=f"{step} 0/{steps}")
-            counted = _Counted(rows)
+            counted = _Counted(rows, threads)
 
             class Line:
                 def advance(self, done: int, share: float, metrics: Mapping[str, float]) -> None:
                     counted.advance(done, share, metrics)
                     step_number = min(done + (share > 0), steps)
-                    text = ", ".join(
-                        filter(None, (f"{step} {step_number}/{steps}", figures(metrics), counted.rate))
+                    parts = (
+                        *(f"{step} {step_number}/{steps}", figures(metrics)),
+                        *(counted.rate, counted.threads),
                     )
-                    bar.update(task, completed=done + share, text=text)
+                    bar.update(task, completed=done + share, text=", ".join(filter(None, parts)))
 
             yield Line()
             # A stage that stopped early is done all the same.
@@ -128,8 +141,9 @@ class Bars(Quiet):
 class _Counted:
     """Counts steps and rows per second."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, threads: int) -> None:
         self._rows, self._started = rows, time.monotonic()
+        self.threads = f"{threads} thread{'s' * (threads > 1)}" if threads else ""
         self._first: int | None = None
         self._here = 0.0
         self.done, self.metrics = 0, dict[str, float]()

@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
@@ -31,6 +31,17 @@ ColumnNames = Mapping[str, Sequence[str]]
 STANDARD_OUTPUT = Path("-")
 _VALUES = 1 << 22
 """Values of a row group of a Parquet file."""
+
+
+def apart(names: Iterable[str], taken: Collection[str], ending: str) -> list[str]:
+    """Return names of columns, with an ending behind those that are taken or stand twice."""
+    used, found = set(taken), []
+    for name in names:
+        while name in used:
+            name += ending
+        used.add(name)
+        found.append(name)
+    return found
 
 
 def check_output(path: Path, formats: Sequence[str], data: Sequence[str] = ()) -> None:

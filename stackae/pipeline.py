@@ -60,7 +60,7 @@ def run_plans(
         results = assemble_results([Repetition(each.plan, each.outcomes) for each in runners])
         with storage_faults(out):
             write_run(out, plan, runner.entries, results)
-            if config.report and not is_drawn(out, runner.entries, results.repetitions):
+            if config.report and not is_drawn(out, runner.entries):
                 runner.restore(plan.reported)
                 write_report(out, plan, runner.entries)
     report = out / PAGE if config.report else None

@@ -22,11 +22,12 @@ class Progress(Protocol):
     """The lines of a run."""
 
     def stage(
-        self, name: str, steps: int, rows: int = 0, step: str = "epoch"
+        self, name: str, steps: int, rows: int = 0, step: str = "epoch", threads: int = 0
     ) -> AbstractContextManager[StageProgress]:
         """Tell that a stage of at most so many steps begins; it ends with the context.
 
-        A step is called `step` and goes through `rows` rows; 0 where a rate would mean nothing.
+        A step is called `step` and goes through `rows` rows; 0 where a rate would mean nothing. It computes
+        with so many threads; 0 where that is nothing to tell.
         """
         ...
 
@@ -58,7 +59,9 @@ class NoProgress:
     """Says nothing; warnings go to Python's `warnings`."""
 
     @contextmanager
-    def stage(self, name: str, steps: int, rows: int = 0, step: str = "epoch") -> Iterator[StageProgress]:
+    def stage(
+        self, name: str, steps: int, rows: int = 0, step: str = "epoch", threads: int = 0
+    ) -> Iterator[StageProgress]:
         yield NoStageProgress()
 
     def reused(self, name: str) -> None:

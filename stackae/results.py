@@ -23,6 +23,7 @@ from stackae.model import save
 from stackae.plan import Plan, stacked
 from stackae.repetitions import figures
 from stackae.report.card import card
+from stackae.stages.calibration import calibrate
 from stackae.stages.finished import load_classifier, load_units
 from stackae.stages.judged import Outcome, Repetition, draw_verdict
 from stackae.store import Entry
@@ -44,6 +45,7 @@ class Results:
     baselines: Sequence[Mapping[str, Any]]
     baselines_left_out: Sequence[Mapping[str, Any]]
     blend: Mapping[str, Any] | None
+    calibration: Mapping[str, Any] | None
     verdict: Mapping[str, Any] | None
     reconstruction: Mapping[str, Any]
     environment: Mapping[str, str]
@@ -67,6 +69,7 @@ def assemble_results(repetitions: Sequence[Repetition]) -> Results:
     """
     plan, outcomes, entries = repetitions[0].plan, repetitions[0].outcomes, repetitions[0].entries
     deepest = entries[plan.top.name].metrics
+    calibration = calibrate(plan, entries)
     return Results(
         name=plan.config.name,
         seed=plan.config.seed,
@@ -87,6 +90,7 @@ def assemble_results(repetitions: Sequence[Repetition]) -> Results:
             {"name": each.name, "on": each.on, "why": why} for each, why in plan.labelled.chosen.left_out
         ],
         blend=_blend(entries.get("blend")),
+        calibration=None if calibration is None else asdict(calibration),
         verdict=draw_verdict(repetitions),
         reconstruction={"test": {"mse": deepest["test_mse"], "sse_per_row": deepest["test_sse_per_row"]}},
         environment=_environment(plan),
@@ -112,6 +116,7 @@ def write_run(out: Path, plan: Plan, entries: dict[str, Entry], results: Results
         preprocessing=plan.preprocessing,
         classes=plan.classes,
         novelty=entries[plan.top.name].metrics["novelty"],
+        temperature=1.0 if results.calibration is None else results.calibration["temperature"],
     )
     model_config = json.loads((out / "model" / "config.json").read_text())
     model_card = card(plan.config, asdict(results), model_config, f"runs/{plan.config.name}")

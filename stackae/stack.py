@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from stackae.shallow.dropout import Dropout
 from stackae.shallow.units import Trace, Unit
 
 
@@ -85,11 +86,21 @@ class Unrolled(nn.Module):
 class Classifier(nn.Module):
     """The encoder with a softmax head: (rows, *shape) -> logits (rows, classes).
 
-    Dropout acts on the input and after every layer (Srivastava et al. 2014), while training only.
+    Dropout acts on the input and after every layer (Srivastava et al. 2014), while training only. A
+    `shortcut` from the input adds to the logits, so that narrow layers need not carry what a linear
+    classifier sees; it is for rows of so many `inputs`, 0: there is none. `entry` may change the input while
+    training.
     """
 
     def __init__(
-        self, encoder: Encoder, code: tuple[int, ...], classes: int, *, dropout: float, input_dropout: float
+        self,
+        encoder: Encoder,
+        code: tuple[int, ...],
+        classes: int,
+        *,
+        dropout: float,
+        input_dropout: float,
+        inputs: int = 0,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -97,12 +108,22 @@ class Classifier(nn.Module):
         # Zero logits: every class equally likely, whatever the scale of the codes.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        self.input_dropout = nn.Dropout(input_dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.shortcut = nn.Linear(inputs, classes, bias=False) if inputs else None
+        if self.shortcut is not None:
+            nn.init.zeros_(self.shortcut.weight)
+        self.entry: nn.Module = nn.Identity()
+        self.input_dropout = Dropout(input_dropout)
+        self.dropout = Dropout(dropout)
+
+    @property
+    def outer(self) -> nn.ModuleList:
+        """What is trained beside the encoder."""
+        return nn.ModuleList([self.head] if self.shortcut is None else [self.head, self.shortcut])
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.input_dropout(x)
+        x = self.input_dropout(self.entry(x))
+        code = x
         for layer in self.encoder.layers:
-            x = self.dropout(layer(x))
-        logits: Tensor = self.head(x.flatten(1))
-        return logits
+            code = self.dropout(layer(code))
+        logits: Tensor = self.head(code.flatten(1))
+        return logits if self.shortcut is None else logits + self.shortcut(x.flatten(1))

@@ -10,6 +10,7 @@ import torch
 
 from stackae.machine import signals
 from stackae.machine.disk import storage_faults
+from stackae.machine.threads import threads
 from stackae.plan import Plan, Stage
 from stackae.progress import Progress
 from stackae.results import versions
@@ -73,6 +74,7 @@ class StageRunner:
             self._tracker.stage(name, stage.settings, parents) as log,
             # A stage seeds the global generator; whoever called gets his own back.
             torch.random.fork_rng(),
+            threads(plan.hardware.threads),
         ):
             self.restore(stage.reads)
             started = time.monotonic()

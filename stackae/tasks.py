@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import reduce
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial, reduce
 from typing import Any
 
 import pytorch_lightning as pl
@@ -17,13 +17,35 @@ from stackae.config import FinetuneConfig, FitConfig
 from stackae.data.batches import Batch
 from stackae.machine.memory import by_chunks
 from stackae.seeds import derive
+from stackae.shallow.normalisation import measure
 from stackae.stack import Classifier
+
+
+class Sums:
+    """Sums over an epoch's rows, by name."""
+
+    def __init__(self) -> None:
+        self.totals: dict[str, float | Tensor] = {}
+        self.rows = 0
+
+    def add(self, rows: int, terms: Mapping[str, Tensor]) -> None:
+        """Add a batch's mean terms, without waiting for a device."""
+        self.rows += rows
+        for name, term in terms.items():
+            # A number is cheaper than a tensor where it can be had at once.
+            value = term.item() if term.is_cpu else term.detach()
+            self.totals[name] = self.totals.get(name, 0.0) + value * rows
+
+    def mean(self, name: str) -> float:
+        """Return the mean of a term over the rows."""
+        return float(self.totals[name]) / self.rows
 
 
 class Task(pl.LightningModule):
     """What training needs of a stage: the epoch's sums, kept in checkpoints, and keyed randomness.
 
-    `score` is what early stopping makes large: a tuple, compared from the left.
+    `score` is what early stopping makes large: a tuple, compared from the left. `stepped` is called after
+    each optimiser step, with its batch and loss.
     """
 
     score: tuple[float, ...] = ()
@@ -31,31 +53,57 @@ class Task(pl.LightningModule):
     def __init__(self, seed: int) -> None:
         super().__init__()
         self.seed = seed
-        self._sums: dict[str, Tensor] = {}
-        self._rows = 0
+        self.stepped: Callable[[Batch, Tensor], object] = lambda batch, loss: None
+        self.automatic_optimization = False
+        self.sums = Sums()
+        # In a tuple, which hides the network from torch: it is a part of what is trained already.
+        self._measured: tuple[nn.Module, Tensor] | None = None
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Lightning notes the running hook's name some forty times per step, and a Module's way is slow.
-        if name == "_current_fx_name":
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
+    def measure_before_validation(self, network: nn.Module, rows: Tensor) -> None:
+        """Before each validation set the statistics of the normalisations of a network to those of rows."""
+        self._measured = (network, rows)
 
-    def add(self, rows: int, terms: Mapping[str, Tensor]) -> None:
-        """Add a batch's mean terms to the epoch's sums, without waiting for the device."""
-        self._rows += rows
-        for name, term in terms.items():
-            self._sums[name] = self._sums.get(name, 0.0) + term.detach() * rows
+    def on_validation_start(self) -> None:
+        if self._measured is not None:
+            network, rows = self._measured
+            measure(network, rows.to(self.device))
+
+    def training_step(self, given: Iterable[Batch] | Batch, batch_idx: int) -> None:
+        """Take an optimiser step on each of the batches: one step of Lightning's is an epoch of ours.
+
+        Its loop costs as much as a small layer's whole step. From a loader of batches they come one by one.
+        """
+        batches: Iterable[Batch] = (given,) if isinstance(given, Batch) else given
+        device, optimizer, schedule = self.device, self.trainer.optimizers[0], self.lr_schedulers()
+        of_lightning = self.optimizers()
+        assert not isinstance(schedule, list)
+        assert not isinstance(of_lightning, list)
+        # Gradients that are scaled, as those of float16, are Lightning's to unscale.
+        scaled = self.trainer.scaler is not None
+        for batch in batches:
+            moved = batch if device.type == "cpu" else batch.apply(lambda each: each.to(device))
+            optimizer.zero_grad()
+            loss = self.loss(moved)
+            if scaled:
+                self.manual_backward(loss)
+                of_lightning.step()
+            else:
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+            # Autocast keeps the weights that it has cast, which this step has changed.
+            torch.clear_autocast_cache()
+            if schedule is not None:
+                schedule.step()
+            self.stepped(batch, loss)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return what a step on a batch makes small, and add its terms to the sums."""
+        raise NotImplementedError
 
     def take(self) -> dict[str, float]:
         """Return the means over the rows since the last call, and start the sums anew."""
-        means = {name: total.item() / self._rows for name, total in self._sums.items()}
-        self._sums, self._rows = {}, 0
-        return means
-
-    def mean_loss(self) -> float:
-        """Return the mean loss over the rows since the last `take`."""
-        return self._sums["loss"].item() / self._rows
+        sums, self.sums = self.sums, Sums()
+        return {name: sums.mean(name) for name in sums.totals}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         def validate_chunk(rows: slice) -> None:
@@ -72,10 +120,10 @@ class Task(pl.LightningModule):
         raise NotImplementedError
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["sums"], checkpoint["rows"] = dict(self._sums), self._rows
+        checkpoint["sums"], checkpoint["rows"] = dict(self.sums.totals), self.sums.rows
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._sums, self._rows = checkpoint["sums"], checkpoint["rows"]
+        self.sums.totals, self.sums.rows = checkpoint["sums"], checkpoint["rows"]
 
 
 class PretrainTask(Task):
@@ -90,26 +138,28 @@ class PretrainTask(Task):
         self._fit = fit
         self._steps = steps
         self._batches = steps / fit.epochs
+        self._noise: torch.Generator | None = None
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         terms = self._terms(batch)
         loss = reduce(torch.add, terms.values())
-        self.add(len(batch.x), {"loss": loss} | terms)
+        self.sums.add(len(batch.x), {"loss": loss} | terms)
         return loss
 
     def validate(self, batch: Batch) -> None:
         # The unit is in eval mode: a clean reconstruction, comparable across corruptions.
-        self.add(len(batch.x), self._terms(batch))
+        self.sums.add(len(batch.x), self._terms(batch))
 
     def validated(self, means: dict[str, float]) -> None:
         # A variational unit's bound is its reconstruction and its divergence together.
         self.score = (-(means["reconstruction"] + means.get("gaussian_kl", 0.0)),)
 
     def _terms(self, batch: Batch) -> dict[str, Tensor]:
-        rng = torch.Generator(self.device)
-        rng.manual_seed(derive(self.seed, "noise", batch.epoch, batch.number))
+        if self._noise is None or self._noise.device != batch.x.device:
+            self._noise = torch.Generator(batch.x.device)
+        self._noise.manual_seed(derive(self.seed, "noise", batch.epoch, batch.number))
         epoch = batch.epoch + batch.number / self._batches
-        terms: dict[str, Tensor] = self._objective(self.unit, batch.x, rng, epoch)
+        terms: dict[str, Tensor] = self._objective(self.unit, batch.x, self._noise, epoch)
         return terms
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -142,10 +192,8 @@ class FinetuneTask(Task):
         self._steps = steps
         self.register_buffer("weights", weights, persistent=False)
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def loss(self, batch: Batch) -> Tensor:
         _seed_dropout(self, batch)
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         assert batch.y is not None
         logits = self.classifier(batch.x).float()
         if self.weights is None and batch.weight is None:
@@ -157,7 +205,7 @@ class FinetuneTask(Task):
             if self.weights is not None:
                 row_losses = self.weights[batch.y] * row_losses
             loss = _mean(row_losses, batch)
-        self.add(len(batch.x), {"loss": loss})
+        self.sums.add(len(batch.x), {"loss": loss})
         return loss
 
     def validate(self, batch: Batch) -> None:
@@ -168,7 +216,7 @@ class FinetuneTask(Task):
             nll = F.cross_entropy(logits, batch.y)
         else:
             nll = _mean(F.cross_entropy(logits, batch.y, reduction="none"), batch)
-        self.add(len(batch.x), {"nll": nll, "accuracy": accuracy})
+        self.sums.add(len(batch.x), {"nll": nll, "accuracy": accuracy})
 
     def validated(self, means: dict[str, float]) -> None:
         self.score = (means["accuracy"], -means["nll"])
@@ -176,7 +224,7 @@ class FinetuneTask(Task):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         parts: list[tuple[nn.Module, float]] = [
             (self.classifier.encoder, self._encoder_lr),
-            (self.classifier.head, self._fit.lr),
+            (self.classifier.outer, self._fit.lr),
         ]
         return build_optimizer(self._fit, parts, self._steps)
 
@@ -184,7 +232,7 @@ class FinetuneTask(Task):
 class FoldsTask(Task):
     """Trains one classifier per fold by cross-entropy, each on the labelled rows of the other folds.
 
-    All see the same batches at the same time; a row counts for nothing where it is of the network's own fold.
+    All are given the same batches at the same time, and each sees what is not of its own fold.
     Nothing is validated on the way, since nothing is decided by it.
     """
 
@@ -205,28 +253,29 @@ class FoldsTask(Task):
         self._fit, self._encoder_lr, self._steps = fit, encoder_lr, steps
         self.register_buffer("weights", weights, persistent=False)
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def loss(self, batch: Batch) -> Tensor:
         _seed_dropout(self, batch)
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         assert batch.y is not None
         assert batch.fold is not None
-        logits = self.committee.each(batch.x).float()  # (networks, rows, classes)
-        y = batch.y.expand(len(logits), -1)
-        smoothing = self._fit.label_smoothing
-        losses = F.cross_entropy(
-            logits.flatten(0, 1), y.flatten(), label_smoothing=smoothing, reduction="none"
-        )
-        learnt = batch.fold != torch.arange(len(logits), device=batch.fold.device)[:, None]
-        counted = losses.view_as(y) * learnt
-        if self.weights is not None:
-            counted = counted * self.weights[batch.y]
-        if batch.weight is not None:
-            counted = counted * batch.weight
-        # Each network's mean over its own rows, and the sum of these: each learns as if it were alone.
-        means = counted.sum(1) / learnt.sum(1).clamp(min=1)
-        self.add(len(batch.x), {"loss": means.mean()})
-        return means.sum()
+        means = []
+        for number, member in enumerate(self.committee.members):
+            # What is not learnt from is not seen either: it would have a part in the batch's statistics.
+            learnt = (batch.fold != number).nonzero().squeeze(1)
+            own = batch.apply(partial(torch.index_select, dim=0, index=learnt))
+            assert own.y is not None
+            logits = member(own.x).float()
+            losses = F.cross_entropy(
+                logits, own.y, label_smoothing=self._fit.label_smoothing, reduction="none"
+            )
+            if self.weights is not None:
+                losses = losses * self.weights[own.y]
+            if own.weight is not None:
+                losses = losses * own.weight
+            # Each network's mean over its own rows, and the sum of these: each learns as if it were alone.
+            means.append(losses.sum() / max(1, len(learnt)))
+        total = torch.stack(means).sum()
+        self.sums.add(len(batch.x), {"loss": total / len(means)})
+        return total
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         encoders, heads = self.committee.parts
@@ -254,21 +303,18 @@ def build_optimizer(fit: FitConfig, parts: list[tuple[nn.Module, float]], steps:
 
     They come in the form that Lightning takes. Biases are not decayed, and frozen parameters are left out.
     """
-    groups = []
+    # Parameters that are treated alike share a group: an optimiser's step costs so much for each.
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for module, lr in parts:
-        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        weights = [parameter for parameter in trained if parameter.ndim > 1]
-        biases = [parameter for parameter in trained if parameter.ndim <= 1]
-        groups += [
-            {"params": params, "lr": lr, "weight_decay": decay}
-            for params, decay in ((weights, fit.weight_decay), (biases, 0.0))
-            if params
-        ]
+        for parameter in filter(lambda each: each.requires_grad, module.parameters()):
+            decay = fit.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((lr, decay), []).append(parameter)
+    given = [{"params": params, "lr": lr, "weight_decay": decay} for (lr, decay), params in groups.items()]
     optimizer: torch.optim.Optimizer
     if fit.optimizer == "sgd":
-        optimizer = torch.optim.SGD(groups, momentum=fit.momentum, fused=True)
+        optimizer = torch.optim.SGD(given, momentum=fit.momentum, fused=True)
     else:
-        optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[fit.optimizer](groups, fused=True)
+        optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[fit.optimizer](given, fused=True)
     schedule = _schedule(fit, optimizer, steps)
     if schedule is None:
         return optimizer

@@ -43,16 +43,16 @@ class Scripted(Task):
         self.script, self.during = script, during
         self.batches: list[int] = []
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         self.batches.append(len(batch.x))
         # The gradient is -1 and the learning rate 1, so that the weight grows by 1.
         loss = self.steps.detach() - self.steps + self.during(len(self.batches))
-        self.add(len(batch.x), {"loss": loss})
+        self.sums.add(len(batch.x), {"loss": loss})
         return loss
 
     def validate(self, batch: Batch) -> None:
         score = self.script[round(self.steps.item()) // STEPS - 1]
-        self.add(len(batch.x), {"score": torch.tensor(score)})
+        self.sums.add(len(batch.x), {"score": torch.tensor(score)})
 
     def validated(self, means: dict[str, float]) -> None:
         self.score = (means["score"],)
@@ -71,7 +71,9 @@ class Told(NoProgress):
         self.warnings: list[str] = []
 
     @contextmanager
-    def stage(self, name: str, steps: int, rows: int = 0, step: str = "epoch") -> Iterator[Told]:
+    def stage(
+        self, name: str, steps: int, rows: int = 0, step: str = "epoch", threads: int = 0
+    ) -> Iterator[Told]:
         self.begun.append((name, steps, rows))
         yield self
 

@@ -20,8 +20,12 @@ from stackae.weights import WEIGHTS
 WIDTH = 6  # of data and layers alike, so that layers in the wrong order would fit together
 
 
+# Networks whose weights are what was trained, so that they can be followed by hand.
+PLAIN = {"batch_norm": False, "dropout": 0.5, "input_dropout": 0.2}
+
+
 def described(folder: Path, **changes: Any) -> Config:
-    """A config of two layers on data that it writes into `folder`, with other sections in `changes`."""
+    """A config of two plain layers on data that it writes into `folder`, with other sections in `changes`."""
     path = folder / "data.npz"
     if not path.exists():
         rng = np.random.default_rng(0)
@@ -36,7 +40,7 @@ def described(folder: Path, **changes: Any) -> Config:
                 {"width": WIDTH, "activation": "relu", "corruption": {"type": "masking", "rate": 0.1}},
             ],
             "pretrain": {"epochs": 3, "batch_size": 25, "lr": 0.05},
-            "finetune": {"epochs": 3, "batch_size": 25, "lr": 0.05},
+            "finetune": {"epochs": 3, "batch_size": 25, "lr": 0.05, **PLAIN},
             "compare": {"probe": False},
             "trainer": {"accelerator": "cpu", "precision": "32-true"},
             "report": False,

@@ -109,4 +109,4 @@ def test_the_parts_of_all_members_are_all_their_parameters() -> None:
     every = [*encoders.parameters(), *heads.parameters()]
     assert {id(each) for each in every} == {id(each) for each in committee.parameters()}
     assert len(every) == 3 * 6
-    assert [head.weight.shape for head in heads] == [(4, 5)] * 3
+    assert [head[0].weight.shape for head in heads] == [(4, 5)] * 3

@@ -22,6 +22,7 @@ from stackae.metrics import (
     classification,
     effective_rank,
 )
+from stackae.metrics import calibration_error as without_torchmetrics
 
 CLASSES = 4
 
@@ -58,6 +59,7 @@ def test_classification_agrees_with_scikit_learn(skill: float) -> None:
     nll = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(y)), y].mean()
     assert found["nll"] == pytest.approx(nll, rel=1e-5)
     assert found["ece"] == pytest.approx(calibration_error(logits, y), abs=1e-5)
+    assert without_torchmetrics(logits, y) == pytest.approx(found["ece"], abs=1e-5)
 
 
 def test_a_class_without_rows_is_counted_as_scikit_learn_counts_it() -> None:

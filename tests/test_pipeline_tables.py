@@ -213,7 +213,9 @@ def test_a_table_without_a_target_is_pretrained_on(folder: Path) -> None:
 def test_the_model_takes_a_frame_by_the_names_of_its_columns(finished: Finished, folder: Path) -> None:
     model = stackae.load(finished.run)
     frame = pd.read_csv(folder / "test.csv")
-    logits = finished.array("finetune", "logits-test")
+    calibration = finished.results.calibration
+    assert calibration is not None
+    logits = finished.array("finetune", "logits-test") / calibration["temperature"]
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(model.predict_proba(frame), expected, atol=1e-5)
     turned = frame[frame.columns[::-1]].set_index(np.arange(ROWS_TEST) * 7.5)

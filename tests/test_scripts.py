@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,14 +70,51 @@ def test_an_experiment_writes_its_section_and_its_picture(
     assert (tmp_path / "docs" / "pictures" / "toy_bits.png").stat().st_size > 1000
 
 
+def test_codes_are_measured_once_and_their_tables_made_of_all_lines(
+    tmp_path: Path, data_root: Path, carry_out: Callable[..., str]
+) -> None:
+    folders = ("--docs", tmp_path, "--store", tmp_path / "store", "--runs", tmp_path / "runs")
+    features = importlib.import_module("features")
+    classifiers = ("logistic regression", "extra trees")
+    cells = itertools.product(features.LABELS, range(3), classifiers, features.FEATURES)
+    known = [
+        {"set": "isolet", "labels": labels, "repetition": at, "classifier": classifier, "features": of}
+        | {"width": 1, "rows": 1, "accuracy": 0.5, "strength": None}
+        for labels, at, classifier, of in cells
+        if (labels, at, classifier, of) != ("10 per class", 2, "extra trees", "columns")
+    ]
+    log = tmp_path / "features.jsonl"
+    log.write_text("".join(json.dumps(line) + "\n" for line in known))
+
+    small = ("--set", "layers.*.width=8", "--set", "pretrain.epochs=1")
+    carry_out("features", "isolet", *small, *folders)
+
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert lines[:-1] == known
+    new = lines[-1]
+    assert (new["width"], new["rows"], new["repetition"]) == (617, 260, 2)
+    assert 0.7 < new["accuracy"] < 0.95
+    found = (1 + new["accuracy"]) / 3
+    assert (
+        f"| columns | **{found:.2%}** | **50.00%** | **50.00%** |" in (tmp_path / "features.md").read_text()
+    )
+
+
 def test_an_example_compares_with_others_on_the_same_rows(
     tmp_path: Path, data_root: Path, carry_out: Callable[..., str]
 ) -> None:
     folders = ("--docs", tmp_path / "docs", "--store", tmp_path / "store", "--runs", tmp_path / "runs")
-    small = (
-        "layers.*.width=8 pretrain.epochs=1 finetune.epochs=1 data.image_size=[4,4] tracking.wandb=disabled"
-    )
-    carry_out("examples", "cifar10_sample", "--seeds", "1", *small.split(), "report=false", *folders)
-    text = (tmp_path / "docs" / "cifar10_sample.md").read_text()
-    rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")]
-    assert {"stackae, pretrained", "the same network from scratch", "random forest, 300 trees"} < set(rows)
+    (tmp_path / "docs").mkdir()
+    small = "layers.*.width=8 pretrain.epochs=1 finetune.epochs=1 data.image_size=[4,4]"
+    changes = [word for change in small.split() for word in ("--override", change)]
+    words = ["cifar10_sample", "--labels", "10", "--repeats", "2", *changes, *folders]
+    printed = carry_out("examples", *words)
+    assert len(printed.splitlines()) == 2
+    text = (tmp_path / "docs" / "few_labels.md").read_text()
+    assert "default: 10 labels of each class" in text
+    assert "| cifar10_sample (2) |" in text
+    assert "extra trees | logistic regression | svm" in text
+
+    assert carry_out("examples", *words) == ""
+    lines = (tmp_path / "docs" / "few_labels.jsonl").read_text().splitlines()
+    assert [json.loads(line)["repeat"] for line in lines] == [0, 1]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from stackae.committee import Committee
+from stackae.conditioning import condition
 from stackae.config import FinetuneConfig, FitConfig, PretrainConfig
 from stackae.data.batches import Batch
 from stackae.shallow.activations import ACTIVATIONS
@@ -105,7 +106,7 @@ def test_each_part_keeps_its_own_rate_throughout(schedule: str) -> None:
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
 def test_the_configured_momentum_is_the_one_used(schedule: str) -> None:
     fit = FitConfig.model_validate({"schedule": schedule, "optimizer": "sgd", "momentum": 0.3})
-    made = build_optimizer(fit, [(nn.Linear(2, 2), 0.5)], 10)
+    made = build_optimizer(fit, [(nn.Linear(2, 2), 0.5), (nn.Linear(2, 2), 0.1)], 10)
     used = made["optimizer"] if isinstance(made, dict) else made
     assert [group["momentum"] for group in used.param_groups] == [0.3, 0.3]
 
@@ -194,26 +195,26 @@ def pretrain_task(*, seed: int = 3, rate: float = 0.5) -> PretrainTask:
     torch.manual_seed(0)
     unit = DenseUnit((6,), 4, ACTIVATIONS["sigmoid"], tied=False)
     objective = Reconstruction(LOSSES["squared_error"], Masking(rate))
-    return PretrainTask(unit, objective, PretrainConfig(), seed=seed, steps=1)
+    return PretrainTask(unit, objective, PretrainConfig(epochs=1), seed=seed, steps=1)
 
 
 def test_noise_is_keyed_on_seed_epoch_and_batch_and_on_nothing_else() -> None:
     def loss(seed: int, epoch: int, number: int) -> float:
         task = pretrain_task(seed=seed)
         torch.manual_seed(number + 10 * epoch)
-        return task.training_step(Batch(X, None, epoch, number), 99).item()
+        return task.loss(Batch(X, None, epoch, number)).item()
 
     first = loss(3, 1, 2)
     task = pretrain_task()
     for at in (0, 1, 2):  # whatever was drawn before
-        found = task.training_step(Batch(X, None, 1, at), at).item()
+        found = task.loss(Batch(X, None, 1, at)).item()
     assert found == first
     assert len({first, loss(4, 1, 2), loss(3, 2, 2), loss(3, 1, 3), loss(3, 2, 1)}) == 5
 
 
 def test_noise_leaves_the_global_generator_alone() -> None:
     task, state = pretrain_task(), torch.get_rng_state()
-    task.training_step(Batch(X, None, 0, 0), 0)
+    task.loss(Batch(X, None, 0, 0))
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -250,17 +251,17 @@ def test_the_objective_is_told_the_finished_epochs_with_their_fraction_and_its_t
 
     task = PretrainTask(nn.Linear(1, 1), Told(), PretrainConfig(epochs=5), seed=0, steps=20)
     for epoch, number in ((0, 0), (2, 1), (4, 3)):
-        assert task.training_step(Batch(X, None, epoch, number), number).item() == 2.5
+        assert task.loss(Batch(X, None, epoch, number)).item() == 2.5
     assert told == [0.0, 2.25, 4.75]
     assert task.take() == {"loss": 2.5, "one": 2.0, "other": 0.5}
 
 
 def test_means_are_taken_over_rows_and_begin_anew() -> None:
     task = pretrain_task()
-    task.add(3, {"loss": torch.tensor(1.0)})
-    task.add(1, {"loss": torch.tensor(5.0)})
+    task.sums.add(3, {"loss": torch.tensor(1.0)})
+    task.sums.add(1, {"loss": torch.tensor(5.0)})
     assert task.take() == {"loss": 2.0}
-    task.add(2, {"loss": torch.tensor(7.0)})
+    task.sums.add(2, {"loss": torch.tensor(7.0)})
     assert task.take() == {"loss": 7.0}
 
 
@@ -281,8 +282,7 @@ def test_dropout_is_keyed_on_seed_epoch_and_batch_and_on_nothing_else() -> None:
         task = finetune_task(dropout=0.5, seed=seed)
         torch.manual_seed(drawn)
         batch = Batch(X, Y, epoch, number)
-        task.on_train_batch_start(batch, number)
-        return task.training_step(batch, number).item()
+        return task.loss(batch).item()
 
     first = loss(3, 1, 2, 0)
     assert loss(3, 1, 2, 1) == first
@@ -295,7 +295,7 @@ def test_fine_tuning_trains_by_cross_entropy(smoothing: float) -> None:
     log_p = task.classifier(X).log_softmax(1).detach().double().numpy()
     target = (1 - smoothing) * np.eye(3)[Y.numpy()] + smoothing / 3
     expected = -(target * log_p).sum(1).mean()
-    assert task.training_step(Batch(X, Y, 0, 0), 0).item() == pytest.approx(expected, rel=1e-5)
+    assert task.loss(Batch(X, Y, 0, 0)).item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
@@ -306,7 +306,7 @@ def test_class_weights_weigh_each_row_whatever_else_is_in_its_batch(smoothing: f
     target = (1 - smoothing) * np.eye(3)[Y.numpy()] + smoothing / 3
     each = weights.numpy()[Y.numpy()] * -(target * log_p).sum(1)
     for rows in (slice(0, 8), slice(1, 2)):
-        found = task.training_step(Batch(X[rows], Y[rows], 0, 0), 0).item()
+        found = task.loss(Batch(X[rows], Y[rows], 0, 0)).item()
         assert found == pytest.approx(each[rows].mean(), rel=1e-5)
     assert not [name for name in task.state_dict() if "weights" in name]
 
@@ -321,7 +321,7 @@ def test_a_row_of_weight_n_counts_as_n_rows(smoothing: float, weights: Tensor | 
     gradients = []
     for batch in (weighted, repeated):
         task.zero_grad()
-        task.training_step(batch, 0).backward()
+        task.loss(batch).backward()
         gradients.append([parameter.grad for parameter in task.classifier.parameters()])
     torch.testing.assert_close(*gradients)
 
@@ -360,7 +360,7 @@ def test_the_encoder_learns_at_its_own_rate() -> None:
     assert isinstance(used, torch.optim.Optimizer)
     named = dict(task.classifier.named_parameters())
     before = {name: p.detach().clone() for name, p in named.items()}
-    task.training_step(Batch(X, Y, 0, 0), 0).backward()
+    task.loss(Batch(X, Y, 0, 0)).backward()
     used.step()
     for name, parameter in named.items():
         rate = 0.5 if name.startswith("head") else 0.125
@@ -410,7 +410,7 @@ def test_the_networks_of_the_folds_end_as_if_each_had_been_trained_alone(
     for epoch in range(5):
         for number, part in enumerate(batches):
             used.zero_grad()
-            task.training_step(Batch(X[part], Y[part], epoch, number, fold=FOLD[part]), number).backward()
+            task.loss(Batch(X[part], Y[part], epoch, number, fold=FOLD[part])).backward()
             used.step()
 
     for own, network in enumerate(alone):
@@ -434,10 +434,26 @@ def test_the_networks_of_the_folds_end_as_if_each_had_been_trained_alone(
             torch.testing.assert_close(parameter, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_rows_of_a_networks_own_fold_have_no_part_in_its_statistics() -> None:
+    gradients = []
+    for shift in (0.0, 5.0):
+        task = folds_task()
+        for member in task.committee.members:
+            assert isinstance(member, Classifier)
+            condition(member, X, batch_norm=True, noise=0.0, scale=None, pretrained=True)
+        x = X + shift * (FOLD == 1)[:, None]
+        task.loss(Batch(x, Y, 0, 0, fold=FOLD)).backward()
+        gradients.append([[p.grad for p in member.parameters()] for member in task.committee.members])
+    still, moved = gradients
+    for one, other in zip(still[1], moved[1], strict=True):
+        assert (one is None and other is None) or torch.equal(one, other)
+    assert not torch.equal(still[0][0], moved[0][0])
+
+
 def test_rows_of_folds_count_by_their_weights() -> None:
     weight = torch.tensor([0.5, 2.0, 1.0, 0.25, 3.0, 0.25, 0.5, 0.5])
     task = folds_task()
-    task.training_step(Batch(X, Y, 0, 0, weight, FOLD), 0)
+    task.loss(Batch(X, Y, 0, 0, weight, FOLD))
     losses = []
     for own, member in enumerate(task.committee.members):
         rows = own != FOLD
@@ -449,7 +465,7 @@ def test_rows_of_folds_count_by_their_weights() -> None:
 def test_a_network_learns_nothing_from_a_batch_of_its_own_fold_alone() -> None:
     task = folds_task()
     rows = FOLD == 1
-    loss = task.training_step(Batch(X[rows], Y[rows], 0, 0, fold=FOLD[rows]), 0)
+    loss = task.loss(Batch(X[rows], Y[rows], 0, 0, fold=FOLD[rows]))
     loss.backward()
     assert loss.isfinite()
     gradients = [[p.grad for p in member.parameters()] for member in task.committee.members]
@@ -459,7 +475,7 @@ def test_a_network_learns_nothing_from_a_batch_of_its_own_fold_alone() -> None:
 
 def test_the_loss_of_folds_is_the_mean_over_the_networks() -> None:
     task = folds_task()
-    task.training_step(Batch(X, Y, 0, 0, fold=FOLD), 0)
+    task.loss(Batch(X, Y, 0, 0, fold=FOLD))
     losses = [
         nn.functional.cross_entropy(member(X[own != FOLD]), Y[own != FOLD])
         for own, member in enumerate(task.committee.members)
@@ -472,8 +488,7 @@ def test_dropout_in_folds_is_keyed_on_seed_epoch_and_batch_and_on_nothing_else()
         task = folds_task(dropout=0.5, seed=seed)
         torch.manual_seed(drawn)
         batch = Batch(X, Y, epoch, number, fold=FOLD)
-        task.on_train_batch_start(batch, number)
-        return task.training_step(batch, number).item()
+        return task.loss(batch).item()
 
     first = loss(3, 1, 2, 0)
     assert loss(3, 1, 2, 1) == first

@@ -47,13 +47,17 @@ def encode(
             "--layer", metavar="N|all", help="After which layer, from 1; the last by default, or all."
         ),
     ] = None,
+    with_input: Annotated[
+        bool, typer.Option("--with-input", help="Put the columns, as preprocessed, in front of the codes.")
+    ] = False,
     keep: KeepOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Write the pretrained features of each row."""
     from stackae.commands.encode import encode as command
 
-    command(run, data, out, layer=_depth(layer), keep=_columns(keep), quiet=quiet)
+    depth, kept = _depth(layer), _columns(keep)
+    command(run, data, out, layer=depth, with_input=with_input, keep=kept, quiet=quiet)
 
 
 def reconstruct(

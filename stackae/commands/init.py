@@ -19,17 +19,9 @@ if TYPE_CHECKING:
     from stackae.data.preprocessing.load import Preprocessing
     from stackae.data.source import Source
 
-WIDTHS = (128, 500)
-"""Least and greatest width of the first layer, which has twice as many units as a row has features."""
-BATCHES = ((10_000, 100), (50_000, 200), (math.inf, 500))
-"""Up to how many rows: rows of a batch."""
-PRETRAIN_EPOCHS = 30
-MASKING, SWAP = "{type: masking, rate: 0.5}", "{type: swap, rate: 0.15}"
-"""What is done to the input of the first layer; categories are swapped, since no category is no row's."""
-ACTIVATION = "activation: leaky_relu"
-"""Of plain rectifiers about half die where one layer feeds another; errors are the same."""
-FINETUNE = "dropout: 0.3, input_dropout: 0.0, weight_decay: 0.5, label_smoothing: 0.1"
-"""Against overfitting to few labels; docs/isolet.md says on which rows it was chosen."""
+WIDTHS = (256, 256, 128)
+"""The layers' widths, whatever the data: docs/recipe.md has what was tried."""
+SWAP = "{type: swap, rate: 0.2}"
 WIDTH = 100
 _PLAIN = re.compile(r"[A-Za-z_./~][\w./~+ -]*(?<! )")
 _WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", "~", "nan", "."}
@@ -92,18 +84,13 @@ def _lines(guess: Guess, source: Source, fitted: Preprocessing) -> Iterator[str]
     if "test" not in guess.settings and source.test is None:
         yield "  # test: PATH  # rows to test on; a fifth of the source's rows without it"
         yield "  split: {val: 0.1}  # share of the others that validates the layers; their labels count"
-    first = max(WIDTHS[0], min(2 * features, WIDTHS[1]))
-    categories = any(block.kind == "categorical" for block in fitted.blocks or ())
-    batch = next(batch for most, batch in BATCHES if rows <= most)
     yield ""
     yield "layers:  # from the input upwards"
-    yield f"  - {{width: {first}, {ACTIVATION}, corruption: {SWAP if categories else MASKING}}}"
-    yield f"  - {{width: {first // 2}, {ACTIVATION}}}"
+    yield from (f"  - {{width: {width}, corruption: {SWAP}}}" for width in WIDTHS)
     yield ""
-    yield f"pretrain: {{epochs: {PRETRAIN_EPOCHS}, batch_size: {batch}}}"
     if source.classes:
-        yield "# epochs: as many as make 3,000 steps, from 30 to 500, where they are not set"
-        yield f"finetune: {{batch_size: {batch}, {FINETUNE}}}"
+        yield "# averaged with the classifier of scikit-learn with which it is best by cross-validation"
+        yield "finetune: {blend: auto}"
     else:
         yield "finetune: null  # no labels, no classifier" + (
             "; remove this line when data.target is set" if source.columns is not None else ""

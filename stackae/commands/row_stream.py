@@ -13,7 +13,7 @@ import numpy as np
 from stackae.config_file import load_config
 from stackae.console import make_console, make_progress
 from stackae.errors import ArtifactError, DataError
-from stackae.outputs import ColumnNames, RowArrays, check_cells, write_row_arrays
+from stackae.outputs import ColumnNames, RowArrays, apart, check_cells, write_row_arrays
 
 if TYPE_CHECKING:
     from stackae.data.new_rows import NewRows
@@ -71,13 +71,10 @@ def _with_places(
 ) -> tuple[ColumnNames, Iterator[RowArrays]]:
     places = {name: [name] for name in new.place(np.arange(0))}
     taken = {*places, *names, *(name for columns in names.values() for name in columns)}
-    kept: dict[str, str] = {}
-    for name, type_ in ({} if new.kept is None else new.kept.types).items():
+    types = {} if new.kept is None else new.kept.types
+    for name, type_ in types.items():
         check_cells(out, name, type_)
-        kept[name] = name
-        while kept[name] in taken:
-            kept[name] += "_in_file"
-        taken.add(kept[name])
+    kept = dict(zip(types, apart(types, taken, "_in_file"), strict=True))
 
     def with_places() -> Iterator[RowArrays]:
         start = 0

@@ -237,9 +237,9 @@ class Pruning:
             yield Watched()
 
     def stage(
-        self, name: str, steps: int, rows: int = 0, step: str = "epoch"
+        self, name: str, steps: int, rows: int = 0, step: str = "epoch", threads: int = 0
     ) -> AbstractContextManager[StageProgress]:
-        lines = self._progress.stage(name, steps, rows, step)
+        lines = self._progress.stage(name, steps, rows, step, threads)
         return self._watched(lines) if name in ("length", "finetune") else lines
 
     def reused(self, name: str) -> None:

@@ -16,11 +16,11 @@ LossName = Literal["auto", "bernoulli", "squared_error", "mixed"]
 PRESETS: dict[str, dict[str, Any]] = {
     "plain": {},
     "denoising": {"corruption": {"type": "masking"}},
-    "sparse": {"penalties": [{"type": "kl"}], "activation": "sigmoid"},
+    "sparse": {"penalties": [{"type": "kl"}], "activation": "sigmoid", "batch_norm": False},
     "k_sparse": {"activation": "top_k"},
-    "contractive": {"penalties": [{"type": "contractive"}], "activation": "sigmoid"},
-    "variational": {"penalties": [{"type": "gaussian_kl"}], "activation": "linear"},
-    "rbm": {"activation": "sigmoid", "tied": True},
+    "contractive": {"penalties": [{"type": "contractive"}], "activation": "sigmoid", "batch_norm": False},
+    "variational": {"penalties": [{"type": "gaussian_kl"}], "activation": "linear", "batch_norm": False},
+    "rbm": {"activation": "sigmoid", "tied": True, "batch_norm": False},
 }
 """The settings that a kind fills in where the file says nothing."""
 
@@ -67,7 +67,7 @@ class LayerConfig(Section):
     """`bernoulli` (cross-entropy, for inputs in [0, 1]), `squared_error`, `mixed` (for a first layer on a
     table: cross-entropy of categories, squared error of numbers), or `auto`: the one that fits the input.
     For `rbm` it says whether the visible units are binary or Gaussian with variance 1."""
-    epochs: PositiveInt | None = None
+    epochs: PositiveInt | Literal["auto"] | None = None
     """Overrides `pretrain.epochs` for this layer."""
     batch_size: PositiveInt | None = None
     """Overrides `pretrain.batch_size` for this layer."""
@@ -83,8 +83,11 @@ class LayerConfig(Section):
     """Overrides `pretrain.schedule` for this layer."""
     warmup: NonNegativeFloat | None = None
     """Overrides `pretrain.warmup` for this layer."""
-    patience: PositiveInt | None = None
+    patience: PositiveInt | Literal["auto"] | None = None
     """Overrides `pretrain.patience` for this layer."""
+    batch_norm: Switch | None = None
+    """Overrides `pretrain.batch_norm` for this layer. `sparse`, `contractive`, `variational`, `rbm` and tied
+    layers default to false."""
 
     @model_validator(mode="before")
     @classmethod
@@ -97,6 +100,8 @@ class LayerConfig(Section):
             if isinstance(settings.get("kind", ""), str)
             else {}
         )
+        if settings.get("tied") is True:
+            preset = {"batch_norm": False} | preset
         missing = {name: value for name, value in preset.items() if settings.get(name) is None}
         # `corruption: {rate: 0.4}` leaves open only what the preset says.
         partial = {
@@ -110,6 +115,11 @@ class LayerConfig(Section):
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
+        if self.batch_norm and self.tied:
+            raise ValueError(
+                "a tied layer has one weight matrix for both directions, and batch_norm would change one of "
+                "them; remove one of the two"
+            )
         if self.kind == "plain" and self.corruption is not None:
             raise ValueError("kind 'plain' has no corruption; use kind: denoising, or remove 'corruption'")
         if self.kind == "variational" and self.unit == "conv":

@@ -33,6 +33,10 @@ class TrainerConfig(Section):
     """Lightning's strategy."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     """`auto` takes bf16-mixed where the hardware multiplies in it, else 32-true. Part of the store's keys."""
+    threads: Literal["auto"] | PositiveInt = "auto"
+    """Threads on the CPU. `auto` times a few steps of each fit with one and with all, and takes all where
+    that is a fifth faster. A fit that was stopped goes on with the number that it began with: with another,
+    sums are rounded otherwise."""
     autosave: NonNegativeFloat = 30.0
     """Seconds between two checkpoints within a stage, which is what a kill can cost; 0: one after each batch.
     More where a checkpoint takes long to write, so that at most a twentieth of the time goes into it."""
@@ -83,6 +87,14 @@ class Config(Section):
     """Where and how to compute."""
     tracking: TrackingConfig = TrackingConfig()
     """Where to log."""
+
+    @model_validator(mode="after")
+    def _scales_flat_inputs(self) -> Self:
+        if self.finetune and self.finetune.input_scale == "importance" and self.layers[0].unit == "conv":
+            raise ValueError(
+                "finetune.input_scale: importance is for a dense first layer; layers[0] is conv; remove it"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_way_to_validate(self) -> Self:

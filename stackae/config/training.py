@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -22,15 +21,12 @@ OptimizerName = Literal["adam", "adamw", "sgd"]
 ScheduleName = Literal["constant", "cosine", "one_cycle"]
 BaselineName = Literal["extra_trees", "logistic_regression", "svm", "boosting"]
 
-STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 3000, 30, 500
-"""What fine-tuning takes by itself: optimiser steps, within a least and a greatest number of epochs."""
-
 
 class FitConfig(Section):
     """What pretraining and fine-tuning have in common."""
 
     batch_size: PositiveInt = 100
-    """Rows per optimiser step; the last, shorter batch of an epoch is used too."""
+    """Rows per optimiser step, at most; an epoch's rows are divided into batches of nearly equal size."""
     optimizer: OptimizerName = "adam"
     """`adam`, `adamw` (decoupled weight decay) or `sgd` (with momentum)."""
     lr: PositiveFloat = 1e-3
@@ -51,12 +47,19 @@ class FitConfig(Section):
 
 
 class PretrainConfig(FitConfig):
-    epochs: EpochsOrNone = 20
-    """Epochs per layer, at most; 0 leaves the layers at their random weights, for `unroll` to
-    train."""
-    patience: PositiveInt | None = None
+    """How a layer is pretrained; the plan replaces `auto` by numbers once the rows are counted."""
+
+    batch_size: PositiveInt = 256
+    """Rows per optimiser step, at most; an epoch's rows are divided into batches of nearly equal size."""
+    # What is trained has been settled, and so has the number that FitConfig promises.
+    epochs: EpochsOrNone | Literal["auto"] = "auto"  # type: ignore[assignment]
+    """Epochs per layer, at most; 0 leaves the layers at their random weights, for `unroll` to train.
+    `auto`: as many as make 1,500 steps, but from 20 to 500."""
+    patience: PositiveInt | Literal["auto"] | None = "auto"  # type: ignore[assignment]
     """Stop a layer after so many epochs without a better validation reconstruction and keep its best weights.
-    Null never stops early."""
+    `auto`: a fifth of the epochs, at least 5, where `epochs` is `auto`, else null. Null never stops early."""
+    batch_norm: Switch = True
+    """Normalise a layer over the batch while it is pretrained; then it is folded into weights and biases."""
 
 
 class ValidationConfig(Section):
@@ -75,16 +78,21 @@ class ValidationConfig(Section):
 
 
 class FinetuneConfig(FitConfig):
-    """How the classifier is trained; `resolve` replaces `auto` by numbers once the labels are counted."""
+    """How the classifier is trained; the plan replaces `auto` by numbers once the labels are counted."""
 
+    batch_size: PositiveInt | Literal["auto"] = "auto"  # type: ignore[assignment]
+    """Rows per optimiser step, at most; an epoch's rows are divided into batches of nearly equal size.
+    `auto`: 128, from 5,000 labelled rows on 256."""
+    lr: PositiveFloat = 2e-3
+    """Learning rate (the highest one, where a schedule is set)."""
     optimizer: OptimizerName = "adamw"
     """`adam`, `adamw` (decoupled weight decay) or `sgd` (with momentum)."""
     schedule: ScheduleName = "cosine"
     """`constant`, `cosine` (after `warmup` epochs, down to 0) or `one_cycle`."""
     # What is trained has been resolved, and so has the number that FitConfig promises.
     epochs: PositiveInt | Literal["auto"] = "auto"  # type: ignore[assignment]
-    """Epochs over the labelled rows, at most; `auto`: as many as make 3,000 steps, but from 30 to 500, so
-    that few labels are gone through more often."""
+    """Epochs over the labelled rows, at most; `auto`: 30, or as many as make 200 steps where folds
+    validate, and 1,500 steps where not."""
     patience: PositiveInt | Literal["auto"] | None = "auto"  # type: ignore[assignment]
     """Stop after so many epochs without a better validation accuracy; the best weights are kept either way.
     `auto`: two fifths of the epochs, at least 20. Null never stops early."""
@@ -93,7 +101,7 @@ class FinetuneConfig(FitConfig):
     trained for a fixed length, each without one k-th of them, and their probabilities are averaged. `{share:
     s}`: those that are held out (whole groups, or the last ones, where `data` has groups or an order); they
     choose the length, and a second fit learns from all. `none`: none; one network learns from all for a fixed
-    length. `auto`: below 1,000 labelled rows 8 folds (fewer where a class has fewer rows or groups; `none`
+    length. `auto`: below 1,000 labelled rows 5 folds (fewer where a class has fewer rows or groups; `none`
     where it has one, or rows have an order), else the labelled rows of `data.split.val` are held out, or a
     tenth. Where `data.labels_for_validation` is set, those rows alone choose the best weights, and are not
     learnt from."""
@@ -101,9 +109,26 @@ class FinetuneConfig(FitConfig):
     """Average the classifier's probabilities with those of a baseline on the columns, which the model then
     holds: `extra_trees`, `logistic_regression`, `svm`, `boosting`, or `auto`, the one with which the mean is
     best by cross-validation, and none where the classifier alone is as good."""
-    dropout: Fraction = 0.5
+    batch_norm: Switch = True
+    """Normalise every layer over the batch while training; then it is folded into weights and biases."""
+    noise: NonNegativeFloat | Literal["auto"] = "auto"
+    """Standard deviation of Gaussian noise in training, on the input, in units of the inputs' own deviation,
+    and with `batch_norm` behind every normalisation. `auto`: 0.3, or 0.2 where a layer has fewer than 64
+    units; 0 without `batch_norm`."""
+    input_scale: Literal["auto", "none", "importance"] = "auto"
+    """`importance`: multiply each input by its importance to extra trees that are fitted to
+    the labelled rows, over the mean importance, at most 5. `auto`: that in a table where folds validate, and
+    `none` elsewhere."""
+    shortcut: Switch | Literal["auto"] = "auto"
+    """Add a linear map of the input to the logits, so that narrow layers need not carry it. `auto`: where a
+    layer has fewer than 64 units."""
+    temperature: Literal["auto", "none"] = "auto"
+    """`auto`: the model divides its logits by a number that is fitted to the rows that validate, where that
+    lowers the NLL of such rows (Guo et al. 2017); no prediction changes by it, and nothing is trained. With
+    `blend` it is the mean that it is fitted to and applied to. Where no rows validate there is none."""
+    dropout: Fraction = 0.0
     """Share of each hidden layer's outputs that is dropped in training."""
-    input_dropout: Fraction = 0.2
+    input_dropout: Fraction = 0.0
     """Share of the inputs that is dropped in training."""
     label_smoothing: Fraction = 0.0
     """Share of each label's probability that is spread over all classes; helps where labels are few."""
@@ -113,15 +138,8 @@ class FinetuneConfig(FitConfig):
     encoder_lr_scale: PositiveFloat = 1.0
     """The pretrained layers' learning rate, as a multiple of `lr`; the scratch control always uses 1."""
     freeze_encoder: Switch = False
-    """Train the softmax head only. The scratch control is trained as a whole all the same."""
-
-    def resolve(self, labelled: int) -> Self:
-        """Return the same for so many labelled rows, with numbers in the place of `auto`."""
-        enough = math.ceil(STEPS / max(1, math.ceil(labelled / self.batch_size)))
-        auto = min(max(enough, FEWEST_EPOCHS), MOST_EPOCHS)
-        epochs: int = auto if self.epochs == "auto" else self.epochs
-        patience = max(20, 2 * epochs // 5) if self.patience == "auto" else self.patience
-        return self.model_copy(update={"epochs": epochs, "patience": patience})
+    """Train the softmax head only, without `batch_norm`, `noise`, `input_scale` and `shortcut`. The scratch
+    control is trained as a whole all the same, and with these."""
 
 
 class UnrollConfig(FitConfig):

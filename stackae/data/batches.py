@@ -1,9 +1,10 @@
-"""A loader of whole batches that knows where it is, so that a killed run goes on exactly there."""
+"""Whole batches of rows, from a place that is known, so that a killed run goes on exactly there."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -11,13 +12,17 @@ from torch import Tensor
 
 from stackae.seeds import derive
 
+# Rows are read for several batches at once, of so many bytes: each reading has a price of its own.
+AHEAD = 1 << 20
+
 
 class Indexed(Protocol):
-    """Rows that are taken by their numbers."""
+    """Rows (rows, *shape) that are taken by their numbers."""
 
+    @property
+    def shape(self) -> tuple[int, ...]: ...
     def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray: ...
+    def take(self, rows: np.ndarray, axis: Literal[0]) -> np.ndarray: ...
 
 
 class Batch(NamedTuple):
@@ -48,13 +53,10 @@ class Batches:
     `balanced`, which needs a seed and classes, draws as many rows instead, each of any class with equal
     probability and then any row of that class: rows of rare classes come several times, others not at all.
     `weight` says how much each row of `x` counts, in proportion to the others of `rows`.
-    Reads a memory map as well as an array in memory. The last, shorter batch is yielded too.
-    Lightning saves and restores the position through `state_dict`, and supplies the epoch through
-    `sampler.set_epoch`, which is why `sampler` is the loader itself.
+    Reads a memory map as well as an array in memory. Batches of an epoch differ by a row at most, so that
+    none is too small for statistics of its own. Its state is the position within the epoch, which moves
+    along.
     """
-
-    # Lightning asks every loader with a sampler for it.
-    batch_sampler = None
 
     def __init__(
         self,
@@ -69,13 +71,14 @@ class Batches:
         fold: np.ndarray | None = None,
     ) -> None:
         assert not balanced or (y is not None and seed is not None)
-        self._x, self._y, self._fold = x, y, fold
+        # Not as a memory map: every operation on one makes another of its kind.
+        self._x: Indexed = np.asarray(x) if isinstance(x, np.ndarray) else x
+        self._y, self._fold = y, fold
         self._rows = np.arange(len(x)) if rows is None else rows
         self._weight = None if weight is None else (weight / weight[self._rows].mean()).astype(np.float32)
         self._seed = seed
         self._balanced = balanced
-        self._epoch = 0
-        self._position = 0
+        self._epoch = self._position = 0
         self.batch_size = batch_size
 
     def __len__(self) -> int:
@@ -88,46 +91,62 @@ class Batches:
 
     def head(self, rows: int) -> Batch:
         """Return the first rows, in no random order."""
-        return self._batch(self._rows[:rows], 0, 0)
+        return self._batch(self._rows[:rows], 0)._replace(epoch=0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch, on which the order of the rows depends."""
+        self._epoch = epoch
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position within the epoch, in batches."""
+        return {"position": self._position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from a position that `state_dict` returned."""
+        self._position = state["position"]
 
     @property
     def numbers(self) -> np.ndarray:
         """The numbers of the rows, in no random order."""
         return self._rows
 
-    @property
-    def sampler(self) -> Batches:
-        """The loader itself, whose `set_epoch` Lightning calls."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Set the epoch, on which the order of the rows depends."""
-        self._epoch = epoch
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the position within the epoch, in batches."""
-        return {"position": self._position}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a position that `state_dict` returned."""
-        self._position = state["position"]
-
     def __iter__(self) -> Iterator[Batch]:
-        order = self._order()
-        # The end of an epoch is the start of the next: Lightning never exhausts a sized iterator, so
-        # nothing after this loop could be relied upon to turn the position back.
-        for number in range(self._position % len(self), len(self)):
-            self._position = number + 1
-            # Reading in the file's order is faster, and a batch has no order of its own.
-            rows = np.sort(order[number * self.batch_size : (number + 1) * self.batch_size])
-            yield self._batch(rows, self._epoch, number)
+        # The end of an epoch is the start of the next: whoever counts batches never exhausts this iterator,
+        # so nothing after the loop could be relied upon to turn the position back.
+        first = self._position % len(self)
+        for batch in self._read(self._order(), first):
+            self._position = batch.number + 1
+            yield batch
 
-    def _batch(self, rows: np.ndarray, epoch: int, number: int) -> Batch:
+    def _read(self, order: np.ndarray, first: int) -> Iterator[Batch]:
+        """Read rows in an order, from the batch of this number on."""
+        edges = [len(order) * number // len(self) for number in range(len(self) + 1)]
+        row_bytes = 4 * math.prod(self._x.shape[1:])
+        ahead = max(1, AHEAD // max(1, self.batch_size * row_bytes))
+        for start in range(first, len(self), ahead):
+            numbers = range(start, min(start + ahead, len(self)))
+            low = edges[start]
+            rows = order[low : edges[numbers.stop]].copy()
+            parts = [slice(edges[number] - low, edges[number + 1] - low) for number in numbers]
+            for part in parts:
+                # Reading in the file's order is faster, and a batch has no order of its own.
+                rows[part].sort()
+            every = self._batch(rows, start)
+            for number, part in zip(numbers, parts, strict=True):
+                # A copy, at an address that torch chose: to which bits a product is rounded depends on how
+                # its factors lie in memory, and that must not depend on where the reading began.
+                x = every.x[part].clone()
+                y, weight, fold = (
+                    None if each is None else each[part] for each in (every.y, every.weight, every.fold)
+                )
+                yield Batch(x, y, every.epoch, number, weight, fold)
+
+    def _batch(self, rows: np.ndarray, number: int) -> Batch:
         y, weight, fold = (
             None if each is None else torch.from_numpy(each[rows])
             for each in (self._y, self._weight, self._fold)
         )
-        return Batch(torch.from_numpy(np.asarray(self._x[rows])), y, epoch, number, weight, fold)
+        return Batch(torch.from_numpy(self._x.take(rows, axis=0)), y, self._epoch, number, weight, fold)
 
     def _order(self) -> np.ndarray:
         if self._seed is None:

@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.lib.format import open_memmap, write_array_header_1_0
 from torch import nn
 
+from stackae.data.batches import Indexed
 from stackae.data.rows import chunk_rows
 from stackae.errors import ArtifactError
 from stackae.machine.disk import allocate, storage_faults
@@ -19,6 +21,8 @@ from stackae.machine.memory import by_chunks
 
 SPLITS = ("train", "val", "test")
 FEATURES = tuple(f"features-{split}.npy" for split in SPLITS)
+MOST_SAMPLED, MOST_VALUES = 4096, 1 << 22
+"""The most rows of a sample, and the most values of them together."""
 
 
 def create(path: Path, shape: tuple[int, ...], dtype: type[np.generic] = np.float32) -> np.memmap:
@@ -62,6 +66,15 @@ def slices(x: np.ndarray) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, len(x), size))
 
 
+def sample(x: Indexed, numbers: np.ndarray | None = None) -> torch.Tensor:
+    """Return rows of x (rows, *shape), or of those of ascending `numbers`, evenly spread and not too many."""
+    numbers = np.arange(len(x)) if numbers is None else numbers
+    width = math.prod(x.shape[1:])
+    most = max(2, min(MOST_SAMPLED, MOST_VALUES // width))
+    places = np.unique(np.linspace(0, len(numbers) - 1, min(len(numbers), most)).round().astype(int))
+    return torch.from_numpy(x.take(numbers[places], axis=0))
+
+
 class Together:
     """Arrays (rows, *shape) as one, the rows of the first before those of the next, copied when asked for."""
 
@@ -72,14 +85,14 @@ class Together:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Take rows by their numbers, which ascend."""
-        first, taken = 0, []
+    def take(self, rows: np.ndarray, axis: Literal[0] = 0) -> np.ndarray:
+        """Take rows by their numbers, as an array does."""
+        taken, first = np.empty((len(rows), *self.shape[1:]), self._parts[0].dtype), 0
         for part in self._parts:
-            start, end = np.searchsorted(rows, [first, first + len(part)])
-            taken.append(part[rows[start:end] - first])
+            of_part = (rows >= first) & (rows < first + len(part))
+            taken[of_part] = part[rows[of_part] - first]
             first += len(part)
-        return np.concatenate(taken)
+        return taken
 
 
 def flat(x: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from stackae.errors import ConfigError, DataError
 FEW = 1000
 """Labelled rows below which folds validate: a tenth of them would tell an accuracy to some 3 points at best,
 while the networks of all folds together cost no more than one that learns from some thousand rows."""
-FOLDS = 8
+FOLDS = 5
 """Folds where there are as many rows of each class."""
 HELD_OUT = 0.1
 """Share of the labelled rows that is held out where no labelled row is among those for validation."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -22,10 +22,14 @@ class StackedAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     """Autoencoders that are trained one on top of the other, as a transformer of scikit-learn.
 
     `layers` are widths, or mappings as under `layers` in a file; `kind` and `corruption` are those of the
-    widths. `epochs`, `batch_size`, `lr` and `patience` are those of each layer's pretraining, `unroll_epochs`
-    those of training the whole stack afterwards. `scaling` is `standard`, `minmax`, `quantile` or `none`, of
-    each feature on its own. `validation_fraction` of the rows validate; where they are too few, all do.
-    `store` is a folder in which fits find the layers that another fit trained already; None keeps nothing.
+    widths; without a corruption a denoising layer swaps a fifth of its inputs with those of other rows.
+    `epochs`, `batch_size`, `lr` and `patience` are those of each layer's pretraining, `unroll_epochs` those
+    of training the whole stack afterwards; `auto` and None are what a file has by default. `scaling` is
+    `standard`, `minmax`, `quantile` or `none`, of each feature on its own. `validation_fraction` of the rows
+    validate; where they are too few, all do.
+    `output` says what `transform` gives: the codes of the `last` layer, or of `all`, side by side, with names
+    as `layer_2_code_3`. `store` is a folder in which fits find the layers that another fit trained already;
+    None keeps nothing.
 
     Rows are numbers (rows, features), or a DataFrame: of one that has other columns than numbers, or missing
     cells, columns are encoded as those of a table in a file. Where rows of a DataFrame lack numbers only
@@ -35,16 +39,17 @@ class StackedAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
 
     def __init__(
         self,
-        layers: Sequence[int | Mapping[str, Any]] = (256, 128),
+        layers: Sequence[int | Mapping[str, Any]] = (256, 256, 128),
         *,
         kind: str = "denoising",
         corruption: Mapping[str, Any] | None = None,
         scaling: str = "standard",
-        epochs: int = 20,
-        batch_size: int = 100,
+        epochs: int | str = "auto",
+        batch_size: int | None = None,
         lr: float = 1e-3,
-        patience: int | None = None,
+        patience: int | str | None = "auto",
         unroll_epochs: int = 0,
+        output: str = "last",
         validation_fraction: float = 0.1,
         random_state: int | np.random.RandomState | None = None,
         accelerator: str = "auto",
@@ -60,6 +65,7 @@ class StackedAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         self.lr = lr
         self.patience = patience
         self.unroll_epochs = unroll_epochs
+        self.output = output
         self.validation_fraction = validation_fraction
         self.random_state = random_state
         self.accelerator = accelerator
@@ -73,26 +79,37 @@ class StackedAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Return the codes of the last layer in float64, (rows, features)."""
+        """Return the codes in float64, (rows, features): of the last layer, or of all by `output="all"`."""
         check_is_fitted(self)
         table = isinstance(self.model_.preprocessing, TablePreprocessing)
         rows = check_new_rows(self, check_given(X), table=table)
         with as_value_errors():
-            codes = self.model_.transform(rows)
+            codes = self.model_.encode(rows, self._layer)
         return codes.reshape(len(codes), -1)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return a name for each feature of `transform`; `input_features` are not used."""
+        names: np.ndarray = super().get_feature_names_out(input_features)
+        return names if self._layer is None else np.array(self.model_.code_names(self._layer), object)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Decode codes (rows, features) to rows, in the units of those that the stack learnt from.
 
+        Of the codes of all layers those of the last are decoded.
         Of a table with other columns than numbers these are its features, `model_.preprocessing.names()`.
         """
         check_is_fitted(self)
         codes = check_array(check_given(X), dtype=np.float64)
         if codes.shape[1] != self._n_features_out:
             raise ValueError(f"X has {codes.shape[1]} features, but codes have {self._n_features_out}")
-        rows = self.model_.inverse_transform(codes.reshape(len(codes), *self.model_.code))
+        last = codes[:, -int(np.prod(self.model_.code)) :]
+        rows = self.model_.inverse_transform(last.reshape(len(codes), *self.model_.code))
         return rows.reshape(len(rows), -1)
 
     @property
     def _n_features_out(self) -> int:
-        return int(np.prod(self.model_.code))
+        return len(self.model_.code_names(self._layer))
+
+    @property
+    def _layer(self) -> Literal["all"] | None:
+        return "all" if self.output == "all" else None

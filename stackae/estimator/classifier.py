@@ -26,10 +26,10 @@ class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ign
     numbers NaN is an error.
     Labels of which -1 and 1 are all there is are two classes.
 
-    `finetune_epochs`, `finetune_lr`, `finetune_patience`, `dropout`, `input_dropout`, `label_smoothing`,
-    `balance`, `validation`, `encoder_lr_scale`, `freeze_encoder` and `blend` are those of the fine-tuning;
-    all other parameters, the rows and `model_` are as in `StackedAutoencoder`. `classes_` are the labels,
-    sorted.
+    `finetune_epochs`, `finetune_lr`, `finetune_patience`, `batch_norm`, `noise`, `input_scale`, `shortcut`,
+    `dropout`, `input_dropout`, `label_smoothing`, `balance`, `validation`, `encoder_lr_scale`,
+    `freeze_encoder` and `blend` are those of the fine-tuning; all other parameters, the rows and `model_` are
+    as in `StackedAutoencoder`. `classes_` are the labels, sorted.
 
     All labels are learnt from. `results_.classifier["val"]` is of networks that had not learnt from the rows
     that they were judged by: those of each fold, or those that were held out first. It is None where no rows
@@ -38,21 +38,25 @@ class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ign
 
     def __init__(
         self,
-        layers: Sequence[int | Mapping[str, Any]] = (256, 128),
+        layers: Sequence[int | Mapping[str, Any]] = (256, 256, 128),
         *,
         kind: str = "denoising",
         corruption: Mapping[str, Any] | None = None,
         scaling: str = "standard",
-        epochs: int = 20,
-        batch_size: int = 100,
+        epochs: int | str = "auto",
+        batch_size: int | None = None,
         lr: float = 1e-3,
-        patience: int | None = None,
+        patience: int | str | None = "auto",
         unroll_epochs: int = 0,
-        finetune_epochs: int = 200,
-        finetune_lr: float = 1e-3,
-        finetune_patience: int | None = 20,
-        dropout: float = 0.5,
-        input_dropout: float = 0.2,
+        finetune_epochs: int | str = "auto",
+        finetune_lr: float = 2e-3,
+        finetune_patience: int | str | None = "auto",
+        batch_norm: bool = True,
+        noise: float | str = "auto",
+        input_scale: str = "auto",
+        shortcut: bool | str = "auto",
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
         label_smoothing: float = 0.0,
         balance: str = "none",
         validation: str | Mapping[str, Any] = "auto",
@@ -77,6 +81,10 @@ class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ign
         self.finetune_epochs = finetune_epochs
         self.finetune_lr = finetune_lr
         self.finetune_patience = finetune_patience
+        self.batch_norm = batch_norm
+        self.noise = noise
+        self.input_scale = input_scale
+        self.shortcut = shortcut
         self.dropout = dropout
         self.input_dropout = input_dropout
         self.label_smoothing = label_smoothing
@@ -110,7 +118,11 @@ class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ign
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return class probabilities in float64, (rows, classes), in the order of `classes_`."""
+        """Return class probabilities in float64, (rows, classes), in the order of `classes_`.
+
+        Logits are divided by the temperature that `results_.calibration` tells of, fitted to rows that were
+        not learnt from, where that makes such rows likelier.
+        """
         check_is_fitted(self)
         table = isinstance(self.model_.preprocessing, TablePreprocessing)
         rows = check_new_rows(self, check_given(X), table=table)

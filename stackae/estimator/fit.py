@@ -33,6 +33,9 @@ from stackae.results import Results
 from stackae.store import Store
 from stackae.tracking.tracker import NullTracker
 
+SWAP = {"type": "swap", "rate": 0.2}
+"""What is done to the inputs of denoising layers where nothing else is asked for, as `stackae init` does."""
+
 _ONE_FIT_AT_A_TIME = threading.Lock()
 """Held while a fit trains: training seeds torch's global generator, which all threads share."""
 
@@ -69,6 +72,9 @@ def fit_model(
                 classifier=dict(results.classifier) | {"test": None},
                 baselines=[dict(each) | {"test": None} for each in results.baselines],
                 blend=None if results.blend is None else dict(results.blend) | {"test": None},
+                calibration=None
+                if results.calibration is None
+                else dict(results.calibration) | {"test": None},
                 verdict=None,
             )
         return load(folder / "run").double(), results
@@ -105,8 +111,11 @@ def make_config(parameters: Mapping[str, Any], data: Mapping[str, Any]) -> Confi
             for inner in sections:
                 section = section[inner]
             section[key] = _plain(parameters[name])
-    for stage in ("unroll", "finetune"):
-        values[stage]["batch_size"] = values["pretrain"]["batch_size"]
+    if values["pretrain"]["batch_size"] is None:
+        del values["pretrain"]["batch_size"]
+    else:
+        for stage in ("unroll", "finetune"):
+            values[stage]["batch_size"] = values["pretrain"]["batch_size"]
     values["unroll"]["lr"] = values["pretrain"]["lr"]
     if "finetune_epochs" not in parameters:
         values["finetune"] = None
@@ -114,6 +123,8 @@ def make_config(parameters: Mapping[str, Any], data: Mapping[str, Any]) -> Confi
     fraction = _plain(parameters["validation_fraction"])
     if not isinstance(fraction, float) or not 0 < fraction < 1:
         faults["validation_fraction"] = f"{fraction!r} is not allowed; it must be between 0 and 1"
+    if (output := parameters.get("output", "last")) not in ("last", "all"):
+        faults["output"] = f"{output!r} is not allowed; use 'last' or 'all'"
     for verdict in verdicts_on(Document(values)):
         faults.setdefault(_parameter_name(verdict.place, parameters), in_python(verdict.says))
     if faults:
@@ -140,7 +151,8 @@ def _layers(parameters: Mapping[str, Any]) -> Any:
     layers = parameters["layers"]
     if not isinstance(layers, list | tuple | np.ndarray):
         return layers
-    common = {"kind": parameters["kind"], "corruption": _plain(parameters["corruption"])}
+    kind, corruption = parameters["kind"], _plain(parameters["corruption"])
+    common = {"kind": kind, "corruption": SWAP if corruption is None and kind == "denoising" else corruption}
     return [
         dict(layer) if isinstance(layer, Mapping) else {"width": _plain(layer)} | common for layer in layers
     ]

@@ -32,14 +32,15 @@ class Network(nn.Module):
 
     Takes what `inputs` lists, each (rows, *shape): arrays in the units of the source, in double precision if
     each feature is scaled on its own; of a table the numeric columns, NaN where a number is missing, and the
-    categorical ones as `TableFront` takes them. Returns what
-    `outputs` names: `logits` and `probabilities` (rows, classes) if there is a classifier, and `code`, the
+    categorical ones as `TableFront` takes them. Returns what `outputs` names: `logits`, divided by the
+    model's temperature, and `probabilities` (rows, classes) if there is a classifier, and `code`, the
     pretrained features after the last layer.
     """
 
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.encoder, self.classifier = model.encoder, model.classifier
+        self.temperature = model.temperature
         self.preprocessing, self.classes = model.preprocessing, model.classes
         preprocessing = model.preprocessing
         self.inputs = [Input("rows", torch.float32, preprocessing.shape)]
@@ -70,7 +71,7 @@ class Network(nn.Module):
         code = self.encoder(x)
         if self.classifier is None:
             return (code,)
-        logits = self.classifier(x)
+        logits = self.classifier(x) / self.temperature
         return logits, logits.softmax(1), code
 
     def program(self) -> torch.export.ExportedProgram:

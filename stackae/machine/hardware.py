@@ -19,6 +19,8 @@ class Hardware:
     accelerator: str
     strategy: str
     precision: str
+    threads: int | None = None
+    """Threads on the CPU; None where each fit is to find out."""
 
     @property
     def device(self) -> torch.device:
@@ -44,7 +46,8 @@ def resolve(config: TrainerConfig) -> Hardware:
         precision = "bf16-mixed" if multiplies_in_bf16(accelerator) else "32-true"
     if precision == "16-mixed" and accelerator == "cpu":
         raise ConfigError("trainer.precision: '16-mixed' needs a GPU; use auto, bf16-mixed or 32-true")
-    return Hardware(accelerator, config.strategy, precision)
+    threads = None if config.threads == "auto" else config.threads
+    return Hardware(accelerator, config.strategy, precision, threads)
 
 
 def multiplies_in_bf16(accelerator: str) -> bool:

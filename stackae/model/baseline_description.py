@@ -9,6 +9,15 @@ from pydantic import Field
 from stackae.baseline import Baseline, Kernel, Linear, Trees
 from stackae.config.section import PositiveInt, Section
 
+Power = Annotated[float, Field(gt=0, le=100)]
+
+
+class MixtureDescription(Section):
+    """The classifier's share of the mean, and the powers to which its probabilities and others are raised."""
+
+    share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    powers: tuple[Power, Power] = (1.0, 1.0)
+
 
 class BaselineDescription(Section):
     """What a baseline that the classifier is averaged with is made of."""

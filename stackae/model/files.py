@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,10 +22,12 @@ from stackae.config_file.faults import show
 from stackae.data.preprocessing.load import Preprocessing, load_preprocessing
 from stackae.data.preprocessing.sklearn_file import FITTED
 from stackae.errors import ArtifactError, in_a_line
-from stackae.model.baseline_description import BaselineDescription, describe
+from stackae.mixture import Mixture
+from stackae.model.baseline_description import BaselineDescription, MixtureDescription, describe
 from stackae.model.model import Model
 from stackae.shallow.mixed import Block
 from stackae.stack import Classifier, Decoder, Encoder
+from stackae.temperature import LEAST, MOST
 from stackae.weights import fill, save_weights
 
 FORMAT = 1
@@ -54,8 +57,14 @@ class Description(Section):
     """Whether there is one; of a run, its file says so."""
     networks: Annotated[int, Field(ge=1, le=100, strict=True)] = 1
     """Of how many networks the classifier averages the probabilities."""
+    shortcut: Annotated[bool, Field(strict=True)] = False
+    """Whether each adds a linear map of the input to its logits."""
+    temperature: Annotated[float, Field(ge=LEAST, le=MOST)] = 1.0
+    """By what the classifier's logits are divided."""
     baseline: BaselineDescription | None = None
     """What it averages them with once more."""
+    mixture: MixtureDescription = MixtureDescription()
+    """How."""
     layers: tuple[LayerConfig, ...] = Field(min_length=1)
     """With the loss that each was trained with, never `auto`."""
 
@@ -70,10 +79,12 @@ def save(
     preprocessing: Preprocessing,
     classes: tuple[str, ...],
     novelty: float,
+    temperature: float = 1.0,
 ) -> None:
     """Write weights as safetensors, and preprocessing and architecture as `config.json`, into `folder`.
 
-    Each of `layers` names the loss that it was trained with, never `auto`.
+    Each of `layers` names the loss that it was trained with, never `auto`. The model divides its logits by
+    `temperature`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     parts: dict[str, nn.Module | None] = {"encoder": encoder, "decoder": decoder, "classifier": classifier}
@@ -90,6 +101,7 @@ def save(
         beside["baseline"] = describe(classifier.baseline, len(classifier.seen)).model_dump(
             exclude_defaults=True
         )
+        beside["mixture"] = asdict(classifier.mixture)
     description = {
         "format": FORMAT,
         "shape": list(preprocessing.shape),
@@ -97,6 +109,8 @@ def save(
         "classes": list(classes),
         "novelty": {"error": novelty},
         "networks": len(network) if isinstance(network, Committee) else 1,
+        "shortcut": network is not None and network.shortcut is not None,
+        "temperature": temperature,
         **beside,
         "layers": [layer.model_dump(mode="json", by_alias=True) for layer in layers],
     }
@@ -155,6 +169,7 @@ def load(run: str | Path) -> Model:
         generative=description.layers[-1].kind == "variational",
         loss=build_loss(description.layers[0].loss, blocks),
         novelty=None if description.novelty is None else description.novelty.error,
+        temperature=description.temperature,
     )
 
 
@@ -165,14 +180,18 @@ def _classifier(
     members = []
     for _ in range(description.networks):
         encoder, _, _ = _networks(description, blocks)
-        classes = len(description.classes)
-        members.append(Classifier(encoder, code, classes, dropout=0.0, input_dropout=0.0))
+        classes, inputs = len(description.classes), math.prod(description.shape)
+        if not description.shortcut:
+            inputs = 0
+        members.append(Classifier(encoder, code, classes, dropout=0.0, input_dropout=0.0, inputs=inputs))
     network = together(members)
     if description.baseline is None:
         return network
     seen = torch.zeros(description.baseline.seen)
     baseline = description.baseline.build(math.prod(description.shape))
-    return Blend(network, baseline, seen, len(description.classes))
+    mixed = description.mixture
+    mixture = Mixture(mixed.share, mixed.powers)
+    return Blend(network, baseline, seen, len(description.classes), mixture)
 
 
 def _fill(module: nn.Module, folder: Path, part: str) -> None:

@@ -20,6 +20,7 @@ from stackae.data.tables.frames import is_frame
 from stackae.data.tables.normalised import Normalised
 from stackae.errors import ArtifactError, DataError, in_a_line
 from stackae.model.novelty import row_errors
+from stackae.outputs import apart
 from stackae.shallow.losses import Loss
 from stackae.stack import Classifier, Decoder, Encoder
 
@@ -28,6 +29,9 @@ T = TypeVar("T")
 Given: TypeAlias = Any
 """Rows as a person has them, an array or a frame, or as they are read from files."""
 
+Layer: TypeAlias = int | Literal["all"] | None
+"""Whose codes are asked for: a layer's, counted from 1, those of all, or by None the last one's."""
+
 
 class Model:
     """The pretrained encoder and decoder of a run and, if it was fine-tuned, its classifier.
@@ -35,7 +39,8 @@ class Model:
     Rows are as the source has them, and preprocessed as in training: arrays (rows, *shape) or flattened
     (rows, features), with grey values from 0 to 255 for images; of a table a DataFrame of pandas
     or Polars or a table of Arrow, whose columns are found by name and whose cells are read as those of a
-    file. `novelty` is the error above which a row is unlike the training data, None if not known.
+    file. `novelty` is the error above which a row is unlike the training data, None if not known, and
+    `temperature` what the classifier's logits are divided by.
     """
 
     def __init__(
@@ -50,11 +55,12 @@ class Model:
         generative: bool,
         loss: Loss,
         novelty: float | None,
+        temperature: float = 1.0,
     ) -> None:
         self.code, self._generative = code, generative
         self.encoder, self.decoder, self.classifier = encoder.eval(), decoder.eval(), classifier
         self.preprocessing, self.classes = preprocessing, classes
-        self.loss, self.novelty = loss, novelty
+        self.loss, self.novelty, self.temperature = loss, novelty, temperature
         self._dtype = torch.float32
         if classifier is not None:
             classifier.eval()
@@ -91,24 +97,52 @@ class Model:
                 "this run trained no classifier; set 'finetune' in its config and run it again"
             )
         logits: Tensor = self.classifier(x)
-        return logits.softmax(1)
+        return (logits / self.temperature).softmax(1)
 
     def predict(self, x: Given) -> np.ndarray:
         """Return the likeliest class's name for each row, (rows,)."""
         names: np.ndarray = np.array(self.classes)[self.predict_proba(x).argmax(1)]
         return names
 
-    def encode(self, x: Given, layer: int | Literal["all"] | None = None) -> np.ndarray:
+    def encode(self, x: Given, layer: Layer = None, *, with_input: bool = False) -> np.ndarray:
         """Return the pretrained features (rows, *code) after a layer, counted from 1; by default the last.
 
-        `all` gives those of all layers side by side, (rows, features).
+        `all` gives those of all layers side by side, (rows, features), and `with_input` puts the preprocessed
+        rows in front of them. `code_names` names these features.
         """
+        depths = self._depths(layer)
+        if layer != "all" and not with_input:
+            return self._map(Encoder(list(self.encoder.layers)[: depths[0]]), x)
+
+        def side_by_side(x: Tensor) -> Tensor:
+            found = [x, *self.encoder.depths(x)]
+            return torch.cat([found[depth].flatten(1) for depth in ([0] if with_input else []) + depths], 1)
+
+        return self._map(side_by_side, x)
+
+    @torch.no_grad()
+    def code_names(self, layer: Layer = None, *, with_input: bool = False) -> list[str]:
+        """Name the features of `encode`, flattened: `code_3`, of all layers `layer_2_code_3`, both from 1.
+
+        The preprocessed rows' names are those of their columns, or of arrays their places; one that a code
+        has too gets `_input` behind it.
+        """
+        codes = self.encoder.depths(torch.zeros(1, *self.shape, dtype=self._dtype))
+        names = [
+            f"layer_{depth}_code_{unit}" if layer == "all" else f"code_{unit}"
+            for depth in self._depths(layer)
+            for unit in range(1, codes[depth - 1].numel() + 1)
+        ]
+        return [*apart(self.preprocessing.names(), names, "_input"), *names] if with_input else names
+
+    def _depths(self, layer: Layer) -> list[int]:
+        """Return the numbers of the layers that are asked for; ArtifactError where there are no such."""
+        last = len(self.encoder.layers)
         if layer == "all":
-            return self._map(lambda x: torch.cat([code.flatten(1) for code in self.encoder.depths(x)], 1), x)
-        depth = len(self.encoder.layers)
-        if layer is not None and layer not in range(1, depth + 1):
-            raise ArtifactError(f"layer {layer!r} asked for; this encoder has layers 1 to {depth}")
-        return self._map(Encoder(list(self.encoder.layers)[:layer]), x)
+            return list(range(1, last + 1))
+        if layer is not None and layer not in range(1, last + 1):
+            raise ArtifactError(f"layer {layer!r} asked for; this encoder has layers 1 to {last}")
+        return [layer or last]
 
     def transform(self, x: Given) -> np.ndarray:
         """Return the codes of the last layer, (rows, *code): `encode`, as scikit-learn calls it."""

@@ -26,7 +26,7 @@ from stackae.plan.stage import Stage, describe, weight_bytes
 PRETRAINED_ONLY = {"encoder_lr_scale", "freeze_encoder"}
 """What of fine-tuning only pretrained layers have: no part of the control, nor of its key."""
 
-BESIDE = {"blend"}
+BESIDE = {"blend", "temperature"}
 """What of fine-tuning concerns what stands beside the network, which is trained the same."""
 
 
@@ -141,7 +141,7 @@ def _fit_describer(
         if not weights:
             return 4 * judged * classes
         with torch.device("meta"):
-            members = build_classifiers(layers, settings, classes, networks)
+            members = build_classifiers(layers, settings, classes, networks, frozen=False)
         return sum(map(weight_bytes, members)) + 4 * (judged + len(split.test)) * classes
 
     def describe_fits(

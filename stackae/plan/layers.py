@@ -25,6 +25,7 @@ from stackae.config.section import changed
 from stackae.data.files.paths import quoted
 from stackae.data.preprocessing.load import Preprocessing
 from stackae.errors import ConfigError
+from stackae.plan.settled import settled_pretraining
 from stackae.plan.stage import Stage, describe, weight_bytes
 from stackae.shallow.losses import LOSSES
 
@@ -62,6 +63,11 @@ class PlannedLayer:
     blocks: Blocks = None
 
     @property
+    def batch_norm(self) -> bool:
+        """Whether the layer is normalised while it is pretrained."""
+        return self.fit.batch_norm and self.fit.epochs != 0
+
+    @property
     def settled(self) -> LayerConfig:
         """The layer's config, with the loss it is trained with in place of `auto`."""
         return self.config.model_copy(update={"loss": self.loss})
@@ -93,11 +99,11 @@ class PlannedLayer:
 
 
 def plan_layers(
-    config: Config, preprocessing: Preprocessing, precision: str, data: Stage, rows: int
+    config: Config, preprocessing: Preprocessing, precision: str, data: Stage, *, train: int, rows: int
 ) -> tuple[PlannedLayer, ...]:
     """Settle shape, loss and stage of each layer; raise ConfigError where they do not fit each other.
 
-    `rows` is the number of rows that each layer encodes.
+    Each layer is trained on `train` rows and encodes `rows`.
     """
     layers: list[PlannedLayer] = []
     shape, below, blocks = preprocessing.shape, data, preprocessing.blocks
@@ -110,7 +116,7 @@ def plan_layers(
             code = code_shape(layer, shape, first=first)
         except ValueError as fault:
             raise ConfigError(f"layers[{number}]: {fault} (input {shape})") from None
-        fit = layer.pretrain(config.pretrain)
+        fit = settled_pretraining(layer.pretrain(config.pretrain), train)
         layer_settings = changed(layer, exclude=set(PretrainConfig.model_fields) | {"loss"})
         stage = describe(
             f"pretrain-{number + 1}",
@@ -120,7 +126,7 @@ def plan_layers(
             section=f"layers.{number}",
             reads=tuple(dict.fromkeys((data.name, below.name))),
             below=below.name,
-            epochs=fit.epochs,
+            epochs=int(fit.epochs),
             size=partial(_size, layer, shape, code, rows, first),
         )
         layer_below = None if first else config.layers[number - 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 
 from torch import nn
@@ -32,11 +33,15 @@ def build_classifiers(
     classes: int,
     networks: int,
     pretrained: Sequence[AnyUnit] | None = None,
+    *,
+    frozen: bool,
 ) -> list[Classifier]:
     """Build networks of the layers' encoders, each under a softmax head of its own.
 
-    Their layers start from copies of the `pretrained` units or, without these, are drawn anew for each.
+    Their layers start from copies of the `pretrained` units or, without these, are drawn anew for each. Where
+    they stay `frozen`, there is no shortcut around them.
     """
+    inputs = math.prod(layers[0].shape) if settings.shortcut is True and not frozen else 0
     members = []
     for _ in range(networks):
         units = copy.deepcopy(pretrained) if pretrained else [layer.unit() for layer in layers]
@@ -47,6 +52,7 @@ def build_classifiers(
                 classes,
                 dropout=settings.dropout,
                 input_dropout=settings.input_dropout,
+                inputs=inputs,
             )
         )
     return members

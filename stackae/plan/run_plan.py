@@ -17,6 +17,7 @@ from stackae.machine.hardware import Hardware, resolve
 from stackae.plan.labelled import LabelledStages, check_labels, plan_labelled
 from stackae.plan.layers import PlannedLayer, plan_layers
 from stackae.plan.networks import mirrored
+from stackae.plan.settled import settled_finetuning
 from stackae.plan.stage import Stage, describe, weight_bytes
 from stackae.seeds import derive
 
@@ -83,7 +84,7 @@ def make_plans(config: Config, source: Source) -> list[Plan]:
 def _repeated(first: Plan, config: Config) -> Plan:
     split = make_split(first.source, config.data, config.seed, config.repeat)
     assert split.fingerprint == first.split.fingerprint
-    config, use = _with_labels(config, first.source, split)
+    config, use = _with_labels(config, first.source, split, first.preprocessing)
     labelled = plan_labelled(
         config, first.source, split, use, first.data, first.layers, first.top, first.hardware.precision
     )
@@ -99,8 +100,8 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
     hardware = resolve(config.trainer)
     split = split or make_split(source, config.data, config.seed, config.repeat)
     check_labels(config, source)
-    config, use = _with_labels(config, source, split)
     preprocessing = source.preprocessing(split.train)
+    config, use = _with_labels(config, source, split, preprocessing)
     rows = sum(map(len, split.parts.values()))
 
     data = describe(
@@ -109,7 +110,7 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
         {"fingerprint": source.fingerprint, "rows": split.fingerprint, "seed": config.seed},
         size=lambda: rows * (4 * math.prod(preprocessing.shape) + 8),
     )
-    layers = plan_layers(config, preprocessing, hardware.precision, data, rows)
+    layers = plan_layers(config, preprocessing, hardware.precision, data, train=len(split.train), rows=rows)
 
     def unrolled_size() -> int:
         with torch.device("meta"):
@@ -144,9 +145,19 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
     )
 
 
-def _with_labels(config: Config, source: Source, split: Split) -> tuple[Config, LabelUse | None]:
+def _with_labels(
+    config: Config, source: Source, split: Split, preprocessing: Preprocessing
+) -> tuple[Config, LabelUse | None]:
     """Say what labels are used for, and put numbers in the place of fine-tuning's `auto`."""
     use = use_labels(source, split, config) if source.classes else None
     if config.finetune is not None and use is not None:
-        config = config.model_copy(update={"finetune": config.finetune.resolve(int(use.first.sum()))})
+        finetune = settled_finetuning(
+            config.finetune,
+            config.layers,
+            preprocessing.shape,
+            labelled=int(use.first.sum()),
+            folds=bool(use.folds),
+            table=preprocessing.blocks is not None,
+        )
+        config = config.model_copy(update={"finetune": finetune})
     return config, use

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,11 +30,8 @@ def write_report(
     from stackae.report.report_data import gather
 
     results = json.loads((run / "results.json").read_text())
-    report = build_report(
-        gather(plan, entries, load(run), results),
-        shows=_digest(entries, results.get("repetitions", ())),
-        tsne=tsne,
-    )
+    facts = gather(plan, entries, load(run), results)
+    report = build_report(facts, shows=_digest(results, entries), tsne=tsne)
     if form == "html":
         write_atomically(run / PAGE, to_html(report))
         return run / PAGE
@@ -43,14 +40,19 @@ def write_report(
     return path
 
 
-def is_drawn(run: Path, entries: Mapping[str, Entry], repetitions: Sequence[Mapping[str, Any]] = ()) -> bool:
-    """Tell whether a run's folder has a page that shows these very stages, and these repetitions of them."""
-    page = run / PAGE
-    return page.is_file() and _digest(entries, repetitions) in page.read_text(errors="replace")[:2000]
+def is_drawn(run: Path, entries: Mapping[str, Entry]) -> bool:
+    """Tell whether a run's folder, which has its results, has a page that shows these very stages."""
+    page, results = run / PAGE, json.loads((run / "results.json").read_text())
+    return page.is_file() and _digest(results, entries) in page.read_text(errors="replace")[:2000]
 
 
-def _digest(entries: Mapping[str, Entry], repetitions: Sequence[Mapping[str, Any]]) -> str:
-    """Digest what a page shows: the stages' keys, in the words of this version."""
-    others = (stage["key"] for each in repetitions for stage in each["stages"])
-    keys = [VERSION, *(entry.key for entry in entries.values()), *others]
+def _digest(results: Mapping[str, Any], entries: Mapping[str, Entry]) -> str:
+    """Digest what a page shows, in the words of this version: the stages' keys, and what none covers."""
+    others = (stage["key"] for each in results.get("repetitions", ()) for stage in each["stages"])
+    keys = [
+        VERSION,
+        json.dumps(results.get("calibration")),
+        *(entry.key for entry in entries.values()),
+        *others,
+    ]
     return hashlib.sha256(" ".join(keys).encode()).hexdigest()

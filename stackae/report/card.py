@@ -76,6 +76,14 @@ def _text(config: Config, results: Mapping[str, Any], model: Mapping[str, Any], 
                 f"predicts | {figures['accuracy']:.2%} | {figures['macro_f1']:.2%} "
                 f"| {figures['nll']:.3f} | {figures['ece']:.3f} |"
             )
+        if (calibration := results["calibration"]) is not None and calibration["temperature"] != 1.0:
+            figures = calibration["test"]["after"]
+            yield from (
+                "",
+                f"The model divides its logits by {calibration['temperature']:.3g}, fitted to "
+                f"{calibration['rows']:,} rows that were not learnt from: NLL {figures['nll']:.3f}, "
+                f"ECE {figures['ece']:.3f} on the test rows.",
+            )
         yield ""
         if results["verdict"] is not None:
             yield from (results["verdict"]["text"], "")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 from scipy.special import softmax
 
 from stackae.report.feature_figures import bare
-from stackae.report.plotting import BLUE, INK, Figure, draw
+from stackae.report.plotting import BLUE, INK, ORANGE, Figure, draw
 from stackae.report.report_data import Facts
 
 MISTAKES = 12
@@ -41,7 +42,7 @@ def classifier_figures(facts: Facts) -> Iterator[Figure]:
 
 def mistakes(facts: Facts) -> list[Mistake]:
     """Find the wrongly classified test rows with the highest confidence, the highest first."""
-    probabilities = softmax(facts.logits["finetune"].astype(np.float64), axis=1)
+    probabilities = softmax(facts.logits["finetune"].astype(np.float64) / facts.temperature, axis=1)
     predicted, confidence = probabilities.argmax(1), probabilities.max(1)
     wrong = np.flatnonzero((predicted != facts.y_test) & (facts.y_test >= 0))
     first = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
@@ -101,22 +102,19 @@ def _confusion(facts: Facts) -> Figure:
 
 
 def _reliability(facts: Facts) -> Figure:
-    probabilities = softmax(facts.logits["finetune"].astype(np.float64), axis=1)
-    labelled = facts.y_test >= 0
-    confidence = probabilities.max(1)[labelled]
-    correct = (probabilities.argmax(1) == facts.y_test)[labelled]
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    filled = [index for index in range(BINS) if (bins == index).any()]
-    mean_confidence = [confidence[bins == index].mean() for index in filled]
-    accuracy = [correct[bins == index].mean() for index in filled]
-    share = [(bins == index).mean() for index in filled]
+    logits = facts.logits["finetune"].astype(np.float64)
+    mean_confidence, accuracy, share, places = _binned(facts, logits / facts.temperature)
 
     def paint(canvas: Canvas) -> None:
         axes, below = canvas.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
-        axes.plot(mean_confidence, accuracy, marker="o", color=BLUE)
+        if facts.temperature != 1.0:
+            axes.plot(*_binned(facts, logits)[:2], marker=".", color=ORANGE, alpha=0.6, label="before")
+        axes.plot(mean_confidence, accuracy, marker="o", color=BLUE, label="as the model predicts")
+        if facts.temperature != 1.0:
+            axes.legend(loc="best", fontsize=7, frameon=False)
         axes.set(ylabel="accuracy", ylim=(0, 1.03), xlim=(0, 1))
-        below.bar([(index + 0.5) / BINS for index in filled], share, width=0.8 / BINS, color=BLUE, alpha=0.6)
+        below.bar(places, share, width=0.8 / BINS, color=BLUE, alpha=0.6)
         below.set(
             xlabel="confidence: probability of the predicted class",
             ylabel="rows",
@@ -124,7 +122,8 @@ def _reliability(facts: Facts) -> Figure:
             yticklabels=["0", "all"],
         )
 
-    ece = facts.results["classifier"]["test"]["ece"]
+    figures = facts.results["classifier"]["test"]
+    ece = figures["ece"] if facts.temperature == 1.0 else facts.results["calibration"]["test"]["after"]["ece"]
     return draw(
         "reliability",
         paint,
@@ -134,9 +133,38 @@ def _reliability(facts: Facts) -> Figure:
         ),
         caption=(
             "Reliability on test rows: on the dotted line, probabilities can be taken at their word "
-            f"(expected calibration error {ece:.3f})."
+            f"(expected calibration error {ece:.3f}).{_told(facts.results.get('calibration'))}"
         ),
         size=(4.4, 3.8),
+    )
+
+
+def _binned(facts: Facts, logits: np.ndarray) -> tuple[list[float], list[float], list[float], list[float]]:
+    """Return mean confidence, accuracy and share of the rows of each bin that has any, and its middle."""
+    probabilities, labelled = softmax(logits, axis=1), facts.y_test >= 0
+    confidence = probabilities.max(1)[labelled]
+    correct = (probabilities.argmax(1) == facts.y_test)[labelled]
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    filled = [index for index in range(BINS) if (bins == index).any()]
+    return (
+        [float(confidence[bins == index].mean()) for index in filled],
+        [float(correct[bins == index].mean()) for index in filled],
+        [float((bins == index).mean()) for index in filled],
+        [(index + 0.5) / BINS for index in filled],
+    )
+
+
+def _told(calibration: Mapping[str, Any] | None) -> str:
+    """Say what the temperature did to the probabilities of the model."""
+    if calibration is None:
+        return ""
+    if calibration["temperature"] == 1.0:
+        return f" No temperature is in use: it would not lower the NLL of {calibration['rows']:,} rows."
+    before, after = calibration["test"]["before"], calibration["test"]["after"]
+    return (
+        f" The model divides its logits by {calibration['temperature']:.3g}, fitted to "
+        f"{calibration['rows']:,} rows that were not learnt from: on the test rows ECE from "
+        f"{before['ece']:.3f} to {after['ece']:.3f}, NLL from {before['nll']:.3f} to {after['nll']:.3f}."
     )
 
 

@@ -58,6 +58,12 @@ class Facts:
         return self.plan.classes
 
     @property
+    def temperature(self) -> float:
+        """By what the model divides the network's logits; 1 where it predicts a mean with a baseline."""
+        calibration = self.results.get("calibration")
+        return 1.0 if calibration is None or self.results["blend"] else float(calibration["temperature"])
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one row."""
         return self.plan.layers[0].shape

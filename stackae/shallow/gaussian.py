@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from stackae.shallow.activations import Activation
-from stackae.shallow.units import Trace, connect
+from stackae.shallow.units import Trace, connect, unflatten
 
 LOG_VARIANCE_RANGE = (-20.0, 10.0)
 """Log-variances are clamped to it: standard deviations from 4.5e-5 to 148, whose exponentials stay finite."""
@@ -36,7 +36,7 @@ class GaussianUnit(nn.Module):
         # The variance starts at 1 for every input: the prior's, and neither noiseless nor drowned in noise.
         nn.init.zeros_(spread.weight)
         self.log_variance = nn.Sequential(nn.Flatten(), spread)
-        self.decoder = nn.Sequential(connect(width, inputs, None, connectivity), nn.Unflatten(1, shape))
+        self.decoder = nn.Sequential(connect(width, inputs, None, connectivity), unflatten(shape))
 
     @property
     def output_bias(self) -> Tensor:

@@ -92,7 +92,7 @@ class DenseUnit(nn.Module):
         self.activation = activation.make()
         self.encoder = nn.Sequential(nn.Flatten(), self.linear, self.activation)
         output = TiedLinear(self.linear) if tied else connect(width, math.prod(shape), None, connectivity)
-        self.decoder = nn.Sequential(output, nn.Unflatten(1, shape))
+        self.decoder = nn.Sequential(output, unflatten(shape))
 
     @property
     def output_bias(self) -> Tensor:
@@ -104,6 +104,11 @@ class DenseUnit(nn.Module):
     def trace(self, x: Tensor, rng: torch.Generator) -> Trace:
         code = self.encoder(x)
         return Trace(x, code, code)
+
+
+def unflatten(shape: tuple[int, ...]) -> nn.Module:
+    """Build the module that gives flat rows a shape; where they are to stay flat it costs next to nothing."""
+    return nn.Identity() if len(shape) == 1 else nn.Unflatten(1, shape)
 
 
 def connect(inputs: int, outputs: int, activation: Activation | None, connectivity: float = 1.0) -> nn.Linear:

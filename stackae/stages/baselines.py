@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from stackae.data.features import Together, flat, open_features, read_array, slices
+from stackae.machine.threads import threads_for
 from stackae.metrics import classification
 from stackae.plan import Plan
 from stackae.seeds import derive
@@ -32,14 +33,17 @@ def baselines(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -
     data, rows = entries[plan.data.name], use.labelled
     y = labels(data)[rows]
     y_test = read_array(data.file("labels-test.npy"))
-    x = np.concatenate([columns(entry)[rows].reshape(len(rows), -1) for entry in depths], 1)
+    x = np.concatenate([columns(entry).take(rows).reshape(len(rows), -1) for entry in depths], 1)
     parts, learnt = use.parts(rows), use.learn[rows]
     weight = weights(plan, rows)
     own = None if weight is None else weight[learnt]
     tests = [flat(open_features(entry.file, "test")) for entry in depths]
     metrics, files = [], []
     names = plan.labelled.chosen.names(on)  # type: ignore[arg-type]
-    with context.progress.stage(context.called, len(names), step="baseline") as line:
+    with (
+        context.progress.stage(context.called, len(names), step="baseline") as line,
+        threads_for(x.size),
+    ):
         for number, name in enumerate(names):
             seed = derive(plan.seed(context.stage), name)
             chosen = choose(name, x, y, parts, classes, seed, weight=weight)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,17 @@ from torch import nn
 
 from stackae.build import AnyUnit
 from stackae.committee import Committee, together
+from stackae.conditioning import condition, unconditioned
 from stackae.config import FinetuneConfig
 from stackae.data.batches import Batches
-from stackae.data.features import Together, encode, open_features, read_array
+from stackae.data.features import Together, encode, open_features, read_array, sample
 from stackae.data.rows import chunk_rows
 from stackae.metrics import classification
 from stackae.plan import Plan, build_classifiers
 from stackae.seeds import derive
 from stackae.stage_context import StageContext, StageOutput
 from stackae.stages.finished import load_units
+from stackae.stages.importance import importances
 from stackae.stages.pretrain import write_history
 from stackae.store import Entry
 from stackae.weights import WEIGHTS, save_weights
@@ -60,16 +62,23 @@ class _Fit:
         self.context, self.plan, self.use = context, plan, plan.labels
         self.settings: FinetuneConfig = plan.config.finetune
         self.seed = plan.seed(context.stage)
+        self.frozen = pretrained and self.settings.freeze_encoder
         torch.manual_seed(derive(self.seed, "init"))
         units: list[AnyUnit] | None = load_units(plan, entries) if pretrained else None
         self.members = build_classifiers(
-            plan.layers, self.settings, len(plan.classes), max(1, self.use.folds), units
+            plan.layers,
+            self.settings,
+            len(plan.classes),
+            max(1, self.use.folds),
+            units,
+            frozen=self.frozen,
         )
         self.network = together(self.members)
-        if pretrained and self.settings.freeze_encoder:
+        if self.frozen:
             for member in self.members:
                 member.encoder.requires_grad_(False)
         self.scale = self.settings.encoder_lr_scale if pretrained else 1.0
+        self.pretrained = pretrained
         self.data = entries[plan.data.name]
         parts = ("train", "val")
         self.x = Together(*(open_features(self.data.file, part) for part in parts))
@@ -82,7 +91,7 @@ class _Fit:
         return Batches(
             self.x,
             self.y,
-            batch_size=self.settings.batch_size,
+            batch_size=int(self.settings.batch_size),
             rows=np.flatnonzero(rows),
             seed=self.seed,
             balanced=self.settings.balance == "sampling",
@@ -104,6 +113,11 @@ class _Fit:
 
         settings, y = self.settings, self.y[train.numbers]
         assert settings.epochs != "auto"
+        learnt = [train.numbers]
+        if self.use.fold is not None:
+            fold = self.use.fold[train.numbers]
+            learnt = [train.numbers[fold != number] for number in range(len(self.members))]
+        samples = [] if self.frozen else self._condition(learnt)
         weights = class_weights(y) if settings.balance == "weights" else None
         steps = settings.epochs * len(train)
         lr, network = settings.lr * self.scale, self.network
@@ -114,16 +128,37 @@ class _Fit:
             task = FinetuneTask(
                 network, settings, encoder_lr=lr, seed=self.seed, steps=steps, weights=weights
             )
+        if samples and val is not None:
+            task.measure_before_validation(network, samples[0])
         limited = settings if epochs is None else settings.model_copy(update={"epochs": epochs})
         fitted = fit(self.context, task, train, val, limited, keep_best=keep_best)
+        for member, sampled in zip(self.members, samples, strict=False):
+            unconditioned(member, sampled)
         self.network.eval()
         write_history(fitted.history, self.context.folder)
-        return {
-            "epochs": len(fitted.history),
-            "kept_epoch": fitted.kept_epoch,
-            "seconds": fitted.seconds,
-            "train_loss": fitted.history[fitted.kept_epoch - 1]["train_loss"],
-        }
+        return fitted.metrics | {"train_loss": fitted.history[fitted.kept_epoch - 1]["train_loss"]}
+
+    def _condition(self, learnt: Sequence[np.ndarray]) -> list[torch.Tensor]:
+        """Condition each network for the rows that it learns from, and return samples of these."""
+        settings = self.settings
+        assert settings.noise != "auto"
+        around = sample(open_features(self.data.file, "train"))
+        samples = []
+        for number, (member, rows) in enumerate(zip(self.members, learnt, strict=True)):
+            scale = None
+            if settings.input_scale == "importance":
+                seed = derive(self.seed, "scale", number)
+                scale = importances(self.x, self.y, rows, seed, weight=self.weight)
+            condition(
+                member,
+                around,
+                batch_norm=settings.batch_norm,
+                noise=settings.noise,
+                scale=scale,
+                pretrained=self.pretrained,
+            )
+            samples.append(sample(self.x, rows))
+        return samples
 
     def out_of_fold(self) -> np.ndarray:
         """Return the logits (rows, classes) of the learnt rows, each by the network that left it out."""

@@ -10,6 +10,7 @@ import torch
 from stackae.baseline import Blend
 from stackae.build import AnyUnit
 from stackae.committee import Committee, together
+from stackae.mixture import Mixture
 from stackae.model import BaselineDescription
 from stackae.plan import Plan, build_classifiers, mirrored
 from stackae.stack import Classifier
@@ -35,8 +36,11 @@ def load_network(plan: Plan, entry: Entry) -> Classifier | Committee:
     """Load the fine-tuned classifier of a finished stage, or the networks that are averaged."""
     assert plan.config.finetune is not None
     assert plan.labels is not None
-    networks = max(1, plan.labels.folds)
-    classifier = together(build_classifiers(plan.layers, plan.config.finetune, len(plan.classes), networks))
+    settings, networks = plan.config.finetune, max(1, plan.labels.folds)
+    members = build_classifiers(
+        plan.layers, settings, len(plan.classes), networks, frozen=settings.freeze_encoder
+    )
+    classifier = together(members)
     fill(classifier, entry.file(WEIGHTS))
     return classifier
 
@@ -50,4 +54,5 @@ def load_classifier(plan: Plan, entries: Mapping[str, Entry]) -> Classifier | Co
     seen = torch.tensor(metrics["seen"])
     baseline = BaselineDescription.model_validate(metrics["baseline"]).build(math.prod(plan.layers[0].shape))
     fill(baseline, entries["blend"].file(WEIGHTS))
-    return Blend(network, baseline, seen, len(plan.classes))
+    mixture = Mixture(metrics["mixture"]["share"], tuple(metrics["mixture"]["powers"]))
+    return Blend(network, baseline, seen, len(plan.classes), mixture)

@@ -13,7 +13,7 @@ from stackae.plan import Plan, Stage
 from stackae.plan.baselines import Baseline
 from stackae.report.advice import Advice, Candidates, Judged, advise
 from stackae.report.verdict import verdict
-from stackae.stages.blend import mean_probabilities, stack_probabilities
+from stackae.stages.blend import best_mean, mean_probabilities, stack_probabilities
 from stackae.store import Entry
 
 
@@ -95,8 +95,9 @@ def _candidates(repetition: Repetition) -> Candidates | None:
         return {part: read_array(stage.file(f"probabilities-{part}-{baseline.name}.npy")) for part in truth}
 
     means = mean_probabilities(plan, entries)
+    chosen = best_mean(plan, entries, means["val"])
     return Candidates(
         judged({part: stack_probabilities(plan, entries, part) for part in truth}),
         {each: judged(of(each)) for each in fitted},
-        {name: judged({part: means[part][name] for part in truth}) for name in means["test"]},
+        {} if chosen is None else {chosen: judged({part: means[part][chosen] for part in truth})},
     )

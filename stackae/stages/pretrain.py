@@ -19,6 +19,7 @@ from stackae.data.features import (
     encode_parts,
     mean_row,
     open_features,
+    sample,
     squared_distance,
     squared_error,
 )
@@ -28,6 +29,7 @@ from stackae.model import novelty
 from stackae.plan import Plan, PlannedLayer, mirrored, stacked
 from stackae.seeds import derive
 from stackae.shallow.losses import Loss
+from stackae.shallow.normalisation import fold, measure, normalise
 from stackae.shallow.objectives import Reconstruction
 from stackae.stack import Decoder, Encoder
 from stackae.stage_context import StageContext, StageOutput
@@ -38,6 +40,9 @@ from stackae.weights import WEIGHTS, save_weights
 
 # From this share of a layer's units on, a warning says that they are dead or saturated.
 MANY_UNITS = 0.2
+LEARNT_NOTHING, TRAINED = 0.95, 5
+"""Error of a layer, as a multiple of that of the mean row, above which a warning says so, and the epochs that
+were asked for where it does: who asks for fewer is only trying."""
 
 
 def pretrain(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> StageOutput:
@@ -51,15 +56,22 @@ def pretrain(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) ->
     seed = derive(context.seed, context.stage)
     torch.manual_seed(derive(seed, "init"))
     unit = layer.unit()
+    if layer.batch_norm:
+        normalise(unit.encoder)
     if not layer.fit.epochs:
         loss = build_loss(layer.loss, layer.blocks)
         _start_at_mean(unit, loss, mean_row(open_features(below.file, "train")))
     lower = load_units(plan, entries, upto=number - 1)
     watched = pictures_of(plan, [*lower, unit], data)
-    metrics = _fit(context, unit, layer.objective(), layer.fit, below, seed, watched)
+    normalised = unit.encoder if layer.batch_norm else None
+    metrics = _fit(context, unit, layer.objective(), layer.fit, below, seed, watched, normalised)
+    if layer.batch_norm:
+        measure(unit.encoder, sample(open_features(below.file, "train")))
+        fold(unit.encoder)
     save_weights(context.folder / WEIGHTS, {"": unit})
     encode_parts(unit.encoder, below.file, context.folder, context.hardware.device)
     metrics |= _code_metrics(context, nn.Sequential(unit.decoder, layer.output()), below)
+    _warn_of_nothing_learnt(context, layer, metrics)
     metrics |= _unit_activity(context, layer)
     encoder, decoder = stacked(plan.layers, [*lower, unit.eval()])
     metrics |= _data_metrics(context, plan, encoder, decoder, data)
@@ -110,8 +122,12 @@ def _fit(
     inputs: Entry,
     seed: int,
     pictures: Callable[[], Mapping[str, np.ndarray]] | None,
+    normalised: nn.Module | None = None,
 ) -> dict[str, Any]:
-    """Train on the features of a finished stage; return the metrics of the epoch that is kept."""
+    """Train on the features of a finished stage; return the metrics of the epoch that is kept.
+
+    `normalised` is what has normalisations, if anything has.
+    """
     from stackae.tasks import PretrainTask
     from stackae.training import fit
 
@@ -121,17 +137,16 @@ def _fit(
     if not settings.epochs:
         write_history([], context.folder)
         return {"epochs": 0}
-    task = PretrainTask(unit, objective, settings, seed=seed, steps=settings.epochs * len(train))
+    steps = int(settings.epochs) * len(train)
+    task = PretrainTask(unit, objective, settings, seed=seed, steps=steps)
+    if normalised is not None:
+        task.measure_before_validation(normalised, sample(open_features(inputs.file, "train")))
     keep_best = settings.patience is not None
     fitted = fit(context, task, train, val, settings, keep_best=keep_best, pictures=pictures)
     write_history(fitted.history, context.folder)
     kept_row = fitted.history[fitted.kept_epoch - 1]
     metrics = {name: value for name, value in kept_row.items() if name not in ("epoch", "seconds")}
-    return metrics | {
-        "epochs": len(fitted.history),
-        "kept_epoch": fitted.kept_epoch,
-        "seconds": fitted.seconds,
-    }
+    return metrics | fitted.metrics
 
 
 def _code_metrics(context: StageContext, decoder: nn.Module, inputs: Entry) -> dict[str, float]:
@@ -145,6 +160,17 @@ def _code_metrics(context: StageContext, decoder: nn.Module, inputs: Entry) -> d
         "reconstruction_ratio": squared_error(decoder, codes, rows) / baseline if varied else 1.0,
         "effective_rank": effective_rank(codes),
     }
+
+
+def _warn_of_nothing_learnt(context: StageContext, layer: PlannedLayer, metrics: Mapping[str, float]) -> None:
+    """Warn where a trained layer reconstructs hardly better than the mean row does."""
+    ratio = metrics["reconstruction_ratio"]
+    # Of inputs that are all alike it is 1: there is nothing to learn.
+    if int(layer.fit.epochs) >= TRAINED and ratio > LEARNT_NOTHING and ratio != 1.0:
+        context.progress.warn(
+            f"{context.stage}: the layer has learnt next to nothing (its error is {ratio:.2f} of that of the "
+            "inputs' mean); train it longer or at a higher learning rate, or give it more units"
+        )
 
 
 def _unit_activity(context: StageContext, layer: PlannedLayer) -> dict[str, float]:

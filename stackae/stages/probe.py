@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 
 from stackae.data.features import Together, flat, open_features, read_array, slices
+from stackae.machine.threads import threads_for
 from stackae.plan import Plan
 from stackae.stage_context import StageContext, StageOutput
 from stackae.store import Entry
 
 PROBE_ROWS = 10_000
+CLEARLY_BELOW, TRAINED = 0.01, 5
+"""By how much of accuracy a classifier is below its input's probe where a warning says so, and the epochs
+that were asked for where it does: who asks for fewer is only trying."""
 PROBE_STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 PROBE_STRENGTH = 0.1
 """Taken where no row tells which is best."""
@@ -39,11 +43,12 @@ def probe(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> St
     depth_metrics = []
     with context.progress.stage(context.called, len(depths), step="depth") as line:
         for depth, entry in enumerate(depths):
-            x = Together(*(open_features(entry.file, part) for part in ("train", "val")))[rows]
-            strength, accuracy = _choose(flat(x), y[rows], use.parts(rows))
-            learnt = use.learn[rows]
-            model = _model(strength).fit(flat(x)[learnt], y[rows][learnt])
-            test = _accuracy(model, flat(open_features(entry.file, "test")), y_test)
+            x = Together(*(open_features(entry.file, part) for part in ("train", "val"))).take(rows)
+            with threads_for(x.size):
+                strength, accuracy = _choose(flat(x), y[rows], use.parts(rows))
+                learnt = use.learn[rows]
+                model = _model(strength).fit(flat(x)[learnt], y[rows][learnt])
+                test = _accuracy(model, flat(open_features(entry.file, "test")), y_test)
             depth_metrics.append(
                 {
                     "depth": depth,
@@ -53,7 +58,21 @@ def probe(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> St
                 }
             )
             line.advance(depth + 1, 0.0, {} if accuracy is None else {"val_accuracy": accuracy})
+    asked = plan.config.finetune.epochs if plan.config.finetune else 0
+    if "finetune" in entries and int(asked) >= TRAINED:
+        _compare(context, entries["finetune"].metrics["val"], depth_metrics[0]["val"])
     return StageOutput({"depths": depth_metrics}, [])
+
+
+def _compare(context: StageContext, tuned: Any, linear: Any) -> None:
+    """Warn where the fine-tuned classifier is no match for a logistic regression on its input."""
+    if tuned is None or linear is None or tuned["accuracy"] > linear["accuracy"] - CLEARLY_BELOW:
+        return
+    context.progress.warn(
+        f"finetune: {tuned['accuracy']:.1%} of the rows that validate are classified right, "
+        f"{linear['accuracy']:.1%} by a logistic regression on the input; leave out what is set under "
+        "finetune, or set finetune.shortcut: true"
+    )
 
 
 def _choose(

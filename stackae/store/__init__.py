@@ -5,6 +5,6 @@ The only owner of the disk layout: `<root>/<stage>-<first 16 digits of the key>/
 """
 
 from stackae.store.manifest import FORMAT, MANIFEST, chained_key
-from stackae.store.stages import Entry, Store
+from stackae.store.stages import THREADS, Entry, Store
 
-__all__ = ["FORMAT", "MANIFEST", "Entry", "Store", "chained_key"]
+__all__ = ["FORMAT", "MANIFEST", "THREADS", "Entry", "Store", "chained_key"]

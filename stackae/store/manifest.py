@@ -12,7 +12,7 @@ from typing import Any
 
 import xxhash
 
-FORMAT = 3
+FORMAT = 4
 """Raised when the same key comes to mean something else: a new layout, or a default that changes."""
 MANIFEST = "manifest.json"
 RECORD = {"size", "sha256", "xxh3"}

@@ -18,6 +18,8 @@ from stackae.store.manifest import FORMAT, MANIFEST, NAME, DamageError, file_fau
 
 CHECKPOINTS = "*.ckpt"
 """The files that an unfinished stage goes on from."""
+THREADS = "threads.json"
+"""The number of threads that it is trained with, for as long as it is not finished."""
 
 
 @dataclass(eq=False)
@@ -138,7 +140,7 @@ class Store:
             checkpoints = {path.name for path in folder.glob(CHECKPOINTS) if not path.is_symlink()}
             if any(folder.iterdir()) and not checkpoints and folder not in self._warned_of:
                 self._warn(f"{stage}: begun before but not finished; it is done again")
-            empty(folder, keep=checkpoints)
+            empty(folder, keep=checkpoints | ({THREADS} if checkpoints else set()))
 
     def discard(self, stage: str, key: str) -> None:
         """Forget a stage, finished or half done. The caller holds its lock."""

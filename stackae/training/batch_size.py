@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-
 from stackae.data.batches import Batches
 from stackae.errors import TrainingError
 from stackae.machine.memory import ran_out
 from stackae.stage_context import StageContext
 from stackae.tasks import Task
+from stackae.training.trial import steps_on_trial
 
 
 def batch_size_error(context: StageContext, task: Task, train: Batches) -> TrainingError:
@@ -30,19 +29,8 @@ def batch_size_error(context: StageContext, task: Task, train: Batches) -> Train
 
 
 def _fits(context: StageContext, task: Task, train: Batches, rows: int) -> bool:
-    device = context.hardware.device
-    autocast_type = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(context.hardware.precision)
     try:
-        batch = train.head(rows).apply(lambda each: each.to(device))
-        task.to(device).train()
-        with torch.autocast(device.type, autocast_type, enabled=autocast_type is not None):
-            loss = task.training_step(batch, 0)
-        assert isinstance(loss, torch.Tensor)
-        loss.backward()  # type: ignore[no-untyped-call]
-        configured = task.configure_optimizers()
-        optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
-        assert isinstance(optimizer, torch.optim.Optimizer)
-        optimizer.step()
+        steps_on_trial(context, task, train.head(rows))()
     except (RuntimeError, MemoryError) as fault:
         if not ran_out(fault):
             raise

@@ -14,6 +14,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from stackae.data.batches import Batch
 from stackae.machine import signals
 from stackae.machine.disk import replacing
 from stackae.stage_context import StageContext
@@ -44,11 +45,10 @@ class Autosave(Checkpoint):
         # Lightning has just taken SIGTERM for itself, and would turn it into an exit without a word.
         self._restore_handlers()
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def stepped(self, trainer: pl.Trainer, batch: Batch, batches: int) -> None:
+        """Save after a step where it is due, on one of so many batches of the epoch."""
         # At the last batch the epoch's validation is still to come: that moment is left to the epoch's end.
-        if batch.number + 1 < trainer.num_training_batches:
+        if batch.number + 1 < batches:
             self._at_safe_point(trainer, batch.epoch + 1, batch.number + 1)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
-from pytorch_lightning.profilers import PassThroughProfiler
 
 from stackae.config import FitConfig
-from stackae.data.batches import Batches
+from stackae.data.batches import Batch, Batches
 from stackae.machine import signals
 from stackae.machine.memory import ran_out
+from stackae.machine.threads import threads
 from stackae.progress import StageProgress
 from stackae.stage_context import StageContext
 from stackae.tasks import Task
@@ -28,6 +27,7 @@ from stackae.tracking.logger import StageLogger
 from stackae.training.batch_size import batch_size_error
 from stackae.training.checkpoint import Autosave, Durable, usable_checkpoint
 from stackae.training.divergence import DivergenceGuard
+from stackae.training.threads import choose_threads
 
 Pictures = Callable[[], Mapping[str, np.ndarray]]
 """Draws pictures of what is being trained, by name, as bytes."""
@@ -38,11 +38,22 @@ LOOK_EVERY = 50
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a fit left behind: one row of metrics per epoch, which epoch was kept (from 1), and its time."""
+    """What a fit left behind: a row of metrics per epoch, the epoch kept (from 1), its time, its threads."""
 
     history: list[dict[str, float]]
     kept_epoch: int
     seconds: float
+    threads: int
+
+    @property
+    def metrics(self) -> dict[str, int | float]:
+        """What a stage's manifest says of its fit."""
+        return {
+            "epochs": len(self.history),
+            "kept_epoch": self.kept_epoch,
+            "seconds": self.seconds,
+            "threads": self.threads,
+        }
 
 
 class Recorder(pl.Callback):
@@ -73,17 +84,16 @@ class Recorder(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history, self._earlier_seconds = state_dict["history"], state_dict["seconds"]
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def stepped(self, task: Task, batch: Batch, batches: int, loss: torch.Tensor) -> None:
+        """Look at the loss of a step, on one of so many batches."""
         if not self._asynchronous:
-            self._guard.check_loss(outputs["loss"].item(), batch)
+            self._guard.check_loss(loss.item(), batch)
         elif batch.number % LOOK_EVERY == 0:
-            self._guard.check_loss(_task(pl_module).mean_loss(), batch)
+            self._guard.check_loss(task.sums.mean("loss"), batch)
         now = time.monotonic()
         if now - self._shown > 0.2:
             self._shown = now
-            share = (batch.number + 1) / trainer.num_training_batches
+            share = (batch.number + 1) / batches
             self._line.advance(batch.epoch, share, self.history[-1] if self.history else {})
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -157,7 +167,13 @@ def fit(
     """
     guard = DivergenceGuard(context, settings.lr)
     checkpoint = usable_checkpoint(context, guard)
-    with context.progress.stage(context.called, settings.epochs, train.rows) as line, _QuietLightning():
+    steps = settings.epochs * len(train)
+    number = choose_threads(context, task, train, steps, resumes=checkpoint is not None)
+    with (
+        threads(number),
+        context.progress.stage(context.called, settings.epochs, train.rows, threads=number) as line,
+        _QuietLightning(),
+    ):
         recorder = Recorder(context, line, guard, pictures)
         best = KeepBest(settings.patience) if keep_best else None
         autosave = Autosave(context, guard)
@@ -171,7 +187,6 @@ def fit(
             # Under SLURM, Lightning would otherwise take its signals for itself and queue the job anew.
             plugins=[Durable(guard), LightningEnvironment()],
             logger=context.logger,
-            profiler=_NoProfiler(),
             enable_checkpointing=True,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -179,6 +194,12 @@ def fit(
             use_distributed_sampler=False,
             default_root_dir=context.folder,
         )
+
+        def stepped(batch: Batch, loss: torch.Tensor) -> None:
+            recorder.stepped(task, batch, len(train), loss)
+            autosave.stepped(trainer, batch, len(train))
+
+        task.stepped = stepped
         with signals.deferred():
             completed = _run(trainer, task, train, val, checkpoint)
         if not completed:
@@ -186,7 +207,8 @@ def fit(
     if best is not None:
         task.load_state_dict(best.weights)
     task.cpu().eval()
-    return Fitted(recorder.history, best.epoch if best else len(recorder.history), recorder.seconds)
+    kept_epoch = best.epoch if best else len(recorder.history)
+    return Fitted(recorder.history, kept_epoch, recorder.seconds, number)
 
 
 def _run(
@@ -197,7 +219,7 @@ def _run(
     # Lightning leaves each module in the mode it finds it in; units come from the store in eval mode.
     task.train()
     try:
-        trainer.fit(task, train, val, ckpt_path=checkpoint, weights_only=True)
+        trainer.fit(task, _Epochs(train), val, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as stop:
         # Lightning answers Ctrl-C with exit code 1 and leaves the signal ignored.
         raise KeyboardInterrupt from stop
@@ -217,11 +239,25 @@ def _task(module: pl.LightningModule) -> Task:
     return module
 
 
-class _NoProfiler(PassThroughProfiler):
-    """Measures nothing, for less: Lightning opens some thirty of its contexts per step."""
+class _Epochs:
+    """Epochs of batches as Lightning takes them: each is one item, the iterator over what is left of it.
 
-    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
-        return nullcontext()
+    Lightning saves and restores the position through `state_dict`, and supplies the epoch through
+    `sampler.set_epoch`.
+    """
+
+    # Lightning asks every loader with a sampler for it.
+    batch_sampler = None
+
+    def __init__(self, batches: Batches) -> None:
+        self.sampler = batches
+        self.state_dict, self.load_state_dict = batches.state_dict, batches.load_state_dict
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Iterator[Batch]]:
+        yield iter(self.sampler)
 
 
 class _QuietLightning(warnings.catch_warnings):

@@ -351,6 +351,45 @@ def test_features_are_those_of_the_layer_asked_for(folder: Path, cli: Cli) -> No
     assert (both.shape[1], both.columns[0]) == (18, "row")
 
 
+def test_preprocessed_columns_stand_in_front_of_the_codes_by_their_names(folder: Path, cli: Cli) -> None:
+    rows = shop(50, 6)
+    rows.to_parquet(folder / "new.parquet")
+    model = stackae.load(folder / "shop")
+    use(cli, folder, "encode shop new.parquet -o all.parquet --layer all --with-input --keep age")
+    use(cli, folder, "encode shop new.parquet -o first.npy --layer 1 --with-input")
+
+    found, preprocessed = pd.read_parquet(folder / "all.parquet"), model.preprocessing.names()
+    assert preprocessed[:2] == ["age", "age missing"]
+    codes = [
+        f"layer_{depth}_code_{unit}" for depth, width in ((1, 12), (2, 5)) for unit in range(1, width + 1)
+    ]
+    # What was kept of the file is the column that has another name.
+    assert list(found.columns) == ["row", "age_in_file", *preprocessed, *codes]
+    # By hand, from what the preprocessing was fitted to: medians, means and scales of scikit-learn.
+    pipeline = model.preprocessing.transformer.named_transformers_["standard"]
+    by_hand = pipeline.transform(rows[["age"]].to_numpy())[:, 0]
+    np.testing.assert_allclose(found["age"], by_hand, atol=1e-6)
+    np.testing.assert_array_equal(found["age missing"], rows["age"].isna())
+    np.testing.assert_array_equal(found["city=Bern"], rows["city"] == "Bern")
+    np.testing.assert_array_equal(found["age_in_file"], rows["age"])
+    np.testing.assert_allclose(found[codes], model.encode(rows, "all"), atol=1e-6)
+    np.testing.assert_allclose(np.load(folder / "first.npy"), found[[*preprocessed, *codes[:12]]], atol=1e-6)
+
+
+def test_a_column_called_as_a_result_gets_another_name_in_front_of_codes(tmp_path: Path, cli: Cli) -> None:
+    rng = np.random.default_rng(0)
+    pd.DataFrame(rng.random((60, 2)), columns=["row", "code_1"]).to_csv(tmp_path / "own.csv", index=False)
+    (tmp_path / "own.yaml").write_text(
+        "data: {source: own.csv}\nlayers: [{width: 2}]\npretrain: {epochs: 1}\nfinetune: null\n"
+        "report: false\ntracking: {wandb: disabled}\n"
+    )
+    use(cli, tmp_path, "run own.yaml")
+
+    printed = use(cli, tmp_path, "encode runs/own own.csv -o - --with-input").splitlines()
+
+    assert printed[0] == "row,row_input,code_1_input,code_1,code_2"
+
+
 def test_the_error_of_a_row_is_the_loss_of_its_reconstruction(folder: Path, cli: Cli) -> None:
     x = np.random.default_rng(6).integers(0, 17, (2500, 8, 8), np.uint8)
     np.save(folder / "new.npy", x)

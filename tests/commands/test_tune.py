@@ -144,7 +144,7 @@ def test_folds_are_judged_at_their_end(folder: Path, cli: Cli) -> None:
     assert {row["state"] for row in trials(folder)} == {"complete"}
     for row in trials(folder):
         results = json.loads((folder / f"runs/tiny-tune/trial-{row['trial']}/results.json").read_text())
-        assert results["data"]["folds"] == 8
+        assert results["data"]["folds"] == 5
         assert float(row["validation_error"]) == pytest.approx(1 - results["classifier"]["val"]["accuracy"])
 
 

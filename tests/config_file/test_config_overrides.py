@@ -76,7 +76,7 @@ def test_an_override_mends_what_the_file_has_wrong(tmp_path: Path) -> None:
             "layers.0={width: 5, kind: sparse, corruption: {rate: 0.4}}",
             "layers[0].corruption.type: missing; one of 'masking', 'gaussian', 'salt_pepper', 'swap', 'mix'",
         ),
-        ("pretrain.epochs=1e2", "pretrain.epochs: 1e2 is not a whole number; write 100"),
+        ("pretrain.batch_size=1e2", "pretrain.batch_size: 1e2 is not a whole number; write 100"),
         (
             "name=!!python/name:os.system x",
             "the tag '!!python/name:os.system' is not allowed; write a plain value",

@@ -105,7 +105,7 @@ def test_a_fault_of_a_corruption_is_one_line(tmp_path: Path, corruption: str, li
             "use a whole number of at least 1, or a share between 0 and 1",
         ),
         ("data: {split: {pool: 'yes'}}", "22: data.split.pool: 'yes' is not allowed; use true or false"),
-        ("pretrain: {epochs: 1e2}", "20: pretrain.epochs: 1e2 is not a whole number; write 100"),
+        ("pretrain: {batch_size: 1e2}", "24: pretrain.batch_size: 1e2 is not a whole number; write 100"),
         ("pretrain: {lr: '1e-3'}", "16: pretrain.lr: '1e-3' is a string; write 1e-3 without quotes"),
         ("pretrain: {lr: .inf}", "16: pretrain.lr: .inf is not allowed; use a number above 0"),
         ("seed: -1", "7: seed: -1 is not allowed; it must be at least 0 and below 4294967296"),

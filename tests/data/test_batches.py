@@ -36,15 +36,16 @@ def epoch(loader: Batches, number: int) -> list[list[int]]:
 
 @settings(max_examples=60, deadline=None)
 @given(rows=st.integers(1, ROWS), batch_size=st.integers(1, 30), seed=st.none() | st.integers(0, 2**62))
-def test_every_row_comes_once_and_the_last_short_batch_too(
+def test_every_row_comes_once_in_batches_of_nearly_one_size(
     rows: int, batch_size: int, seed: int | None
 ) -> None:
     loader = Batches(X[:rows], batch_size=batch_size, seed=seed)
     batches = epoch(loader, 3)
     assert sorted(flat(batches)) == list(range(rows))
     assert len(batches) == len(loader)
-    assert all(len(batch) == batch_size for batch in batches[:-1])
-    assert len(batches[-1]) == (rows % batch_size or batch_size)
+    assert len(batches) == -(-rows // batch_size)
+    assert all(rows // len(batches) <= len(batch) <= batch_size for batch in batches)
+    assert max(map(len, batches)) - min(map(len, batches)) <= 1
     assert loader.rows == rows
 
 
@@ -76,7 +77,7 @@ def test_classes_stay_with_their_rows_and_only_the_given_rows_come(seed: int | N
     rows = np.array([2, 3, 11, 17, 22])
     loader = Batches(X, Y, batch_size=2, rows=rows, seed=seed)
     batches = list(loader)
-    assert [len(batch.x) for batch in batches] == [2, 2, 1]
+    assert [len(batch.x) for batch in batches] == [1, 2, 2]
     for batch in batches:
         assert batch.y is not None
         assert torch.equal(batch.x[:, 0].long() * 10, batch.y)
@@ -177,7 +178,7 @@ def test_balanced_batches_take_the_given_rows_only_and_classes_stay_with_them() 
     for number in range(30):
         loader.set_epoch(number)
         batches = list(loader)
-        assert [len(batch.x) for batch in batches] == [4, 2]
+        assert [len(batch.x) for batch in batches] == [3, 3]
         for batch in batches:
             assert batch.y is not None
             assert batch.y.tolist() == CLASSES[batch.x[:, 0].long()].tolist()

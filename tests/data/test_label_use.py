@@ -52,7 +52,7 @@ def blank(y: np.ndarray, keep: int) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("per_class", "folds"),
-    [(1, 0), (2, 2), (5, 5), (8, 8), (50, 8), (99, 8)],
+    [(1, 0), (2, 2), (5, 5), (8, 5), (50, 5), (99, 5)],
 )
 def test_few_labels_are_folded_as_far_as_the_smallest_class_goes(per_class: int, folds: int) -> None:
     of = source(np.arange(4000) % 10)
@@ -64,7 +64,7 @@ def test_few_labels_are_folded_as_far_as_the_smallest_class_goes(per_class: int,
 
 def test_from_a_thousand_labels_on_a_part_is_held_out() -> None:
     of = source(np.arange(4000) % 10)
-    assert used(of, labels=999)[0].folds == 8
+    assert used(of, labels=999)[0].folds == 5
     use, rows, split = used(of, labels=1000)
     assert use.folds == 0
     # The labels are all there are: those of the validation rows are not looked at.
@@ -95,7 +95,7 @@ def test_of_a_table_with_blank_labels_every_labelled_row_is_learnt_from(
     # Those that validate in pretraining are drawn from all rows, of which most have no label.
     assert len(split.val) == max(1, round(val * (300 - 3 * classes)))
     assert use.fold is not None
-    assert use.folds == min(8, np.bincount(y[labelled]).min())
+    assert use.folds == min(5, np.bincount(y[labelled]).min())
     assert ((use.fold >= 0) == use.learn).all()
     for number in range(use.folds):
         # Stratified: a class's parts differ by a row at most.
@@ -172,7 +172,7 @@ def test_groups_stay_together_in_folds_and_held_out() -> None:
     of = source(rng.integers(0, 3, 800), group=group)
     use, rows, _ = used(of)
     assert use.fold is not None
-    assert use.folds == 8
+    assert use.folds == 5
     for each in np.unique(group[rows]):
         assert len(set(use.fold[group[rows] == each])) == 1
     use, rows, _ = used(of, {"share": 0.2})

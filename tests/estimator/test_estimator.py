@@ -18,6 +18,7 @@ import sklearn
 import torch
 from conftest import REPOSITORY
 from faults.forked import context
+from sklearn.base import clone
 from sklearn.datasets import load_digits, make_blobs
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -53,7 +54,7 @@ def expected_to_fail(estimator: Any) -> dict[str, str]:
 
 
 @parametrize_with_checks(
-    [StackedAutoencoder(**QUICK), StackedAutoencoderClassifier(**QUICK, **TUNED)],
+    [StackedAutoencoder(**QUICK, output="all"), StackedAutoencoderClassifier(**QUICK, **TUNED)],
     expected_failed_checks=expected_to_fail,
 )
 def test_scikit_learn_finds_no_fault(estimator: Any, check: Callable[[Any], None]) -> None:
@@ -137,7 +138,7 @@ def test_rows_without_label_are_for_pretraining_alone(
         "train": 108,
         "val": 12,
         "labelled": 60,
-        "folds": 8,
+        "folds": 5,
     }
     assert np.mean(fitted.predict(x).astype(str) == y.astype(str)) > 0.9
 
@@ -148,7 +149,7 @@ def test_what_is_said_of_validation_is_said_by_networks_that_had_not_learnt_the_
     x, y = rng.normal(size=(150, 40)), rng.integers(0, 2, 150)
     settings = {"finetune_epochs": 60, "finetune_lr": 0.02, "layers": (60,)}
     fitted = classifier(**settings).fit(x, y)
-    assert fitted.results_.data["folds"] == 8
+    assert fitted.results_.data["folds"] == 5
     assert fitted.score(x, y) > 0.9
     assert 0.3 < fitted.results_.classifier["val"]["accuracy"] < 0.7
     assert fitted.results_.classifier["test"] is None
@@ -158,7 +159,7 @@ def test_what_is_said_of_validation_is_said_by_networks_that_had_not_learnt_the_
 
 
 @pytest.mark.parametrize(
-    ("validation", "networks"), [("auto", 8), ("none", 1), ({"folds": 3}, 3), ({"share": 0.2}, 1)]
+    ("validation", "networks"), [("auto", 5), ("none", 1), ({"folds": 3}, 3), ({"share": 0.2}, 1)]
 )
 def test_validation_is_as_in_a_config(
     validation: Any, networks: int, blobs: tuple[np.ndarray, np.ndarray]
@@ -329,7 +330,7 @@ def test_every_kind_survives_pickling(kind: str, blobs: tuple[np.ndarray, np.nda
         ({"kind": "sprase", "layers": (9, 8)}, "kind: 'sprase' is not allowed; did you mean 'sparse'?"),
         ({"layers": [{"widht": 3}]}, "layers[0].widht: unknown key; did you mean 'width'?"),
         ({"layers": 5}, "layers: 5 is not allowed; use a list of at least one {'width': n}"),
-        ({"patience": 0}, "patience: 0 is not allowed; use a whole number of at least 1, or None"),
+        ({"patience": 0}, "patience: 0 is not allowed; use a whole number of at least 1, 'auto', or None"),
         ({"epochs": None}, "epochs: None is not allowed; use a whole number of at least 0"),
         ({"corruption": "null"}, "corruption: 'null' is not allowed; use {'type': 'masking', …}, {'type': "),
         ({"layers": [{"width": 3, "tied": 1}]}, "layers[0].tied: 1 is not allowed; use True or False"),
@@ -339,6 +340,7 @@ def test_every_kind_survives_pickling(kind: str, blobs: tuple[np.ndarray, np.nda
         ),
         ({"corruption": {"type": "masking", "rate": 3}}, "corruption.rate: 3 is not allowed; it must be at"),
         ({"validation_fraction": 2}, "validation_fraction: 2 is not allowed; it must be between 0 and 1"),
+        ({"output": "al"}, "output: 'al' is not allowed; use 'last' or 'all'"),
         ({"store": __file__}, f"store '{__file__}': '{__file__}' is a file; name a folder"),
     ],
 )
@@ -399,6 +401,25 @@ def test_codes_come_in_the_form_that_scikit_learn_is_told(
             np.testing.assert_array_equal(codes_found.to_numpy(), codes)
             if output == "pandas" and rows is frame:
                 assert codes_found.index.equals(frame.index)
+
+
+def test_codes_of_all_layers_come_with_names_and_survive(blobs: tuple[np.ndarray, np.ndarray]) -> None:
+    x, _ = blobs
+    last = transformer(layers=(4, 3)).fit(x)
+    fitted = clone(last.set_params(output="all")).fit(x)
+    again = pickle.loads(pickle.dumps(fitted))
+
+    found = again.set_output(transform="pandas").transform(x)
+    assert list(found.columns) == list(fitted.get_feature_names_out())
+    assert list(found.columns) == [
+        *(f"layer_1_code_{unit}" for unit in range(1, 5)),
+        *(f"layer_2_code_{unit}" for unit in range(1, 4)),
+    ]
+    model = fitted.model_
+    np.testing.assert_array_equal(found.to_numpy(), np.hstack([model.encode(x, 1), model.encode(x, 2)]))
+    # What a stack makes of codes it makes of the last ones.
+    decoded = fitted.inverse_transform(fitted.transform(x))
+    np.testing.assert_allclose(decoded, model.reconstruct(x), rtol=1e-5)
 
 
 def test_codes_of_a_step_become_a_frame_that_the_next_step_takes(

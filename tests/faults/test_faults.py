@@ -43,7 +43,7 @@ DEATHS = [
         Point(1, "finetune", "remove checkpoint.ckpt"),
     ],
     [
-        Point(5, "scratch", "batch begins"),
+        Point(5, "scratch", "step"),
         Point(1, "scratch", "sync logits-folds.npy"),
         Point(7, "probe", "regression"),
         Point(1, "results", "half model/classifier.safetensors"),
@@ -54,7 +54,7 @@ DEATHS_WITH_ROWS_HELD_OUT = [
     Point(2, "length", "epoch"),
     Point(1, "length", "half manifest.json.part"),
     Point(2, "finetune", "batch"),
-    Point(3, "scratch-length", "batch over"),
+    Point(3, "scratch-length", "step"),
     Point(1, "scratch", "epoch over"),
 ]
 
@@ -121,7 +121,7 @@ def test_two_runs_on_one_store_train_each_stage_once(alone: Place, tmp_path: Pat
 
 def test_a_clock_that_runs_backwards_changes_nothing(alone: Place, tmp_path: Path) -> None:
     place = Place(tmp_path)
-    point = Point(6, "pretrain-2", "batch over")
+    point = Point(7, "pretrain-2", "step")
     died = forked_life(place, place.words(OFTEN), place.orders("life", point, clock="backwards"))
     assert died.code == -9, died.said
     ended = forked_life(place, place.words(OFTEN), place.orders("last", clock="backwards"))

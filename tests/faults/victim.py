@@ -171,17 +171,12 @@ def hook_memory_maps(watch: Watch) -> None:
 
 
 def hook_training(watch: Watch) -> None:
-    """Events before and after all that is done at the end of a batch, of an epoch and of a probe's fit."""
+    """Events before and after a step, and all that is done at the end of an epoch and of a probe's fit."""
     import pytorch_lightning as pl
     from sklearn.linear_model import LogisticRegression
+    from torch.optim import optimizer
 
     class First(pl.Callback):
-        def on_train_batch_start(self, *_: Any) -> None:
-            watch.event("batch begins")
-
-        def on_train_batch_end(self, *_: Any) -> None:
-            watch.event("batch")
-
         def on_validation_start(self, *_: Any) -> None:
             watch.event("validation")
 
@@ -189,9 +184,6 @@ def hook_training(watch: Watch) -> None:
             watch.event("epoch")
 
     class Last(pl.Callback):
-        def on_train_batch_end(self, *_: Any) -> None:
-            watch.event("batch over")
-
         def on_train_epoch_end(self, *_: Any) -> None:
             watch.event("epoch over")
 
@@ -206,6 +198,8 @@ def hook_training(watch: Watch) -> None:
         watch.event("regression")
         return regress(self, *given, **named)
 
+    optimizer.register_optimizer_step_pre_hook(lambda *_: watch.event("step"))
+    optimizer.register_optimizer_step_post_hook(lambda *_: watch.event("batch"))
     pl.Trainer.fit, LogisticRegression.fit = watched_fit, watched_regress  # type: ignore[method-assign]
 
 

@@ -220,7 +220,9 @@ class TakesTheStore(NoProgress):
         self._stage, self._gone = stage, gone
 
     @contextlib.contextmanager
-    def stage(self, name: str, steps: int, rows: int = 0, step: str = "epoch") -> Iterator[StageProgress]:
+    def stage(
+        self, name: str, steps: int, rows: int = 0, step: str = "epoch", threads: int = 0
+    ) -> Iterator[StageProgress]:
         with super().stage(name, steps, rows, step) as line:
             yield line
         if name == self._stage:

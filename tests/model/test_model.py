@@ -277,6 +277,8 @@ def test_a_layer_that_is_not_there_is_refused(layer: Any, tmp_path: Path) -> Non
     saved = Saved(tmp_path)
     with pytest.raises(ArtifactError, match=f"layer {layer!r} asked for; this encoder has layers 1 to 3"):
         load(saved.run).encode(saved.x, layer=layer)
+    with pytest.raises(ArtifactError, match="this encoder has layers 1 to 3"):
+        load(saved.run).code_names(layer)
 
 
 def test_a_model_without_a_classifier_encodes_and_says_why_it_does_not_predict(tmp_path: Path) -> None:
@@ -352,8 +354,16 @@ def test_codes_are_decoded_as_in_a_reconstruction_and_interpolated_in_a_line(tmp
 
 
 def test_features_of_all_layers_stand_side_by_side(saved: Saved) -> None:
-    expected = np.concatenate(saved.codes(), axis=1)
-    np.testing.assert_allclose(load(saved.run).encode(saved.x, layer="all"), expected, atol=1e-5)
+    model, (first, *upper) = load(saved.run), saved.codes()
+    expected = np.concatenate([first, *upper], axis=1)
+    np.testing.assert_allclose(model.encode(saved.x, layer="all"), expected, atol=1e-5)
+    assert model.code_names("all")[5:7] == ["layer_1_code_6", "layer_2_code_1"]
+    assert len(model.code_names("all")) == expected.shape[1]
+
+    pixels = saved.x.reshape(60, 6) / 255
+    beside = model.encode(saved.x, 1, with_input=True)
+    np.testing.assert_allclose(beside, np.concatenate([pixels, first], axis=1), atol=1e-5)
+    assert model.code_names(1, with_input=True)[4:8] == ["1,1", "1,2", "code_1", "code_2"]
 
 
 def test_errors_are_the_first_layers_loss_of_each_row(saved: Saved) -> None:

@@ -94,7 +94,7 @@ def test_the_page_is_one_file_whose_pictures_say_in_words_what_they_show(folder:
 @pytest.mark.parametrize(
     ("validation", "says", "curves"),
     [
-        ("auto", "300 labels to learn from, in 8 folds; seed 0", "Training loss of the classifiers"),
+        ("auto", "300 labels to learn from, in 5 folds; seed 0", "Training loss of the classifiers"),
         ("none", "300 labels to learn from; seed 0", "Training loss of the classifiers"),
         ("{share: 0.2}", "60 of them first held out; seed 0", "Training loss and validation error of the"),
     ],

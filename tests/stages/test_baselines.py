@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -18,7 +20,11 @@ from sklearn.ensemble import ExtraTreesClassifier
 from stage_runs import Finished, described
 
 import stackae
+from stackae.config_file import load_config
+from stackae.data.read import read_source
 from stackae.errors import ArtifactError
+from stackae.mixture import cross_mixed, fit_mixture
+from stackae.plan import make_plan
 from stackae.seeds import derive
 
 NAMES = {"baselines": ["extra_trees", "logistic_regression"]}
@@ -84,11 +90,18 @@ def test_the_verdict_names_the_best_by_cross_validation(finished: Finished) -> N
     stack = softmax(finished.array("finetune", "logits-folds"), axis=1)
     y = labels(finished)[np.flatnonzero(finished.plan.labels.learn)]  # type: ignore[union-attr]
     assert best["val"]["stack"] == accuracy(stack, y)
-    means = {
-        name: accuracy((stack + finished.array("baselines", f"probabilities-val-{name}")) / 2, y)
-        for name in NAMES["baselines"]
-    }
-    assert best["val"]["mean"] == means[best["mean_with"]] == max(means.values())
+    use = finished.plan.labels
+    assert use is not None
+    assert use.fold is not None
+    loss, right = {}, {}
+    for name in NAMES["baselines"]:
+        theirs = log(finished.array("baselines", f"probabilities-val-{name}"))
+        mean = cross_mixed(finished.array("finetune", "logits-folds"), theirs, y, use.fold[use.judged])
+        loss[name], right[name] = -np.log(mean[np.arange(len(y)), y]).sum(), accuracy(mean, y)
+    likeliest = min(loss, key=lambda name: loss[name])
+    close = loss["extra_trees"] <= loss[likeliest] + 3
+    assert best["mean_with"] == ("extra_trees" if close else likeliest)
+    assert best["val"]["mean"] == right[best["mean_with"]]
     assert best["text"] in verdict["text"]
 
 
@@ -169,9 +182,34 @@ def boxes(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
     (folder / "said").write_text(done.stdout)
     for name in BLENDS:
         words = ["run", "boxes.yaml", f"finetune.blend={name}", "report=false", "--quiet"]
+        # The mean as it is; tests/stages/test_calibration.py sees to what it is divided by.
+        words.append("finetune.temperature=none")
         done = cli([*words, "--out", f"runs/{name}"], folder)
         assert done.returncode == 0, done.stderr
     return folder
+
+
+def log(shares: np.ndarray) -> np.ndarray:
+    logits: np.ndarray = np.log(np.maximum(shares.astype(np.float64), np.finfo(np.float32).tiny))
+    return logits
+
+
+def judged_classes(folder: Path) -> np.ndarray:
+    """The classes of the labelled rows of the run `boxes`, in their order."""
+    with contextlib.chdir(folder):
+        config = load_config(Path("runs/boxes/config.yaml"))
+        plan = make_plan(config, read_source(config.data))
+    assert plan.labels is not None
+    data = folder / ".stackae" / f"data-{plan.data.key[:16]}"
+    y = np.concatenate([np.load(data / f"labels-{part}.npy") for part in ("train", "val")])
+    found: np.ndarray = y[plan.labels.judged]
+    return found
+
+
+def untempered(model: Any, rows: Any) -> np.ndarray:
+    """Probabilities as if nothing had divided the logits."""
+    shares: np.ndarray = softmax(np.log(model.predict_proba(rows)) * model.temperature, axis=1)
+    return shares
 
 
 def results_of(folder: Path, name: str) -> dict:  # type: ignore[type-arg]
@@ -213,7 +251,14 @@ def test_a_blended_model_predicts_the_mean(boxes: Path, cli: Cli, name: str) -> 
     alone, blended = (stackae.load(boxes / "runs" / each) for each in ("boxes", name))
     folder = next(boxes.glob(".stackae/baselines-*[0-9a-f]"))
     shares = np.load(folder / f"probabilities-test-{name}.npy")
-    expected = (alone.predict_proba(rows) + shares) / 2
+    mixture = blended.classifier.mixture
+    expected = mixture.of(log(untempered(alone, rows)), log(shares))
+    key = next(each["key"] for each in results["stages"] if each["stage"] == "finetune")
+    tuned = boxes / ".stackae" / f"finetune-{key[:16]}"
+    val = log(np.load(folder / f"probabilities-val-{name}.npy"))
+    fitted = fit_mixture(np.load(tuned / "logits-folds.npy"), val, judged_classes(boxes))
+    assert mixture.share == pytest.approx(fitted.share, rel=1e-4)
+    assert mixture.powers == pytest.approx(fitted.powers, rel=1e-4)
     np.testing.assert_allclose(blended.predict_proba(rows), expected, atol=2e-5)
 
     assert cli(["predict", f"runs/{name}", "test.csv", "-o", f"{name}.csv", "--quiet"], boxes).returncode == 0
@@ -306,7 +351,9 @@ def test_the_estimator_averages_too() -> None:
     assert blended.results_.blend["with"] == "extra_trees"
     assert alone.results_.blend is None
     assert alone.results_.baselines == []
-    shares = 2 * blended.predict_proba(x) - alone.predict_proba(x)
+    mixture = blended.model_.classifier.mixture
+    own = softmax(mixture.powers[0] * log(untempered(alone.model_, x)), axis=1)
+    shares = (untempered(blended.model_, x) - mixture.share * own) / (1 - mixture.share)
     assert shares.min() > -1e-5
     # Trees know the rows that they were fitted to.
     assert accuracy(shares, y) > 0.95

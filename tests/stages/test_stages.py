@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy.special import expit
 from scipy.stats import binom
-from stage_runs import WIDTH, Finished, described, layer_arrays
+from stage_runs import PLAIN, WIDTH, Finished, described, layer_arrays
 from torch import nn
 
 from stackae.data.read import read_source
@@ -115,7 +115,7 @@ def test_pretraining_is_fed_all_training_rows_corrupted_at_the_layers_own_rate(t
 
 
 def test_fine_tuning_starts_from_the_pretrained_weights(tmp_path: Path) -> None:
-    config = described(tmp_path, finetune={"epochs": 1, "lr": 1e-30, "optimizer": "sgd"})
+    config = described(tmp_path, finetune={"epochs": 1, "lr": 1e-30, "optimizer": "sgd", **PLAIN})
     finished = Finished(config, tmp_path)
     tuned, control = finished.weights("finetune"), finished.weights("scratch")
     for number in (1, 2):
@@ -134,7 +134,7 @@ def test_a_frozen_encoder_stays_to_the_bit_and_the_control_is_not_frozen(
     finished: Finished, tmp_path: Path
 ) -> None:
     path = finished.plan.config.data.source
-    words = {"epochs": 3, "batch_size": 25, "lr": 0.05, "freeze_encoder": True, "weight_decay": 0.1}
+    words = {"epochs": 3, "batch_size": 25, "lr": 0.05, "freeze_encoder": True, "weight_decay": 0.1} | PLAIN
     frozen = Finished(described(Path(path).parent, finetune=words), tmp_path)
     tuned = frozen.weights("finetune")
     for number in (1, 2):
@@ -153,7 +153,7 @@ def test_a_frozen_encoder_stays_to_the_bit_and_the_control_is_not_frozen(
 
 def test_the_encoders_rate_is_scaled_and_the_controls_is_not(finished: Finished, tmp_path: Path) -> None:
     path = finished.plan.config.data.source
-    words = {"epochs": 3, "batch_size": 25, "lr": 0.05, "encoder_lr_scale": 1e-25}
+    words = {"epochs": 3, "batch_size": 25, "lr": 0.05, "encoder_lr_scale": 1e-25} | PLAIN
     scaled = Finished(described(Path(path).parent, finetune=words), tmp_path)
     tuned = scaled.weights("finetune")
     for number in (1, 2):
@@ -165,7 +165,7 @@ def test_the_encoders_rate_is_scaled_and_the_controls_is_not(finished: Finished,
 
 
 def test_only_labelled_rows_are_fine_tuned_on(tmp_path: Path) -> None:
-    config = described(tmp_path, finetune={"epochs": 2, "input_dropout": 0.0, "dropout": 0.0})
+    config = described(tmp_path, finetune={"epochs": 2, "batch_norm": False})
     plan = make_plan(config, read_source(config.data))
     with first_inputs() as seen:
         finished = Finished(config, tmp_path)
@@ -209,6 +209,24 @@ def test_a_layer_whose_inputs_are_all_alike_is_said_to_have_learnt_nothing(tmp_p
     metrics = Finished(config, tmp_path).entries["pretrain-1"].metrics
     assert metrics["reconstruction_ratio"] == 1
     assert metrics["effective_rank"] == pytest.approx(1, abs=1e-4)
+
+
+def test_a_layer_that_has_learnt_nothing_is_warned_of(tmp_path: Path) -> None:
+    still = {"epochs": 5, "batch_size": 25, "lr": 1e-30}
+    config = described(tmp_path, finetune=None, pretrain=still)
+    with pytest.warns(UserWarning, match="learnt next to nothing") as warned:
+        finished = Finished(config, tmp_path)
+    ratio = finished.entries["pretrain-1"].metrics["reconstruction_ratio"]
+    lines = [str(one.message) for one in warned]
+    assert any(line.startswith(f"pretrain-1: the layer has learnt next to nothing (its error is {ratio:.2f}")
+               for line in lines)  # fmt: skip
+
+
+def test_a_classifier_below_a_logistic_regression_on_its_input_is_warned_of(tmp_path: Path) -> None:
+    hindered = {"epochs": 5, "lr": 1e-30, "batch_norm": False}
+    config = described(tmp_path, finetune=hindered, compare={"scratch": False, "probe": True})
+    with pytest.warns(UserWarning, match="finetune: .* by a logistic regression on the input"):
+        Finished(config, tmp_path)
 
 
 def test_units_that_say_nothing_are_measured_and_warned_about_once_per_layer(tmp_path: Path) -> None:

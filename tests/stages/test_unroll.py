@@ -73,7 +73,7 @@ def test_without_epochs_a_layer_keeps_its_random_weights_but_for_its_output_bias
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("unrolled")
-    tuned = {"epochs": 1, "lr": 1e-30, "optimizer": "sgd"}
+    tuned = {"epochs": 1, "lr": 1e-30, "optimizer": "sgd", "batch_norm": False}
     return Finished(described(folder, unroll=UNROLL, finetune=tuned, compare={"probe": True}), folder)
 
 

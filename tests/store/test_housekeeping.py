@@ -193,7 +193,7 @@ def test_a_lost_manifest_is_said_and_the_stage_done_again(again: Path, finished:
 
 
 def test_verify_says_what_is_not_there(again: Path, tmp_path: Path, cli: Cli) -> None:
-    shutil.rmtree(next(again.glob(".stackae/pretrain-1-*")))
+    shutil.rmtree(next(path for path in again.glob(".stackae/pretrain-1-*") if path.is_dir()))
     (tmp_path / "empty").mkdir()
 
     orphan = cli(["verify"], again)
@@ -469,7 +469,9 @@ def test_a_run_that_is_going_on_keeps_all_its_stages_from_gc(again: Path) -> Non
 
     class Tidies(NoProgress):
         @contextlib.contextmanager
-        def stage(self, name: str, steps: int, rows: int = 0, step: str = "epoch") -> Iterator[StageProgress]:
+        def stage(
+            self, name: str, steps: int, rows: int = 0, step: str = "epoch", threads: int = 0
+        ) -> Iterator[StageProgress]:
             seen.extend(collect(root, set(), dry_run=False))
             with super().stage(name, steps, rows, step) as line:
                 yield line

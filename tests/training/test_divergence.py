@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -34,19 +33,18 @@ class Breaking(Scripted):
     def __init__(self, at: int, poison: float = math.inf) -> None:
         super().__init__([])
         self.at, self.poison = at, poison
+        self.steps.register_hook(self.broken)
 
-    def on_after_backward(self) -> None:
-        if len(self.batches) == self.at:
-            assert self.steps.grad is not None
-            self.steps.grad.fill_(self.poison)
+    def broken(self, gradient: Tensor) -> Tensor:
+        return torch.full_like(gradient, self.poison) if len(self.batches) == self.at else gradient
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         # Does not depend on the weight, as if the next batch did not come.
-        super().training_step(batch, batch_idx)
+        super().loss(batch)
         return 0.0 * torch.nan_to_num(self.steps) + 1.0
 
     def validate(self, batch: Batch) -> None:
-        self.add(len(batch.x), {"score": torch.tensor(1.0)})
+        self.sums.add(len(batch.x), {"score": torch.tensor(1.0)})
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -105,7 +103,7 @@ def test_no_checkpoint_holds_broken_weights_and_the_one_before_is_kept(tmp_path:
     kept = torch.load(tmp_path / "checkpoint.ckpt", weights_only=True)
     assert torch.isfinite(kept["state_dict"]["steps"])
     assert kept["callbacks"]["Autosave"] == {"epoch": 2, "batch": 1}
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.ckpt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.ckpt", "threads.json"]
 
 
 def test_large_weights_whose_sum_is_infinite_are_numbers(tmp_path: Path) -> None:
@@ -146,15 +144,13 @@ def test_on_an_accelerator_the_sum_so_far_is_looked_at_now_and_then(tmp_path: Pa
     )
     recorder = Recorder(context, NoStageProgress(), DivergenceGuard(context, 0.5), None)
     task = Scripted([])
-    trainer = SimpleNamespace(num_training_batches=1000)
     ended = []
 
     def train() -> None:
         for number in range(1000):
-            task.add(2, {"loss": torch.tensor(math.inf if number == LOOK_EVERY + 3 else 1.0)})
-            outputs = {"loss": torch.zeros(()).as_subclass(Waiting)}
+            task.sums.add(2, {"loss": torch.tensor(math.inf if number == LOOK_EVERY + 3 else 1.0)})
             batch = Batch(torch.zeros(2, 4), None, 0, number)
-            recorder.on_train_batch_end(trainer, task, outputs, batch, number)  # type: ignore[arg-type]
+            recorder.stepped(task, batch, 1000, torch.zeros(()).as_subclass(Waiting))
             ended.append(number)
 
     with pytest.raises(TrainingError, match=f"epoch 1, batch {2 * LOOK_EVERY + 1} "):

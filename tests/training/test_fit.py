@@ -75,10 +75,10 @@ def test_a_fit_ends_in_eval_mode(tmp_path: Path) -> None:
 # ---- every row counts
 
 
-def test_the_last_short_batch_is_used_too(tmp_path: Path) -> None:
+def test_every_row_is_used(tmp_path: Path) -> None:
     task = Scripted([1, 2])
     fit(task, tmp_path, FitConfig(epochs=2))
-    assert task.batches == [3, 3, 1, 3, 3, 1]
+    assert task.batches == [2, 2, 3, 2, 2, 3]
 
 
 def _unit_task(settings: PretrainConfig, *, activation: str = "relu", rate: float = 0.0) -> PretrainTask:

@@ -1,0 +1,82 @@
+"""What `auto` stands for, once rows, labels and layers are known: docs/recipe.md has the figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from stackae.build import Shape
+from stackae.config import FinetuneConfig, LayerConfig, PretrainConfig
+
+PRETRAIN_STEPS, PRETRAIN_EPOCHS = 1500, (20, 500)
+"""Optimiser steps of a layer's pretraining, within a least and a greatest number of epochs."""
+FOLD_STEPS, FINETUNE_STEPS, FINETUNE_EPOCHS = 200, 1500, 30
+"""Optimiser steps of fine-tuning where folds validate, and where not, and its epochs, all at least."""
+MANY_LABELS = 5000
+"""Labelled rows from which on batches are larger."""
+NARROW = 64
+"""Units of a layer below which a classifier gets a shortcut around it, and less noise in it."""
+WIDEST_SCALED = 5000
+"""Features beyond which trees take too long to say which of them matter."""
+
+
+def settled_pretraining(settings: PretrainConfig, rows: int) -> PretrainConfig:
+    """Return the settings of a layer's pretraining for so many rows, with numbers in the place of `auto`."""
+    least, most = PRETRAIN_EPOCHS
+    auto = min(max(math.ceil(PRETRAIN_STEPS / _steps(rows, settings.batch_size)), least), most)
+    epochs = auto if settings.epochs == "auto" else settings.epochs
+    patience = settings.patience
+    if patience == "auto":
+        patience = max(5, int(epochs) // 5) if settings.epochs == "auto" else None
+    return settings.model_copy(update={"epochs": epochs, "patience": patience})
+
+
+def settled_finetuning(
+    settings: FinetuneConfig,
+    layers: Sequence[LayerConfig],
+    shape: Shape,
+    *,
+    labelled: int,
+    folds: bool,
+    table: bool,
+) -> FinetuneConfig:
+    """Return the settings of fine-tuning with numbers in the place of `auto`.
+
+    The first fit learns from `labelled` rows (*shape); `folds` says that folds validate, `table` that the
+    rows are a table's.
+    """
+    batch_size = settings.batch_size
+    if batch_size == "auto":
+        batch_size = 128 if labelled < MANY_LABELS else 256
+    epochs = settings.epochs
+    if epochs == "auto":
+        least = FOLD_STEPS if folds else FINETUNE_STEPS
+        epochs = max(math.ceil(least / _steps(labelled, batch_size)), FINETUNE_EPOCHS)
+    patience = max(20, 2 * int(epochs) // 5) if settings.patience == "auto" else settings.patience
+    # Channels are at many places each, and a code of few of them is none the narrower.
+    narrow = any(layer.unit == "dense" and layer.width < NARROW for layer in layers)
+    noise = settings.noise
+    if noise == "auto":
+        noise = (0.2 if narrow else 0.3) if settings.batch_norm else 0.0
+    scale, flat = settings.input_scale, layers[0].unit == "dense"
+    if scale == "auto":
+        scaled = folds and table and flat and settings.batch_norm and math.prod(shape) <= WIDEST_SCALED
+        scale = "importance" if scaled else "none"
+    shortcut = settings.shortcut
+    if shortcut == "auto":
+        shortcut = narrow and settings.batch_norm
+    return settings.model_copy(
+        update={
+            "batch_size": batch_size,
+            "epochs": epochs,
+            "patience": patience,
+            "noise": noise,
+            "input_scale": scale,
+            "shortcut": shortcut,
+        }
+    )
+
+
+def _steps(rows: int, batch_size: int) -> int:
+    """Return the optimiser steps of an epoch."""
+    return max(1, math.ceil(rows / batch_size))

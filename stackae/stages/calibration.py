@@ -1,0 +1,85 @@
+"""The temperature of what a run's model predicts: fitted when the model is put together, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from stackae.data.features import read_array
+from stackae.metrics import calibration_error
+from stackae.plan import Plan
+from stackae.stages.baselines import TINY, labels, weights
+from stackae.stages.blend import mean_probabilities, parts_of, stack_logits
+from stackae.stages.finetune import class_weights
+from stackae.store import Entry
+from stackae.temperature import cross_fitted, fit_temperature, losses
+
+LEAST_GAIN = 1e-4
+"""NLL in nats per row by which a temperature must be better than none; what is less may be rounding."""
+
+Figures = Mapping[str, Mapping[str, float]]
+"""NLL and ECE, `before` the logits are divided and `after`."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """By what the model divides its logits, 1 where that would not help, and what it does to probabilities.
+
+    Fitted to `rows` that were not learnt from. `val` is of these, each at the temperature of the others.
+    """
+
+    temperature: float
+    rows: int
+    val: Figures
+    test: Figures
+
+
+def calibrate(plan: Plan, entries: Mapping[str, Entry]) -> Calibration | None:
+    """Fit a temperature to the rows that validate, and keep it where it lowers the NLL of such rows.
+
+    Rows count as in training, by their weights and where classes are balanced; in the figures each once.
+    None where there is no classifier, the config wants none, or fewer than two rows validate.
+    """
+    settings, use = plan.config.finetune, plan.labels
+    if settings is None or settings.temperature == "none" or use is None or len(use.judged) < 2:
+        return None
+    val, test = (_predicted(plan, entries, part) for part in ("val", "test"))
+    y = labels(entries[plan.data.name])[use.judged]
+    y_test = read_array(entries[plan.data.name].file("labels-test.npy"))
+    part = parts_of(plan)
+    weight = _weight(plan, y)
+    tempered = cross_fitted(val, y, part, weight)
+    helps = np.average(losses(val, y) - losses(tempered, y), weights=weight) > LEAST_GAIN
+    temperature = fit_temperature(val, y, weight) if helps else 1.0
+    return Calibration(
+        temperature,
+        len(y),
+        {"before": _figures(val, y), "after": _figures(tempered if helps else val, y)},
+        {"before": _figures(test, y_test), "after": _figures(test / temperature, y_test)},
+    )
+
+
+def _predicted(plan: Plan, entries: Mapping[str, Entry], part: str) -> np.ndarray:
+    """Return the logits (rows, classes) of the network, or of its mean with a baseline."""
+    mixed = entries["blend"].metrics["with"] if "blend" in entries else None
+    if mixed is None:
+        return stack_logits(plan, entries, part)
+    logits: np.ndarray = np.log(np.maximum(mean_probabilities(plan, entries)[part][mixed], TINY))
+    return logits
+
+
+def _weight(plan: Plan, y: np.ndarray) -> np.ndarray | None:
+    """Return how much each row that validates counts, by its weight and where classes are balanced."""
+    assert plan.labels is not None
+    assert plan.config.finetune is not None
+    weight = weights(plan, plan.labels.judged)
+    if plan.config.finetune.balance == "none":
+        return weight
+    balanced: np.ndarray = class_weights(y).numpy().astype(np.float64)[y]
+    return balanced if weight is None else balanced * weight
+
+
+def _figures(logits: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    return {"nll": float(losses(logits, y).mean()), "ece": calibration_error(logits, y)}
