@@ -91,8 +91,8 @@ class FinetuneConfig(FitConfig):
     """`constant`, `cosine` (after `warmup` epochs, down to 0) or `one_cycle`."""
     # What is trained has been resolved, and so has the number that FitConfig promises.
     epochs: PositiveInt | Literal["auto"] = "auto"  # type: ignore[assignment]
-    """Epochs over the labelled rows, at most; `auto`: 30, or as many as make 200 steps where folds
-    validate, and 1,500 steps where not."""
+    """Epochs over the labelled rows, at most; `auto`: 30, or as many as make 1,500 steps, or 200 in
+    folds of up to 600 labels under three layers or more of at least 128 units."""
     patience: PositiveInt | Literal["auto"] | None = "auto"  # type: ignore[assignment]
     """Stop after so many epochs without a better validation accuracy; the best weights are kept either way.
     `auto`: two fifths of the epochs, at least 20. Null never stops early."""

@@ -10,8 +10,10 @@ from stackae.config import FinetuneConfig, LayerConfig, PretrainConfig
 
 PRETRAIN_STEPS, PRETRAIN_EPOCHS = 1500, (20, 500)
 """Optimiser steps of a layer's pretraining, within a least and a greatest number of epochs."""
-FOLD_STEPS, FINETUNE_STEPS, FINETUNE_EPOCHS = 200, 1500, 30
-"""Optimiser steps of fine-tuning where folds validate, and where not, and its epochs, all at least."""
+FINETUNE_STEPS, FINETUNE_EPOCHS = 1500, 30
+"""Optimiser steps of fine-tuning and its epochs, both at least."""
+FEW_STEPS, FEW_LABELS, DEEP, WIDE = 200, 600, 3, 128
+"""In folds of so few labelled rows at most, fewer steps do for stacks of so many layers of such widths."""
 MANY_LABELS = 5000
 """Labelled rows from which on batches are larger."""
 NARROW = 64
@@ -50,7 +52,8 @@ def settled_finetuning(
         batch_size = 128 if labelled < MANY_LABELS else 256
     epochs = settings.epochs
     if epochs == "auto":
-        least = FOLD_STEPS if folds else FINETUNE_STEPS
+        quick = folds and labelled <= FEW_LABELS and _deep(layers)
+        least = FEW_STEPS if quick else FINETUNE_STEPS
         epochs = max(math.ceil(least / _steps(labelled, batch_size)), FINETUNE_EPOCHS)
     patience = max(20, 2 * int(epochs) // 5) if settings.patience == "auto" else settings.patience
     # Channels are at many places each, and a code of few of them is none the narrower.
@@ -75,6 +78,11 @@ def settled_finetuning(
             "shortcut": shortcut,
         }
     )
+
+
+def _deep(layers: Sequence[LayerConfig]) -> bool:
+    """Tell whether a stack is deep and wide enough to learn few labels in a few steps."""
+    return len(layers) >= DEEP and all(layer.width >= WIDE for layer in layers)
 
 
 def _steps(rows: int, batch_size: int) -> int:

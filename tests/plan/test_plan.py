@@ -460,11 +460,11 @@ def test_a_layers_own_settings_go_before_the_common_ones(data: Path) -> None:
     ("given", "epochs", "patience"),
     [
         # 30 labels in folds: 1 batch an epoch, 3 of 10, 30 of one.
-        ({}, 200, 80),
-        ({"batch_size": 10}, 67, 26),
-        ({"batch_size": 1}, 30, 20),
-        ({"batch_size": 1, "patience": None}, 30, None),
-        ({"batch_size": 1, "patience": 7}, 30, 7),
+        ({}, 1500, 600),
+        ({"batch_size": 10}, 500, 200),
+        ({"batch_size": 1}, 50, 20),
+        ({"batch_size": 1, "patience": None}, 50, None),
+        ({"batch_size": 1, "patience": 7}, 50, 7),
         ({"epochs": 3}, 3, 20),
         ({"epochs": 60}, 60, 24),
     ],

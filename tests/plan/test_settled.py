@@ -29,7 +29,7 @@ def test_epochs_that_are_given_are_kept_and_all_carried_out() -> None:
 
 
 def settled(
-    widths: tuple[int, ...] = (256, 128), *, labelled: int = 100, unit: str = "dense", **words: Any
+    widths: tuple[int, ...] = (256, 256, 128), *, labelled: int = 100, unit: str = "dense", **words: Any
 ) -> FinetuneConfig:
     layers = [LayerConfig.model_validate({"width": width, "unit": unit}) for width in widths]
     given = {name: words.pop(name, True) for name in ("folds", "table")}
@@ -41,7 +41,8 @@ def settled(
     ("labelled", "folds", "epochs", "batch_size"),
     [
         (100, True, 200, 128),
-        (900, True, 30, 128),
+        (601, True, 300, 128),
+        (900, True, 188, 128),
         (1_280, False, 150, 128),
         (100_000, False, 30, 256),
     ],
@@ -49,6 +50,12 @@ def settled(
 def test_fine_tuning_takes_so_many_steps(labelled: int, folds: bool, epochs: int, batch_size: int) -> None:
     found = settled(labelled=labelled, folds=folds)
     assert (found.epochs, found.batch_size) == (epochs, batch_size)
+
+
+@pytest.mark.parametrize("widths", [(256,), (256, 256), (256, 64, 256)])
+def test_shallow_and_narrow_stacks_take_longer(widths: tuple[int, ...]) -> None:
+    assert settled(widths).epochs == 1500
+    assert settled().epochs == 200
 
 
 def test_narrow_stacks_get_a_shortcut_and_less_noise() -> None:
