@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stackae.config import Config
 from stackae.data.read import read_source
+from stackae.jobs import Crew
 from stackae.machine.disk import storage_faults
 from stackae.plan import Plan, make_plan
 from stackae.progress import Progress
@@ -18,24 +19,41 @@ from stackae.tracking.tracker import Tracker
 
 
 def run(
-    config: Config, store: Store, tracker: Tracker, progress: Progress, *, out: Path, fresh: bool = False
+    config: Config,
+    store: Store,
+    tracker: Tracker,
+    progress: Progress,
+    *,
+    out: Path,
+    fresh: bool = False,
+    crew: Crew | None = None,
 ) -> Results:
     """Carry out one config: reuse what the store has, train the rest, write the run's folder `out`.
 
-    `fresh` forgets the run's stages in the store first. Running again after a kill goes on.
+    `fresh` forgets the run's stages in the store first. Running again after a kill goes on. With a `crew`
+    stages that do not need each other are carried out side by side.
     """
     plan = make_plan(config, read_source(config.data))
     for remark in plan.remarks:
         progress.warn(remark)
-    return run_plan(plan, store, tracker, progress, out=out, fresh=fresh)
+    return run_plan(plan, store, tracker, progress, out=out, fresh=fresh, crew=crew)
 
 
 def run_plan(
-    plan: Plan, store: Store, tracker: Tracker, progress: Progress, *, out: Path, fresh: bool = False
+    plan: Plan,
+    store: Store,
+    tracker: Tracker,
+    progress: Progress,
+    *,
+    out: Path,
+    fresh: bool = False,
+    crew: Crew | None = None,
 ) -> Results:
     """Carry out a plan that is made already; all else is as in `run`."""
     config = plan.config
-    runner = StageRunner(plan, store, tracker, progress, fresh=fresh)
+    runner = StageRunner(plan, store, tracker, progress, fresh=fresh, elsewhere=crew)
+    if crew is not None:
+        crew.expect(plan, out)
     with store.claim((stage.name, stage.key) for stage in (plan.data, *plan.stages)):
         runner.obtain(plan.data)
         for layer in plan.layers:
