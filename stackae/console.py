@@ -100,17 +100,37 @@ class Lines:
 class Bars(Quiet):
     """A live bar per stage: epoch, figures, rows per second, time left."""
 
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        # Of stages that go on side by side: a terminal has one live display.
+        self._bar: RichBar | None = None
+        self._going = 0
+
+    @contextmanager
+    def _live(self) -> Iterator[RichBar]:
+        if self._bar is None:
+            columns = (
+                TextColumn("{task.description:<11}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[text]}"),
+                TimeRemainingColumn(compact=True),
+            )
+            self._bar = RichBar(*columns, console=self._console, transient=False)
+            self._bar.start()
+        self._going += 1
+        try:
+            yield self._bar
+        finally:
+            self._going -= 1
+            if not self._going:
+                self._bar.stop()
+                self._bar = None
+
     @contextmanager
     def stage(
         self, name: str, steps: int, rows: int = 0, step: str = "epoch", threads: int = 0
     ) -> Iterator[StageProgress]:
-        columns = (
-            TextColumn("{task.description:<11}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[text]}"),
-            TimeRemainingColumn(compact=True),
-        )
-        with RichBar(*columns, console=self._console, transient=False) as bar:
+        with self._live() as bar:
             task = bar.add_task(name, total=steps, text=f"{step} 0/{steps}")
             counted = _Counted(rows, threads)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from stackae.config import Config
 from stackae.data.read import read_source
+from stackae.jobs import Crew
 from stackae.machine.disk import storage_faults
 from stackae.plan import Plan, make_plans
 from stackae.progress import Progress
@@ -20,16 +21,24 @@ from stackae.tracking.tracker import Tracker
 
 
 def run(
-    config: Config, store: Store, tracker: Tracker, progress: Progress, *, out: Path, fresh: bool = False
+    config: Config,
+    store: Store,
+    tracker: Tracker,
+    progress: Progress,
+    *,
+    out: Path,
+    fresh: bool = False,
+    crew: Crew | None = None,
 ) -> Results:
     """Carry out one config: reuse what the store has, train the rest, write the run's folder `out`.
 
-    `fresh` forgets the run's stages in the store first. Running again after a kill goes on.
+    `fresh` forgets the run's stages in the store first. Running again after a kill goes on. With a `crew`
+    stages that do not need each other are carried out side by side.
     """
     plans = make_plans(config, read_source(config.data))
     for remark in plans[0].remarks:
         progress.warn(remark)
-    return run_plans(plans, store, tracker, progress, out=out, fresh=fresh)
+    return run_plans(plans, store, tracker, progress, out=out, fresh=fresh, crew=crew)
 
 
 def run_plans(
@@ -40,10 +49,13 @@ def run_plans(
     *,
     out: Path,
     fresh: bool = False,
+    crew: Crew | None = None,
 ) -> Results:
     """Carry out plans that are made already, one for each repetition; all else is as in `run`."""
     plan, config = plans[0], plans[0].config
-    runner = StageRunner(plan, store, tracker, progress, fresh=fresh)
+    runner = StageRunner(plan, store, tracker, progress, fresh=fresh, elsewhere=crew)
+    if crew is not None:
+        crew.expect(plans, out)
     with store.claim((stage.name, stage.key) for each in plans for stage in (each.data, *each.stages)):
         runner.obtain(plan.data)
         for layer in plan.layers:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
+from stackae.errors import StorageError
 from stackae.machine import signals
 from stackae.machine.disk import storage_faults
 from stackae.machine.threads import threads
@@ -22,20 +24,45 @@ from stackae.store import Entry, Store
 from stackae.tracking.tracker import Tracker
 
 
+class Elsewhere(Protocol):
+    """Others who carry out stages."""
+
+    def wait(self, stage: Stage) -> bool:
+        """Wait until a stage is finished; return whether the store had it."""
+        ...
+
+
 class StageRunner:
-    """Obtains the stages of one run, one after the other, and knows how those obtained so far ended."""
+    """Obtains the stages of one run, one after the other, and knows how those obtained so far ended.
+
+    With `elsewhere` they are carried out by others, and waited for.
+    """
 
     def __init__(
-        self, plan: Plan, store: Store, tracker: Tracker, progress: Progress, *, fresh: bool
+        self,
+        plan: Plan,
+        store: Store,
+        tracker: Tracker,
+        progress: Progress,
+        *,
+        fresh: bool,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self.plan, self._store, self._tracker = plan, store, tracker
-        self._progress, self._fresh = progress, fresh
+        self._progress, self._fresh, self._elsewhere = progress, fresh, elsewhere
         self._repeat: int | None = None
         self.outcomes: list[Outcome] = []
 
     def repeated(self, plan: Plan) -> StageRunner:
         """Make the runner of another repetition, which has what this one obtained of shared stages."""
-        other = StageRunner(plan, self._store, self._tracker, self._progress, fresh=self._fresh)
+        other = StageRunner(
+            plan,
+            self._store,
+            self._tracker,
+            self._progress,
+            fresh=self._fresh,
+            elsewhere=self._elsewhere,
+        )
         other._repeat = plan.config.repeat
         shared = {stage.key for stage in (plan.data, *plan.stages)}
         other.outcomes = [outcome for outcome in self.outcomes if outcome.stage.key in shared]
@@ -49,6 +76,9 @@ class StageRunner:
     def obtain(self, stage: Stage) -> None:
         """Take a stage from the store if it is there, else carry it out and commit it."""
         signals.check()
+        if self._elsewhere is not None:
+            self.recall(stage, reused=self._elsewhere.wait(stage))
+            return
         with self._store.lock(stage.name, stage.key) as folder:
             if self._fresh:
                 self._store.discard(stage.name, stage.key)
@@ -59,6 +89,13 @@ class StageRunner:
             else:
                 self._progress.reused(called(stage.name, self._repeat))
                 signals.keep(called(stage.name, self._repeat))
+        self.outcomes.append(Outcome(stage, entry, reused))
+
+    def recall(self, stage: Stage, *, reused: bool = True) -> None:
+        """Take a stage that is known to be finished."""
+        entry = self._store.peek(stage.name, stage.key)
+        if entry is None:
+            raise StorageError(f"{self._store.folder(stage.name, stage.key)}: has gone; start the run again")
         self.outcomes.append(Outcome(stage, entry, reused))
 
     def restore(self, reads: Iterable[str]) -> None:

@@ -46,10 +46,11 @@ FLOORS = {
     "export": 8,
     "results": 9,
     "stage_runner": 10,
-    "pipeline": 11,
-    "commands": 12,
-    "estimator": 13,
-    "cli": 14,
+    "jobs": 11,
+    "pipeline": 12,
+    "commands": 13,
+    "estimator": 14,
+    "cli": 15,
 }
 # The two entrances reach every floor, but from inside functions, so that entering loads nothing.
 ENTRANCES = {"__init__", "__main__"}

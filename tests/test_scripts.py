@@ -35,13 +35,18 @@ def carry_out(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     return carry_out
 
 
+LAYERS = ["64-32", "64-32", "784-1000", "784-1000"]
+
+
 def test_the_benchmark_prints_a_row_for_each_layer_and_batch() -> None:
     words = ["step", "--rows", "300", "--rounds", "1", "--precision", "32-true"]
     done = forked.carry_out(words, REPOSITORY, program=AS_A_SCRIPT)
     assert done.returncode == 0, done.stderr
     printed = done.stdout
-    rows = [line for line in printed.splitlines() if line.startswith(("| 64-32", "| 784-1000"))]
-    assert len(rows) == 4
+    rows = [
+        line.split("|")[1].strip() for line in printed.splitlines() if line.startswith(("| pre", "| fine"))
+    ]
+    assert rows == [f"{what} {layer}" for layer in LAYERS for what in ("pretrain", "finetune")]
 
 
 def test_the_benchmark_of_memory_prints_a_row_and_leaves_nothing(

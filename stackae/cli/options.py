@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -48,6 +48,25 @@ TargetOption = Annotated[
         "--target",
         metavar="COLUMN",
         help="The column of a table with the labels; of images a .csv with their files and labels.",
+    ),
+]
+
+
+def _jobs(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise typer.BadParameter(f"'{text}' is no number of jobs; write a number from 1, or auto.")
+
+
+JobsOption = Annotated[
+    Any,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        parser=_jobs,
+        help="Processes that work side by side, where they need not wait for each other; auto: one per core.",
     ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]

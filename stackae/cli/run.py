@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stackae.cli.options import ConfigArgument, OverridesArgument, StoreOption
+from stackae.cli.options import ConfigArgument, JobsOption, OverridesArgument, StoreOption
 
 
 def run(
@@ -27,6 +27,7 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Train every stage anew, whatever the store has.")
     ] = False,
+    jobs: JobsOption = "1",
     quiet: Annotated[bool, typer.Option("--quiet", help="Print warnings and errors only.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print results.json instead of the table, for scripts.")
@@ -39,7 +40,9 @@ def run(
     from stackae.commands.run import run as command
 
     words = [*(overrides or []), *([] if repeat is None else [f"repeats={repeat}"])]
-    results = command(config, words, out=out, store=store, fresh=fresh, quiet=quiet, show=not as_json)
+    results = command(
+        config, words, out=out, store=store, fresh=fresh, quiet=quiet, show=not as_json, jobs=jobs
+    )
     if as_json:
         typer.echo(results.json(), nl=False)
 

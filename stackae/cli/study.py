@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stackae.cli.options import ConfigArgument, OverridesArgument, RunArgument, StoreOption
+from stackae.cli.options import ConfigArgument, JobsOption, OverridesArgument, RunArgument, StoreOption
 
 
 class Form(StrEnum):
@@ -67,6 +67,7 @@ def curve(
         Path | None, typer.Option("--out", metavar="DIR", help="Folder; runs/<name>-curve by default.")
     ] = None,
     store: StoreOption = Path(".stackae"),
+    jobs: JobsOption = "1",
     quiet: Annotated[bool, typer.Option("--quiet", help="Print warnings and errors only.")] = False,
 ) -> None:
     """Show what labels are worth: errors by number of labels, with pretraining and without.
@@ -75,7 +76,7 @@ def curve(
     """
     from stackae.commands.curve import curve as command
 
-    command(config, overrides or [], labels, seeds, out=out, store=store, quiet=quiet)
+    command(config, overrides or [], labels, seeds, out=out, store=store, quiet=quiet, jobs=jobs)
 
 
 def tune(
@@ -91,6 +92,7 @@ def tune(
         Path | None, typer.Option("--out", metavar="DIR", help="Folder; runs/<name>-tune by default.")
     ] = None,
     store: StoreOption = Path(".stackae"),
+    jobs: JobsOption = "1",
     quiet: Annotated[bool, typer.Option("--quiet", help="Print warnings and errors only.")] = False,
 ) -> None:
     """Search settings for the least validation error.
@@ -99,4 +101,4 @@ def tune(
     """
     from stackae.commands.tune import tune as command
 
-    command(config, overrides or [], space, trials, out=out, store=store, quiet=quiet)
+    command(config, overrides or [], space, trials, out=out, store=store, quiet=quiet, jobs=jobs)

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from stackae.commands.run import run_config
+from stackae.commands.run import Jobs, run_config, working
 from stackae.config import Config
 from stackae.config_file import load_config
 from stackae.console import make_progress, show_lines, show_table
@@ -27,6 +28,9 @@ from stackae.report.label_curve import (
     write_csv,
 )
 
+if TYPE_CHECKING:
+    from stackae.jobs import Crew
+
 
 def curve(
     config: Path,
@@ -37,10 +41,12 @@ def curve(
     out: Path | None,
     store: Path,
     quiet: bool,
+    jobs: Jobs = 1,
 ) -> LabelCurve:
     """Carry out a config per number of labels and repetition; write and show curve.csv and curve.svg.
 
-    All share the rows and the pretraining through the store, and what is done is not done again. `labels` are
+    All share the rows and the pretraining through the store, and what is done is not done again. What need
+    not wait for each other is carried out by so many `jobs` side by side. `labels` are
     numbers, separated by commas. ConfigError where it holds none, or the config leaves out what is compared.
     """
     settings = load_config(config, overrides)
@@ -53,12 +59,11 @@ def curve(
     folder = out or Path("runs") / f"{settings.name}-curve"
     check_folder("out", folder)
     progress = make_progress(quiet=quiet)
-    measured = LabelCurve(
-        [
-            _point(settings, count, repeat, folder, store, progress)
-            for count, repeat in product(counts, range(repeats))
-        ]
-    )
+    configs = [_config(settings, count, repeat) for count, repeat in product(counts, range(repeats))]
+    with working(jobs, store, progress) as crew:
+        if crew is not None:
+            _expect(crew, configs, folder)
+        measured = LabelCurve([_point(config, folder, store, progress, crew) for config in configs])
     write_csv(measured, folder / "curve.csv")
     write_atomically(folder / "curve.svg", chart(measured, settings.name).svg)
     if not quiet:
@@ -69,18 +74,31 @@ def curve(
     return measured
 
 
-def _point(settings: Config, count: int, repeat: int, out: Path, store: Path, progress: Progress) -> Point:
+def _config(settings: Config, count: int, repeat: int) -> Config:
     name = f"{settings.name}-{count}-labels-{repeat}"
     data = settings.data.model_copy(update={"labels": count})
     alone = {"repeat": repeat, "repeats": 1}
-    config = settings.model_copy(update={"name": name, **alone, "data": data, "report": False})
-    results = run_config(config, out / name, store, progress)
+    return settings.model_copy(update={"name": name, **alone, "data": data, "report": False})
+
+
+def _expect(crew: Crew, configs: Sequence[Config], out: Path) -> None:
+    from stackae.data.read import read_source
+    from stackae.plan import make_plans
+
+    source = read_source(configs[0].data)
+    for config in configs:
+        crew.expect(make_plans(config, source), out / config.name)
+
+
+def _point(config: Config, out: Path, store: Path, progress: Progress, crew: Crew | None) -> Point:
+    results = run_config(config, out / config.name, store, progress, crew=crew)
+    assert isinstance(config.data.labels, int)
     assert results.classifier is not None
     assert results.scratch is not None
     best = results.verdict and results.verdict["baseline"]
     return Point(
-        count,
-        repeat,
+        config.data.labels,
+        config.repeat,
         results.classifier["test"]["error"],
         results.scratch["test"]["error"],
         1.0 - results.probe[0]["test"]["accuracy"],

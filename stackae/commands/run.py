@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.table import Table
 
@@ -16,7 +17,11 @@ from stackae.machine.disk import check_folder
 from stackae.progress import Progress
 
 if TYPE_CHECKING:
+    from stackae.jobs import Crew
     from stackae.results import Results
+
+Jobs = int | Literal["auto"]
+"""How many processes work side by side; `auto`: one per core."""
 
 BASELINE_STAGES = {"baselines": "columns", "baselines-codes": "columns and codes"}
 """What the baselines of a stage are fitted to."""
@@ -31,41 +36,56 @@ def run(
     fresh: bool,
     quiet: bool,
     show: bool = True,
+    jobs: Jobs = 1,
 ) -> Results:
     """Carry out a config file and show its results.
 
-    `quiet` silences progress and results, `show=False` the results alone.
+    `quiet` silences progress and results, `show=False` the results alone. Stages that do not need each other
+    are carried out by so many `jobs` side by side.
     """
     settings = load_config(config, overrides)
     folder = run_folder(settings, out)
-    results = run_config(settings, folder, Path(store), make_progress(quiet=quiet), fresh=fresh)
+    progress = make_progress(quiet=quiet)
+    with working(jobs, Path(store), progress, fresh=fresh) as crew:
+        results = run_config(settings, folder, Path(store), progress, fresh=fresh, crew=crew)
     if show and not quiet:
         show_results(results, folder)
     return results
 
 
 def run_config(
-    settings: Config, out: Path, store: Path, progress: Progress, *, fresh: bool = False
+    settings: Config,
+    out: Path,
+    store: Path,
+    progress: Progress,
+    *,
+    fresh: bool = False,
+    crew: Crew | None = None,
 ) -> Results:
     """Carry out a config that was read, with the tracker it asks for; show nothing but progress."""
     check_folder("out", out)
     check_folder("store", store)
     from stackae import pipeline
     from stackae.store import Store
-    from stackae.tracking.tracker import make_tracker
+    from stackae.tracking.tracker import open_tracker
 
-    tracking = settings.tracking
-    tracker = make_tracker(
-        tracking.wandb,
-        project=tracking.project,
-        entity=tracking.entity,
-        group=settings.name,
-        folder=out,
-        warn=progress.warn,
-        tags=tracking.tags,
-        notes=tracking.notes,
-    )
-    return pipeline.run(settings, Store(store, progress.warn), tracker, progress, out=out, fresh=fresh)
+    tracker = open_tracker(settings.tracking, settings.name, out, progress.warn)
+    kept = Store(store, progress.warn)
+    return pipeline.run(settings, kept, tracker, progress, out=out, fresh=fresh, crew=crew)
+
+
+@contextmanager
+def working(jobs: Jobs, store: Path, progress: Progress, *, fresh: bool = False) -> Iterator[Crew | None]:
+    """Have so many processes carry out stages while the context lasts; one job is nobody but this process."""
+    from stackae.jobs import Crew, count
+
+    check_folder("store", store)
+    number = count(jobs)
+    if number == 1:
+        yield None
+        return
+    with Crew(number, store, progress, fresh=fresh) as crew:
+        yield crew
 
 
 def run_folder(settings: Config, out: str | Path | None) -> Path:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from stackae.commands.run import run_config
+from stackae.commands.run import Jobs, run_config
 from stackae.config import Config
 from stackae.config_file import dump_config, load_config, read_plain
 from stackae.console import make_progress, show_lines, show_table
@@ -50,12 +50,13 @@ def tune(
     out: Path | None,
     store: Path,
     quiet: bool,
+    jobs: Jobs = 1,
 ) -> Path:
     """Search `space` for the least validation error until there were so many trials; return `best.yaml`.
 
     The study lies in `study.db` (SQLite): a second start goes on, and several processes can share it. Bad
     trials are pruned while they fine-tune, but for folds, which are judged at their end alone. Test rows are
-    not looked at; controls are left out.
+    not looked at; controls are left out. So many `jobs` carry out trials side by side.
     """
     settings = load_config(config, overrides)
     if settings.finetune is None:
@@ -71,31 +72,19 @@ def tune(
     folder.mkdir(parents=True, exist_ok=True)
     progress = make_progress(quiet=quiet)
 
-    library = _optuna()
+    from stackae.jobs import Workers, count
 
-    def objective(trial: optuna.Trial) -> float:
-        # By the trial's number, so that a search can be repeated, and no two processes propose the same.
-        trial.study.sampler = library.samplers.TPESampler(
-            seed=derive(settings.seed, "tune", trial.number) % 2**32, constant_liar=True
-        )
-        words = [f"{key}={_suggest(trial, key, values)}" for key, values in searched.items()]
-        trial_config = load_config(config, [*overrides, *words])
-        bare = trial_config.compare.model_copy(update={"scratch": False, "probe": False, "baselines": "none"})
-        name = f"{settings.name}-trial-{trial.number}"
-        trial_config = trial_config.model_copy(
-            update={"name": name, "compare": bare, "report": False, "repeats": 1}
-        )
-        try:
-            results = run_config(
-                trial_config, folder / f"trial-{trial.number}", store, Pruning(progress, trial)
-            )
-        except TrainingError as fault:
-            progress.warn(f"trial {trial.number}: {fault}")
-            raise library.TrialPruned from None
-        assert results.classifier is not None
-        return 1.0 - float(results.classifier["val"]["accuracy"])
-
-    study = _search(folder / "study.db", objective, trials)
+    search = Search(config, tuple(overrides), space, trials, folder, store)
+    study = _study(folder / "study.db")
+    number = count(jobs)
+    if number == 1:
+        carry_out(search, progress)
+    else:
+        with Workers(number, carry_out, progress) as workers:
+            for _ in range(number):
+                workers.give(search)
+            for _ in range(number):
+                workers.next()
     _write_trials(study, list(searched), folder / "trials.csv")
     if all(trial.state.name != "COMPLETE" for trial in study.trials):
         raise TrainingError(
@@ -109,6 +98,54 @@ def tune(
         show_table(["trial", "", "validation error", *searched], [_row(trial) for trial in study.trials])
         show_lines(f"Best: {' '.join(words)} ({100 * study.best_value:.2f} % validation error), in {best}.")
     return best
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched, and where it is kept."""
+
+    config: Path
+    overrides: tuple[str, ...]
+    space: Path
+    trials: int
+    folder: Path
+    store: Path
+
+
+def carry_out(search: Search, progress: Progress) -> None:
+    """Carry out trials until the study has so many, whoever else carries out some of them."""
+    from optuna.study import MaxTrialsCallback
+    from optuna.trial import TrialState
+
+    library, searched = _optuna(), read_space(search.space)
+    config, overrides = search.config, search.overrides
+
+    def objective(trial: optuna.Trial) -> float:
+        # By the trial's number, so that a search can be repeated, and no two processes propose the same.
+        seed = load_config(config, overrides).seed
+        trial.study.sampler = library.samplers.TPESampler(
+            seed=derive(seed, "tune", trial.number) % 2**32, constant_liar=True
+        )
+        words = [f"{key}={_suggest(trial, key, values)}" for key, values in searched.items()]
+        trial_config = load_config(config, [*overrides, *words])
+        bare = trial_config.compare.model_copy(update={"scratch": False, "probe": False, "baselines": "none"})
+        name = f"{trial_config.name}-trial-{trial.number}"
+        trial_config = trial_config.model_copy(
+            update={"name": name, "compare": bare, "report": False, "repeats": 1}
+        )
+        out = search.folder / f"trial-{trial.number}"
+        try:
+            results = run_config(trial_config, out, search.store, Pruning(progress, trial))
+        except TrainingError as fault:
+            progress.warn(f"trial {trial.number}: {fault}")
+            raise library.TrialPruned from None
+        assert results.classifier is not None
+        return 1.0 - float(results.classifier["val"]["accuracy"])
+
+    study, ended = _study(search.folder / "study.db"), (TrialState.COMPLETE, TrialState.PRUNED)
+    if len(study.get_trials(deepcopy=False, states=ended)) < search.trials:
+        with _quiet_optuna():
+            study.optimize(objective, callbacks=[MaxTrialsCallback(search.trials, states=ended)])
 
 
 def _check_validation(path: Path, settings: Config) -> None:
@@ -177,16 +214,20 @@ def _optuna() -> ModuleType:
     return optuna
 
 
-def _search(path: Path, objective: Callable[[optuna.Trial], float], trials: int) -> optuna.Study:
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
     library = _optuna()
-    from optuna.study import MaxTrialsCallback
-    from optuna.trial import TrialState
-
     library.logging.set_verbosity(library.logging.WARNING)
-    ended = (TrialState.COMPLETE, TrialState.PRUNED)
     with warnings.catch_warnings():
         # A killed trial is taken up again by what Optuna still calls experimental.
         warnings.simplefilter("ignore", library.exceptions.ExperimentalWarning)
+        yield
+
+
+def _study(path: Path) -> optuna.Study:
+    """Open the study at a path, a new one if there is none."""
+    library = _optuna()
+    with _quiet_optuna():
         storage = library.storages.RDBStorage(
             f"sqlite:///{path.absolute()}",
             heartbeat_interval=HEARTBEAT_SECONDS,
@@ -199,8 +240,6 @@ def _search(path: Path, objective: Callable[[optuna.Trial], float], trials: int)
             direction="minimize",
             pruner=library.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=5),
         )
-        if len(study.get_trials(deepcopy=False, states=ended)) < trials:
-            study.optimize(objective, callbacks=[MaxTrialsCallback(trials, states=ended)])
     return study
 
 

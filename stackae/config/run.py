@@ -35,8 +35,8 @@ class TrainerConfig(Section):
     """`auto` takes bf16-mixed where the hardware multiplies in it, else 32-true. Part of the store's keys."""
     threads: Literal["auto"] | PositiveInt = "auto"
     """Threads on the CPU. `auto` times a few steps of each fit with one and with all, and takes all where
-    that is a fifth faster. A fit that was stopped goes on with the number that it began with: with another,
-    sums are rounded otherwise."""
+    that is a fifth faster and the cores are not crowded. A fit that was stopped goes on with the number that
+    it began with: with another, sums are rounded otherwise."""
     autosave: NonNegativeFloat = 30.0
     """Seconds between two checkpoints within a stage, which is what a kill can cost; 0: one after each batch.
     More where a checkpoint takes long to write, so that at most a twentieth of the time goes into it."""

@@ -34,8 +34,10 @@ class Stopped(BaseException):
 class _Watch:
     """The signals that have come while `watched` lasts, and whether they were heeded."""
 
-    def __init__(self, last_words: Callable[[int], str]) -> None:
-        self._last_words = last_words
+    def __init__(
+        self, last_words: Callable[[int], str], tell_kept: Callable[[str, str], object] | None
+    ) -> None:
+        self._last_words, self.tell_kept = last_words, tell_kept
         self._number: int | None = None
         self._heeded = False
         self.over = threading.Event()
@@ -74,19 +76,22 @@ _kept: dict[str, str] = {}
 
 
 @contextmanager
-def watched(last_words: Callable[[int], str]) -> Iterator[None]:
+def watched(
+    last_words: Callable[[int], str], tell_kept: Callable[[str, str], object] | None = None
+) -> Iterator[None]:
     """Have signals raise Stopped while the context lasts; then whoever had them before has them again.
 
     `last_words` makes the line that is printed where the process has to be ended by force, from the
-    signal's number. What was ignored before, as SIGHUP by `nohup`, stays so, Ctrl-C aside. Nothing is changed
-    outside of the main thread, where Python allows no handlers, and where threads cannot be sent signals.
+    signal's number. `tell_kept` is called with what `keep` is, for whoever prints such a line instead. What
+    was ignored before, as SIGHUP by `nohup`, stays so, Ctrl-C aside. Nothing is changed outside of the main
+    thread, where Python allows no handlers, and where threads cannot be sent signals.
     """
     global _watch
     if not (_in_main_thread() and hasattr(signal, "pthread_kill")):
         yield
         return
     _kept.clear()
-    _watch = watch = _Watch(last_words)
+    _watch = watch = _Watch(last_words, tell_kept)
     reading_end, writing_end = os.pipe()
     os.set_blocking(writing_end, False)
     restore_handlers = save_handlers()
@@ -150,6 +155,8 @@ def check() -> None:
 def keep(stage: str, upto: str = "") -> None:
     """Note what a stop would leave of a stage: all of it, or what is done up to the place `upto`."""
     _kept[stage] = f"{stage} up to {upto}" if upto else stage
+    if _watch is not None and _watch.tell_kept is not None:
+        _watch.tell_kept(stage, upto)
 
 
 def kept() -> str:
@@ -165,8 +172,9 @@ def end(number: int, last_words: str) -> NoReturn:
     servers; nothing of it is needed.
     """
     with suppress(OSError):
-        # Not through sys.stderr, which another thread may be in the middle of.
-        os.write(2, f"{last_words}\n".encode())
+        if last_words:
+            # Not through sys.stderr, which another thread may be in the middle of.
+            os.write(2, f"{last_words}\n".encode())
     os._exit(128 + number)
 
 

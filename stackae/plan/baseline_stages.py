@@ -68,6 +68,7 @@ def plan_baselines(
             {"blend": config.finetune.blend, "baselines": baselines.key},
             section="finetune",
             reads=(data.name,),
+            needs=(baselines.name,),
             size=lambda: 4 * classes * test,
         )
     return chosen, (baselines, codes, blend)

@@ -26,9 +26,10 @@ from stackae.seeds import derive
 class Plan:
     """The stages of a run in their order; those that the config leaves out are None.
 
-    `config` has numbers in the place of fine-tuning's `auto`.
+    `config` has numbers in the place of fine-tuning's `auto`, where `given` has what was given.
     """
 
+    given: Config
     config: Config
     source: Source
     hardware: Hardware
@@ -57,6 +58,18 @@ class Plan:
         """All stages but the data, in the order in which they are carried out."""
         unlabelled = [layer.stage for layer in self.layers] + ([self.unroll] if self.unroll else [])
         return [*unlabelled, *self.labelled.in_order]
+
+    def below(self, stage: Stage) -> list[Stage]:
+        """List the stages that a stage builds on, in their order."""
+        every = [self.data, *self.stages]
+        keys, waiting = set[str](), [stage]
+        while waiting:
+            upper = waiting.pop()
+            named = {*upper.reads, *upper.needs}
+            lower = [each for each in every if each.key == upper.parent or each.name in named]
+            waiting += [each for each in lower if each.key not in keys]
+            keys |= {each.key for each in lower}
+        return [each for each in every if each.key in keys]
 
     @property
     def depths(self) -> list[str]:
@@ -97,7 +110,7 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
     Rows are divided as `split` says; without it as the config asks. Raises ConfigError or DataError where
     data, shapes and losses do not fit.
     """
-    hardware = resolve(config.trainer)
+    given, hardware = config, resolve(config.trainer)
     split = split or make_split(source, config.data, config.seed, config.repeat)
     check_labels(config, source)
     preprocessing = source.preprocessing(split.train)
@@ -131,6 +144,7 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
     top = unroll or layers[-1].stage
     labelled = plan_labelled(config, source, split, use, data, layers, top, hardware.precision)
     return Plan(
+        given,
         config,
         source,
         hardware,

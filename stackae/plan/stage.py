@@ -28,6 +28,8 @@ class Stage:
     """Where in the config its settings are, as `layers.1`."""
     reads: tuple[str, ...]
     """The stages whose features it reads, by name, the lowest first."""
+    needs: tuple[str, ...]
+    """The stages beside its parent whose results it takes, by name."""
     below: str | None
     """The stage from whose features its own are made; None where it has none, or they are the data."""
     epochs: int | None
@@ -44,6 +46,7 @@ def describe(
     kind: str | None = None,
     section: str | None = None,
     reads: tuple[str, ...] = (),
+    needs: tuple[str, ...] = (),
     below: str | None = None,
     epochs: int | None = None,
     size: Callable[[], int] = lambda: 0,
@@ -54,7 +57,9 @@ def describe(
     not to be among `settings`, so that a new option moves no key: see `config.section.changed`.
     """
     key = chained_key(parent, {"stage": name} | dict(settings))
-    return Stage(name, kind or name, key, parent, settings, section or name, reads, below, epochs, size)
+    return Stage(
+        name, kind or name, key, parent, settings, section or name, reads, needs, below, epochs, size
+    )
 
 
 def weight_bytes(module: nn.Module) -> int:

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from stackae.config import TrackingConfig
+
 
 class StageLog(Protocol):
     """The log of one stage, open while the stage trains."""
@@ -62,6 +64,20 @@ class NullTracker:
         self, config: Mapping[str, Any], results: Mapping[str, Any], report: Path | None, *, anew: bool
     ) -> None:
         """Keep nothing."""
+
+
+def open_tracker(settings: TrackingConfig, name: str, folder: Path, warn: Callable[[str], None]) -> Tracker:
+    """Make the tracker that a config asks for; `name` is the run's, `folder` its folder."""
+    return make_tracker(
+        settings.wandb,
+        project=settings.project,
+        entity=settings.entity,
+        group=name,
+        folder=folder,
+        warn=warn,
+        tags=settings.tags,
+        notes=settings.notes,
+    )
 
 
 def make_tracker(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import statistics
 import time
 from contextlib import suppress
@@ -47,11 +48,20 @@ def _read(path: Path) -> int | None:
     return None
 
 
+def _crowded() -> bool:
+    """Tell whether more is going on than there are cores.
+
+    Then a moment's lead of several threads says little, and waiting for each other they take ten times as
+    long as one.
+    """
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > (os.cpu_count() or 1) + 0.5
+
+
 def _fastest(context: StageContext, task: Task, train: Batches, steps: int) -> int:
     every, trials = torch.get_num_threads(), min(TRIALS, steps // PART)
     if context.hardware.accelerator != "cpu" or every == 1:
         return every
-    if not trials:
+    if not trials or _crowded():
         return 1
     try:
         step = steps_on_trial(context, copy.deepcopy(task), train.head(train.batch_size))

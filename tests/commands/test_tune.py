@@ -192,3 +192,14 @@ def test_a_killed_search_goes_on_with_what_it_had(folder: Path, cli: Cli) -> Non
     ended = [row for row in trials(folder) if row["state"] in ("complete", "pruned")]
     assert len(ended) == 4
     assert [row["trial"] for row in ended[:2]] == ["0", "1"]
+
+
+def test_trials_are_carried_out_side_by_side(folder: Path) -> None:
+    words = ["tune", "tiny.yaml", "--space", "space.yaml", "--trials", "3", "--jobs", "2"]
+    done = carry_out(words, folder)
+
+    assert done.returncode == 0, done.stderr
+    assert stages(folder, "pretrain-1") == 1
+    # Each that is under way when there are enough comes to its end.
+    assert len(trials(folder)) in (3, 4)
+    assert (folder / "runs/tiny-tune/best.yaml").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -54,8 +55,10 @@ def chosen(
     hardware: Hardware = CPU,
     steps: int = MANY,
     resumes: bool = False,
+    load: float = 0.0,
 ) -> int:
     clock = [0.0]
+    monkeypatch.setattr("stackae.training.threads.os.getloadavg", lambda: (load, 0.0, 0.0))
     monkeypatch.setattr("stackae.training.threads.time.monotonic", lambda: clock[0])
     context = StageContext("pretrain-1", "layers.0", folder, 0, hardware, False, Told(), 30.0)
     task = Timed(one, every, clock)
@@ -84,6 +87,14 @@ def test_steps_that_take_long_are_timed_once(tmp_path: Path, monkeypatch: pytest
 
 def test_a_short_fit_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert chosen(tmp_path, monkeypatch, every=0.001, steps=19) == 1
+
+
+def test_on_cores_that_others_need_one_thread_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowded = (os.cpu_count() or 1) + 1.0
+    assert chosen(tmp_path, monkeypatch, every=0.001, load=crowded) == 1
+    assert chosen(tmp_path, monkeypatch, every=0.001, load=crowded - 1.0) == ALL
 
 
 def test_the_configured_number_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
