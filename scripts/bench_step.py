@@ -177,7 +177,8 @@ def _by_hand(case: Case) -> Epoch:
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10**6) if case.labelled else None
     mixed = torch.autocast(device.type, torch.bfloat16, enabled=case.hardware.precision == "bf16-mixed")
     taken = torch.empty(case.batch, case.inputs, device=device)
-    draws = torch.empty(-(-taken.numel() // 4), dtype=torch.int64, device=device)
+    most = case.batch * max(case.inputs, case.units)
+    draws = torch.empty(-(-most // 4), dtype=torch.int64, device=device)
     total = torch.zeros((), device=device)
 
     def kept(like: torch.Tensor, rate: float) -> torch.Tensor:
