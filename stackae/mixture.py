@@ -14,6 +14,12 @@ SHARES = np.linspace(0.0, 1.0, 21)
 TINY = float(np.finfo(np.float32).tiny)
 
 
+def logarithms(probabilities: np.ndarray) -> np.ndarray:
+    """Return the logarithms of probabilities, in double precision; those of 0 are finite."""
+    found: np.ndarray = np.log(np.maximum(probabilities.astype(np.float64), TINY))
+    return found
+
+
 @dataclass(frozen=True)
 class Mixture:
     """The mean of two classifiers' probabilities, `share` of it the first's.
@@ -48,9 +54,7 @@ def fit_mixture(
     rows = np.arange(len(y))
     one, other = (softmax(p * z, axis=1)[rows, y] for p, z in zip(powers, (first, second), strict=True))
     counts = np.ones(len(y)) if weight is None else weight / weight.mean()
-    told = np.array(
-        [(counts * np.log(np.maximum(share * one + (1 - share) * other, TINY))).sum() for share in SHARES]
-    )
+    told = np.array([(counts * logarithms(share * one + (1 - share) * other)).sum() for share in SHARES])
     likely = np.exp(told - told.max())
     return Mixture(float((likely * SHARES).sum() / likely.sum()), powers)
 
@@ -76,5 +80,5 @@ def cross_mixed(
 
 def log_loss(probabilities: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> float:
     """Compute the mean negative log-likelihood of classes, in nats."""
-    nll = losses(np.log(np.maximum(probabilities, TINY)), y)
+    nll = losses(logarithms(probabilities), y)
     return float(np.average(nll, weights=weight))

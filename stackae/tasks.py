@@ -186,25 +186,12 @@ class FinetuneTask(Task):
     ) -> None:
         super().__init__(seed)
         self.classifier = classifier
-        self._fit = fit
-        self._smoothing = fit.label_smoothing
-        self._encoder_lr = encoder_lr
-        self._steps = steps
+        self._fit, self._encoder_lr, self._steps = fit, encoder_lr, steps
         self.register_buffer("weights", weights, persistent=False)
 
     def loss(self, batch: Batch) -> Tensor:
         _seed_dropout(self, batch)
-        assert batch.y is not None
-        logits = self.classifier(batch.x).float()
-        if self.weights is None and batch.weight is None:
-            loss = F.cross_entropy(logits, batch.y, label_smoothing=self._smoothing)
-        else:
-            # Divided by the rows, not by their weights as PyTorch does: a batch without a rare class would
-            # otherwise count as much as one with it, and the classes would not weigh alike.
-            row_losses = F.cross_entropy(logits, batch.y, label_smoothing=self._smoothing, reduction="none")
-            if self.weights is not None:
-                row_losses = self.weights[batch.y] * row_losses
-            loss = _mean(row_losses, batch)
+        loss = _cross_entropy(self.classifier, batch, self.weights, self._fit.label_smoothing)
         self.sums.add(len(batch.x), {"loss": loss})
         return loss
 
@@ -255,24 +242,14 @@ class FoldsTask(Task):
 
     def loss(self, batch: Batch) -> Tensor:
         _seed_dropout(self, batch)
-        assert batch.y is not None
         assert batch.fold is not None
         means = []
         for number, member in enumerate(self.committee.members):
             # What is not learnt from is not seen either: it would have a part in the batch's statistics.
             learnt = (batch.fold != number).nonzero().squeeze(1)
             own = batch.apply(partial(torch.index_select, dim=0, index=learnt))
-            assert own.y is not None
-            logits = member(own.x).float()
-            losses = F.cross_entropy(
-                logits, own.y, label_smoothing=self._fit.label_smoothing, reduction="none"
-            )
-            if self.weights is not None:
-                losses = losses * self.weights[own.y]
-            if own.weight is not None:
-                losses = losses * own.weight
-            # Each network's mean over its own rows, and the sum of these: each learns as if it were alone.
-            means.append(losses.sum() / max(1, len(learnt)))
+            means.append(_cross_entropy(member, own, self.weights, self._fit.label_smoothing))
+        # Each network's mean over its own rows, and the sum of these: each learns as if it were alone.
         total = torch.stack(means).sum()
         self.sums.add(len(batch.x), {"loss": total / len(means)})
         return total
@@ -281,6 +258,24 @@ class FoldsTask(Task):
         encoders, heads = self.committee.parts
         parts: list[tuple[nn.Module, float]] = [(encoders, self._encoder_lr), (heads, self._fit.lr)]
         return build_optimizer(self._fit, parts, self._steps)
+
+
+def _cross_entropy(classifier: nn.Module, batch: Batch, weights: Tensor | None, smoothing: float) -> Tensor:
+    """Return the mean cross-entropy of a batch, whose rows count by their weights and those of their classes.
+
+    It is 0 where there are no rows.
+    """
+    assert batch.y is not None
+    losses = F.cross_entropy(
+        classifier(batch.x).float(), batch.y, label_smoothing=smoothing, reduction="none"
+    )
+    if weights is not None:
+        losses = weights[batch.y] * losses
+    if batch.weight is not None:
+        losses = batch.weight * losses
+    # Divided by the rows, not by their weights as PyTorch does: a batch without a rare class would otherwise
+    # count as much as one with it, and the classes would not weigh alike.
+    return losses.sum() / max(1, len(losses))
 
 
 def _seed_dropout(task: Task, batch: Batch) -> None:

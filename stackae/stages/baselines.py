@@ -10,13 +10,12 @@ import numpy as np
 from stackae.data.features import Together, flat, open_features, read_array, slices
 from stackae.machine.threads import threads_for
 from stackae.metrics import classification
+from stackae.mixture import logarithms
 from stackae.plan import Plan
 from stackae.seeds import derive
 from stackae.stage_context import StageContext, StageOutput
 from stackae.stages.baseline_models import choose, fit, probabilities
 from stackae.store import Entry
-
-TINY = float(np.finfo(np.float32).tiny)
 
 
 def baselines(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> StageOutput:
@@ -88,4 +87,4 @@ def weights(plan: Plan, rows: np.ndarray) -> np.ndarray | None:
 
 def judged(shares: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     """Compute metrics of probabilities (rows, classes) against classes (rows,)."""
-    return classification(np.log(np.maximum(shares, TINY)), y)
+    return classification(logarithms(shares), y)

@@ -9,10 +9,10 @@ import numpy as np
 
 from stackae.data.features import read_array
 from stackae.metrics import calibration_error
+from stackae.mixture import logarithms
 from stackae.plan import Plan
-from stackae.stages.baselines import TINY, labels, weights
-from stackae.stages.blend import mean_probabilities, parts_of, stack_logits
-from stackae.stages.finetune import class_weights
+from stackae.stages.baselines import labels
+from stackae.stages.means import judged_weights, mean_probabilities, parts_of, stack_logits
 from stackae.store import Entry
 from stackae.temperature import cross_fitted, fit_temperature, losses
 
@@ -49,7 +49,7 @@ def calibrate(plan: Plan, entries: Mapping[str, Entry]) -> Calibration | None:
     y = labels(entries[plan.data.name])[use.judged]
     y_test = read_array(entries[plan.data.name].file("labels-test.npy"))
     part = parts_of(plan)
-    weight = _weight(plan, y)
+    weight = judged_weights(plan, y)
     tempered = cross_fitted(val, y, part, weight)
     helps = np.average(losses(val, y) - losses(tempered, y), weights=weight) > LEAST_GAIN
     temperature = fit_temperature(val, y, weight) if helps else 1.0
@@ -66,19 +66,7 @@ def _predicted(plan: Plan, entries: Mapping[str, Entry], part: str) -> np.ndarra
     mixed = entries["blend"].metrics["with"] if "blend" in entries else None
     if mixed is None:
         return stack_logits(plan, entries, part)
-    logits: np.ndarray = np.log(np.maximum(mean_probabilities(plan, entries)[part][mixed], TINY))
-    return logits
-
-
-def _weight(plan: Plan, y: np.ndarray) -> np.ndarray | None:
-    """Return how much each row that validates counts, by its weight and where classes are balanced."""
-    assert plan.labels is not None
-    assert plan.config.finetune is not None
-    weight = weights(plan, plan.labels.judged)
-    if plan.config.finetune.balance == "none":
-        return weight
-    balanced: np.ndarray = class_weights(y).numpy().astype(np.float64)[y]
-    return balanced if weight is None else balanced * weight
+    return logarithms(mean_probabilities(plan, entries)[part][mixed])
 
 
 def _figures(logits: np.ndarray, y: np.ndarray) -> dict[str, float]:

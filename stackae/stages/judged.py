@@ -13,7 +13,7 @@ from stackae.plan import Plan, Stage
 from stackae.plan.baselines import Baseline
 from stackae.report.advice import Advice, Candidates, Judged, advise
 from stackae.report.verdict import verdict
-from stackae.stages.blend import best_mean, mean_probabilities, stack_probabilities
+from stackae.stages.means import best_mean, mean_probabilities, stack_probabilities
 from stackae.store import Entry
 
 
