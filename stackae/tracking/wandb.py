@@ -341,12 +341,15 @@ def _end_service() -> None:
 
     if wandb.run is not None:
         return  # the user's own run, which needs the process
-    # W&B has no other way to it. Where there is none, it is left to itself.
-    with suppress(AttributeError):
-        process = wandb.setup()._connection._proc._process  # type: ignore[union-attr]
-        process.kill()
-        process.wait()
-    _forget_service()
+    try:
+        # W&B has no other way to it. Where there is none, it is left to itself.
+        with suppress(AttributeError):
+            process = wandb.setup()._connection._proc._process  # type: ignore[union-attr]
+            process.kill()
+            process.wait()
+    finally:
+        # A second Ctrl-C, too, must not leave a dead process to be asked at exit.
+        _forget_service()
 
 
 def _forget_service() -> None:

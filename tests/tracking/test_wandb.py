@@ -344,7 +344,9 @@ def test_ctrl_c_gets_through_while_the_server_is_waited_for(
 ) -> None:
     monkeypatch.setattr(tracking, "INIT_SECONDS", 100.0)
     monkeypatch.setattr(server_patience, "DOUBT_SECONDS", 100.0)
-    server.on_silence = lambda: os.kill(os.getpid(), signal.SIGINT)
+    # One Ctrl-C, however many requests are left without an answer.
+    presses = iter([signal.SIGINT])
+    server.on_silence = lambda: [os.kill(os.getpid(), press) for press in presses]
     tracked = tracker("auto", folder, warnings)
     started = time.monotonic()
 
