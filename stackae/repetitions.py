@@ -29,6 +29,8 @@ def averaged(results: Results) -> Results:
         **results,
         "classifier": _mean([each["classifier"] for each in repetitions]),
         "scratch": _mean([each["scratch"] for each in repetitions]),
+        # Results of earlier versions have none.
+        "labels_alone": _mean([each.get("labels_alone") for each in repetitions]),
         "blend": _blend(repetitions),
         "baselines": list(_baselines(results["baselines"], repetitions)),
     }

@@ -42,6 +42,7 @@ class Results:
     probe: Sequence[Mapping[str, Any]]
     classifier: Mapping[str, Any] | None
     scratch: Mapping[str, Any] | None
+    labels_alone: Mapping[str, Any] | None
     baselines: Sequence[Mapping[str, Any]]
     baselines_left_out: Sequence[Mapping[str, Any]]
     blend: Mapping[str, Any] | None
@@ -85,6 +86,7 @@ def assemble_results(repetitions: Sequence[Repetition]) -> Results:
         probe=entries["probe"].metrics["depths"] if "probe" in entries else [],
         classifier=_split_metrics(entries.get("finetune")),
         scratch=_split_metrics(entries.get("scratch")),
+        labels_alone=_split_metrics(entries.get("labels-alone")),
         baselines=_baselines(entries),
         baselines_left_out=[
             {"name": each.name, "on": each.on, "why": why} for each, why in plan.labelled.chosen.left_out
@@ -175,6 +177,7 @@ def _repetitions(repetitions: Sequence[Repetition]) -> list[dict[str, Any]]:
             | {
                 "classifier": figures(_split_metrics(entries.get("finetune"))),
                 "scratch": figures(_split_metrics(entries.get("scratch"))),
+                "labels_alone": figures(_split_metrics(entries.get("labels-alone"))),
                 "blend": blend and {"with": blend["with"], **(figures(blend) or {})},
                 "baselines": [
                     {"name": fitted["name"], "on": fitted["on"], **(figures(fitted) or {})}

@@ -89,7 +89,7 @@ class Classifier(nn.Module):
     Dropout acts on the input and after every layer (Srivastava et al. 2014), while training only. A
     `shortcut` from the input adds to the logits, so that narrow layers need not carry what a linear
     classifier sees; it is for rows of so many `inputs`, 0: there is none. `entry` may change the input while
-    training.
+    training, and `top` the logits.
     """
 
     def __init__(
@@ -112,18 +112,25 @@ class Classifier(nn.Module):
         if self.shortcut is not None:
             nn.init.zeros_(self.shortcut.weight)
         self.entry: nn.Module = nn.Identity()
+        self.top: nn.Module = nn.Identity()
         self.input_dropout = Dropout(input_dropout)
         self.dropout = Dropout(dropout)
 
     @property
     def outer(self) -> nn.ModuleList:
         """What is trained beside the encoder."""
-        return nn.ModuleList([self.head] if self.shortcut is None else [self.head, self.shortcut])
+        shortcut = [] if self.shortcut is None else [self.shortcut]
+        return nn.ModuleList([self.head, *shortcut, self.top])
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.input_dropout(self.entry(x))
         code = x
         for layer in self.encoder.layers:
             code = self.dropout(layer(code))
-        logits: Tensor = self.head(code.flatten(1))
-        return logits if self.shortcut is None else logits + self.shortcut(x.flatten(1))
+        logits: Tensor = self.top(self.sums(code, x))
+        return logits
+
+    def sums(self, code: Tensor, x: Tensor) -> Tensor:
+        """Return the weighted sums of the deepest code (rows, *code) and of the input (rows, *shape)."""
+        sums: Tensor = self.head(code.flatten(1))
+        return sums if self.shortcut is None else sums + self.shortcut(x.flatten(1))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial, reduce
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import pytorch_lightning as pl
@@ -81,7 +81,7 @@ class Task(pl.LightningModule):
         # Gradients that are scaled, as those of float16, are Lightning's to unscale.
         scaled = self.trainer.scaler is not None
         for batch in batches:
-            moved = batch if device.type == "cpu" else batch.apply(lambda each: each.to(device))
+            moved = batch if device.type == "cpu" else batch.to(device)
             optimizer.zero_grad()
             loss = self.loss(moved)
             if scaled:
@@ -107,7 +107,7 @@ class Task(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         def validate_chunk(rows: slice) -> None:
-            self.validate(batch.apply(lambda each: each[rows]))
+            self.validate(batch.select(rows))
 
         by_chunks(len(batch.x), len(batch.x), validate_chunk)
 
@@ -169,7 +169,8 @@ class PretrainTask(Task):
 class FinetuneTask(Task):
     """Trains a classifier by cross-entropy on the labelled rows, each by its weight where they have any.
 
-    `weights` (classes,) say how much an error on a row of each class counts; None counts all alike.
+    `weights` (classes,) say how much an error on a row of each class counts; None counts all alike. `joint`
+    has the cost of the rows beside them, where a batch has such rows.
     """
 
     weights: Tensor | None
@@ -183,8 +184,10 @@ class FinetuneTask(Task):
         seed: int,
         steps: int,
         weights: Tensor | None = None,
+        joint: Sequence[nn.Module] = (),
     ) -> None:
         super().__init__(seed)
+        self.joint = nn.ModuleList(joint)
         self.classifier = classifier
         self._fit, self._encoder_lr, self._steps = fit, encoder_lr, steps
         self.register_buffer("weights", weights, persistent=False)
@@ -192,8 +195,11 @@ class FinetuneTask(Task):
     def loss(self, batch: Batch) -> Tensor:
         _seed_dropout(self, batch)
         loss = _cross_entropy(self.classifier, batch, self.weights, self._fit.label_smoothing)
-        self.sums.add(len(batch.x), {"loss": loss})
-        return loss
+        terms = {"loss": loss}
+        if batch.beside is not None:
+            terms = _with_joint(loss, [joint(batch.beside) for joint in self.joint])
+        self.sums.add(len(batch.x), terms)
+        return terms["loss"]
 
     def validate(self, batch: Batch) -> None:
         assert batch.y is not None
@@ -212,6 +218,7 @@ class FinetuneTask(Task):
         parts: list[tuple[nn.Module, float]] = [
             (self.classifier.encoder, self._encoder_lr),
             (self.classifier.outer, self._fit.lr),
+            (self.joint, self._fit.lr),
         ]
         return build_optimizer(self._fit, parts, self._steps)
 
@@ -219,7 +226,8 @@ class FinetuneTask(Task):
 class FoldsTask(Task):
     """Trains one classifier per fold by cross-entropy, each on the labelled rows of the other folds.
 
-    All are given the same batches at the same time, and each sees what is not of its own fold.
+    All are given the same batches at the same time, and each sees what is not of its own fold. `joint` has
+    the cost of the rows beside them for each classifier, where batches have such rows.
     Nothing is validated on the way, since nothing is decided by it.
     """
 
@@ -234,8 +242,10 @@ class FoldsTask(Task):
         seed: int,
         steps: int,
         weights: Tensor | None = None,
+        joint: Sequence[nn.Module] = (),
     ) -> None:
         super().__init__(seed)
+        self.joint = nn.ModuleList(joint)
         self.committee = committee
         self._fit, self._encoder_lr, self._steps = fit, encoder_lr, steps
         self.register_buffer("weights", weights, persistent=False)
@@ -247,17 +257,30 @@ class FoldsTask(Task):
         for number, member in enumerate(self.committee.members):
             # What is not learnt from is not seen either: it would have a part in the batch's statistics.
             learnt = (batch.fold != number).nonzero().squeeze(1)
-            own = batch.apply(partial(torch.index_select, dim=0, index=learnt))
+            own = batch.select(learnt)
             means.append(_cross_entropy(member, own, self.weights, self._fit.label_smoothing))
         # Each network's mean over its own rows, and the sum of these: each learns as if it were alone.
-        total = torch.stack(means).sum()
-        self.sums.add(len(batch.x), {"loss": total / len(means)})
-        return total
+        loss = torch.stack(means).sum()
+        terms = {"loss": loss}
+        if batch.beside is not None:
+            terms = _with_joint(loss, [joint(batch.beside) for joint in self.joint])
+        self.sums.add(len(batch.x), {name: term / len(means) for name, term in terms.items()})
+        return terms["loss"]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         encoders, heads = self.committee.parts
-        parts: list[tuple[nn.Module, float]] = [(encoders, self._encoder_lr), (heads, self._fit.lr)]
+        parts: list[tuple[nn.Module, float]] = [
+            (encoders, self._encoder_lr),
+            (heads, self._fit.lr),
+            (self.joint, self._fit.lr),
+        ]
         return build_optimizer(self._fit, parts, self._steps)
+
+
+def _with_joint(loss: Tensor, costs: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return the terms of a loss with the costs of the rows that stand beside the labelled ones."""
+    cost = torch.stack(list(costs)).sum()
+    return {"loss": loss + cost, "cross_entropy": loss, "unlabelled": cost}
 
 
 def _cross_entropy(classifier: nn.Module, batch: Batch, weights: Tensor | None, smoothing: float) -> Tensor:
@@ -300,8 +323,12 @@ def build_optimizer(fit: FitConfig, parts: list[tuple[nn.Module, float]], steps:
     """
     # Parameters that are treated alike share a group: an optimiser's step costs so much for each.
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    seen = set[nn.Parameter]()
     for module, lr in parts:
-        for parameter in filter(lambda each: each.requires_grad, module.parameters()):
+        # A weight that is shared, as a tied one, is trained as a part of what has it first.
+        own = [each for each in module.parameters() if each.requires_grad and each not in seen]
+        seen.update(own)
+        for parameter in own:
             decay = fit.weight_decay if parameter.ndim > 1 else 0.0
             groups.setdefault((lr, decay), []).append(parameter)
     given = [{"params": params, "lr": lr, "weight_decay": decay} for (lr, decay), params in groups.items()]

@@ -26,7 +26,7 @@ layers:
   - {kind: variational, width: 4}
 pretrain: {epochs: 1}
 unroll: {epochs: 1}
-finetune: {epochs: 1, validation: {share: 0.2}, blend: svm}
+finetune: {epochs: 1, validation: {share: 0.2}, blend: svm, semi_supervised: {type: ladder}}
 compare: {baselines: [extra_trees, logistic_regression, svm, boosting]}
 tracking: {wandb: disabled}
 """
@@ -88,7 +88,9 @@ def test_every_field_of_the_results_is_documented_and_every_documented_one_is_th
 
     # What has fields of its own is named once more where it may be null.
     within = {name for name in documented() if any(place.startswith(f"{name}.") for place in found)}
-    assert within == {"classifier", "scratch", "blend", "calibration", "verdict", "verdict.baseline"}
+    assert within == {
+        *("classifier", "scratch", "labels_alone", "blend", "calibration", "verdict", "verdict.baseline")
+    }
     assert documented() - within == found
 
 
@@ -99,7 +101,7 @@ def test_what_may_be_null_is_said_to_be(run: Path, cli: Cli) -> None:
 
     results = json.loads((again / "none" / "results.json").read_text())
     assert {name for name, value in results.items() if value is None} == {
-        *("classifier", "scratch", "blend", "calibration", "verdict")
+        *("classifier", "scratch", "labels_alone", "blend", "calibration", "verdict")
     }
     assert header(again / "none" / "test-predictions.csv") == ["row", "class"]
     assert not (again / "none" / "model" / "classifier.safetensors").exists()

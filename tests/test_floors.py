@@ -33,6 +33,7 @@ FLOORS = {
     "outputs": 3,
     "committee": 3,
     "conditioning": 3,
+    "joint": 4,
     "console": 3,
     "baseline": 4,
     "store": 4,

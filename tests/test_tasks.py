@@ -440,7 +440,7 @@ def test_rows_of_a_networks_own_fold_have_no_part_in_its_statistics() -> None:
         task = folds_task()
         for member in task.committee.members:
             assert isinstance(member, Classifier)
-            condition(member, X, batch_norm=True, noise=0.0, scale=None, pretrained=True)
+            condition(member, X, batch_norm=True, noise=0.0, input_noise=0.0, scale=None, pretrained=True)
         x = X + shift * (FOLD == 1)[:, None]
         task.loss(Batch(x, Y, 0, 0, fold=FOLD)).backward()
         gradients.append([[p.grad for p in member.parameters()] for member in task.committee.members])

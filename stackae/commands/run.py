@@ -122,12 +122,13 @@ def show_results(results: Results, folder: Path) -> None:
 
 
 def _stage_figures(name: str, results: Results) -> str:
-    part = results.scratch if name.startswith("scratch") else results.classifier
+    parts = {"scratch": results.scratch, "labels-alone": results.labels_alone}
+    part = parts.get(name.removesuffix("-length"), results.classifier)
     metrics = next(stage["metrics"] for stage in results.stages if stage["stage"] == name)
-    if name in ("length", "scratch-length"):
+    if name == "length" or name.endswith("-length"):
         assert part is not None
         return f"best after {metrics['kept_epoch']} epochs, validation {part['val']['accuracy']:.2%}"
-    if name in ("finetune", "scratch"):
+    if name in ("finetune", "scratch", "labels-alone"):
         assert part is not None
         test, folds = part["test"], results.data["folds"]
         judged = f"out of fold {part['val']['accuracy']:.2%}, " if folds else ""

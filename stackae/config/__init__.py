@@ -1,6 +1,12 @@
 """The configuration of one run: the whole YAML and nothing but the YAML."""
 
 from stackae.config.data import DataConfig, PerClass, SplitConfig
+from stackae.config.joint import (
+    ConsistencyConfig,
+    LadderConfig,
+    ReconstructionConfig,
+    SemiSupervisedConfig,
+)
 from stackae.config.layers import ActivationName, LayerConfig, LossName
 from stackae.config.objective import (
     ContractivePenaltyConfig,
@@ -30,6 +36,7 @@ __all__ = [
     "BaselineName",
     "CompareConfig",
     "Config",
+    "ConsistencyConfig",
     "ContractivePenaltyConfig",
     "CorruptionConfig",
     "DataConfig",
@@ -39,6 +46,7 @@ __all__ = [
     "GaussianKLPenaltyConfig",
     "KLPenaltyConfig",
     "L1PenaltyConfig",
+    "LadderConfig",
     "LayerConfig",
     "LossName",
     "MaskingConfig",
@@ -46,7 +54,9 @@ __all__ = [
     "PenaltyConfig",
     "PerClass",
     "PretrainConfig",
+    "ReconstructionConfig",
     "SaltPepperConfig",
+    "SemiSupervisedConfig",
     "SplitConfig",
     "SwapConfig",
     "TrackingConfig",

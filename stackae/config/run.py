@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from stackae.config.data import DataConfig
+from stackae.config.joint import LadderConfig
 from stackae.config.layers import LayerConfig
 from stackae.config.section import NonNegativeFloat, PositiveInt, Section, Switch
 from stackae.config.training import BaselineName, FinetuneConfig, PretrainConfig, UnrollConfig
@@ -93,6 +94,31 @@ class Config(Section):
         if self.finetune and self.finetune.input_scale == "importance" and self.layers[0].unit == "conv":
             raise ValueError(
                 "finetune.input_scale: importance is for a dense first layer; layers[0] is conv; remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _learns_without_labels(self) -> Self:
+        method = self.finetune and self.finetune.semi_supervised
+        if not self.finetune or not method:
+            return self
+        called = f"finetune.semi_supervised: {method.type}"
+        if self.finetune.freeze_encoder:
+            raise ValueError(
+                f"{called} trains the layers, and finetune.freeze_encoder forbids it; remove one"
+            )
+        if not isinstance(method, LadderConfig):
+            return self
+        conv = next((number for number, layer in enumerate(self.layers) if layer.unit == "conv"), None)
+        if conv is not None:
+            raise ValueError(f"{called} is for dense layers; layers[{conv}] is conv; ask for consistency")
+        if not self.finetune.batch_norm:
+            raise ValueError(f"{called} needs finetune.batch_norm: true")
+        levels = len(self.layers) + 2
+        if len(method.weights) > levels:
+            raise ValueError(
+                f"finetune.semi_supervised.weights: {len(method.weights)} weights for {levels} levels (the "
+                "input, the layers, the logits); remove the last ones"
             )
         return self
 

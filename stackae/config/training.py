@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from stackae.config.joint import SemiSupervisedConfig
 from stackae.config.section import (
     EpochsOrNone,
     Fraction,
@@ -92,7 +93,8 @@ class FinetuneConfig(FitConfig):
     # What is trained has been resolved, and so has the number that FitConfig promises.
     epochs: PositiveInt | Literal["auto"] = "auto"  # type: ignore[assignment]
     """Epochs over the labelled rows, at most; `auto`: 30, or as many as make 1,500 steps, or 200 in
-    folds of up to 600 labels under three layers or more of at least 128 units."""
+    folds of up to 600 labels under three layers or more of at least 128 units. With `semi_supervised` epochs
+    go over all training rows; `auto`: 10, or as many as make 1,500 steps."""
     patience: PositiveInt | Literal["auto"] | None = "auto"  # type: ignore[assignment]
     """Stop after so many epochs without a better validation accuracy; the best weights are kept either way.
     `auto`: two fifths of the epochs, at least 20. Null never stops early."""
@@ -105,6 +107,9 @@ class FinetuneConfig(FitConfig):
     where it has one, or rows have an order), else the labelled rows of `data.split.val` are held out, or a
     tenth. Where `data.labels_for_validation` is set, those rows alone choose the best weights, and are not
     learnt from."""
+    semi_supervised: SemiSupervisedConfig | None = None
+    """Learn from rows without labels in the same steps: `ladder`, `consistency` or `reconstruction`. The
+    control from scratch does so, too; another one, `labels-alone`, does not."""
     blend: Literal["none", "auto"] | BaselineName = "none"
     """Average the classifier's probabilities with those of a baseline on the columns, which the model then
     holds: `extra_trees`, `logistic_regression`, `svm`, `boosting`, or `auto`, the one with which the mean is
@@ -112,9 +117,10 @@ class FinetuneConfig(FitConfig):
     batch_norm: Switch = True
     """Normalise every layer over the batch while training; then it is folded into weights and biases."""
     noise: NonNegativeFloat | Literal["auto"] = "auto"
-    """Standard deviation of Gaussian noise in training, on the input, in units of the inputs' own deviation,
-    and with `batch_norm` behind every normalisation. `auto`: 0.3, or 0.2 where a layer has fewer than 64
-    units; 0 without `batch_norm`."""
+    """Standard deviation of Gaussian noise in training, with `batch_norm` behind every normalisation, and on
+    the input. `auto`: 0.3, or 0.2 where a layer has fewer than 64 units; 0 without `batch_norm`."""
+    input_noise: NonNegativeFloat | Literal["auto"] = "auto"
+    """Standard deviation of the noise on the input, in units of the inputs' own; `auto`: that of `noise`."""
     input_scale: Literal["auto", "none", "importance"] = "auto"
     """`importance`: multiply each input by its importance to extra trees that are fitted to
     the labelled rows, over the mean importance, at most 5. `auto`: that in a table where folds validate, and

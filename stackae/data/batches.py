@@ -38,9 +38,19 @@ class Batch(NamedTuple):
     weight: Tensor | None = None
     fold: Tensor | None = None
     """The fold of each row (rows,), where there are folds."""
+    beside: Tensor | None = None
+    """Rows without labels (any number, *shape) that are learnt from in the same step."""
 
-    def apply(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """Change each of its tensors in the same way."""
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        beside = None if self.beside is None else self.beside.to(device)
+        return self._each(lambda tensor: tensor.to(device))._replace(beside=beside)
+
+    def select(self, rows: slice | Tensor) -> Batch:
+        """Return some of its rows, by a slice or by their numbers; those beside them stay."""
+        return self._each(lambda tensor: tensor[rows])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         y, weight, fold = (
             None if each is None else change(each) for each in (self.y, self.weight, self.fold)
         )

@@ -28,8 +28,8 @@ class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ign
 
     `finetune_epochs`, `finetune_lr`, `finetune_patience`, `batch_norm`, `noise`, `input_scale`, `shortcut`,
     `dropout`, `input_dropout`, `label_smoothing`, `balance`, `validation`, `encoder_lr_scale`,
-    `freeze_encoder` and `blend` are those of the fine-tuning; all other parameters, the rows and `model_` are
-    as in `StackedAutoencoder`. `classes_` are the labels, sorted.
+    `freeze_encoder`, `semi_supervised` and `blend` are those of the fine-tuning; all other parameters, the
+    rows and `model_` are as in `StackedAutoencoder`. `classes_` are the labels, sorted.
 
     All labels are learnt from. `results_.classifier["val"]` is of networks that had not learnt from the rows
     that they were judged by: those of each fold, or those that were held out first. It is None where no rows
@@ -62,6 +62,7 @@ class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ign
         validation: str | Mapping[str, Any] = "auto",
         encoder_lr_scale: float = 1.0,
         freeze_encoder: bool = False,
+        semi_supervised: Mapping[str, Any] | None = None,
         blend: str = "none",
         validation_fraction: float = 0.1,
         random_state: int | np.random.RandomState | None = None,
@@ -92,6 +93,7 @@ class StackedAutoencoderClassifier(ClassifierMixin, BaseEstimator):  # type: ign
         self.validation = validation
         self.encoder_lr_scale = encoder_lr_scale
         self.freeze_encoder = freeze_encoder
+        self.semi_supervised = semi_supervised
         self.blend = blend
         self.validation_fraction = validation_fraction
         self.random_state = random_state

@@ -31,6 +31,7 @@ PLACES: Mapping[str, tuple[str, ...]] = {
     "validation": ("finetune", "validation"),
     "encoder_lr_scale": ("finetune", "encoder_lr_scale"),
     "freeze_encoder": ("finetune", "freeze_encoder"),
+    "semi_supervised": ("finetune", "semi_supervised"),
     "blend": ("finetune", "blend"),
     "accelerator": ("trainer", "accelerator"),
 }

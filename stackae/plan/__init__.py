@@ -1,15 +1,16 @@
 """The plan of a run: its stages, each described once, with shapes and chained keys. Trains nothing."""
 
 from stackae.plan.layers import PlannedLayer
-from stackae.plan.networks import build_classifiers, mirrored, stacked
+from stackae.plan.networks import Member, build_members, mirrored, stacked
 from stackae.plan.run_plan import Plan, make_plan, make_plans
 from stackae.plan.stage import Stage
 
 __all__ = [
+    "Member",
     "Plan",
     "PlannedLayer",
     "Stage",
-    "build_classifiers",
+    "build_members",
     "make_plan",
     "make_plans",
     "mirrored",

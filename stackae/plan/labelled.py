@@ -20,7 +20,7 @@ from stackae.errors import ConfigError
 from stackae.plan.baseline_stages import plan_baselines
 from stackae.plan.baselines import ChosenBaselines
 from stackae.plan.layers import PlannedLayer, architecture
-from stackae.plan.networks import build_classifiers
+from stackae.plan.networks import build_members
 from stackae.plan.stage import Stage, describe, weight_bytes
 
 PRETRAINED_ONLY = {"encoder_lr_scale", "freeze_encoder"}
@@ -35,13 +35,16 @@ class LabelledStages:
     """The stages that see labels; those that the config leaves out are None.
 
     Where labelled rows are held out, `length` finds how long to train, before `finetune` learns from all of
-    them; `scratch_length` does so for the control.
+    them; `scratch_length` does so for the control, and `alone_length` for that which learns from labelled
+    rows alone where `finetune` does not.
     """
 
     length: Stage | None = None
     finetune: Stage | None = None
     scratch_length: Stage | None = None
     scratch: Stage | None = None
+    alone_length: Stage | None = None
+    alone: Stage | None = None
     probe: Stage | None = None
     baselines: Stage | None = None
     baselines_codes: Stage | None = None
@@ -53,7 +56,8 @@ class LabelledStages:
     def in_order(self) -> list[Stage]:
         """Those that there are, in the order in which they are carried out."""
         every = (
-            *(self.length, self.finetune, self.scratch_length, self.scratch, self.probe),
+            *(self.length, self.finetune, self.scratch_length, self.scratch),
+            *(self.alone_length, self.alone, self.probe),
             *(self.baselines, self.baselines_codes, self.blend),
         )
         return [stage for stage in every if stage is not None]
@@ -64,17 +68,21 @@ def plan_labelled(
     source: Source,
     split: Split,
     use: LabelUse | None,
+    alone: FinetuneConfig | None,
     data: Stage,
     layers: Sequence[PlannedLayer],
     top: Stage,
     precision: str,
 ) -> LabelledStages:
-    """Describe the stages that see labels; `use` says what for, and `top` has the last features."""
+    """Describe the stages that see labels; `use` says what for, and `top` has the last features.
+
+    `alone` are the settings of the control that learns from labelled rows alone.
+    """
     # Labels enter where they are used: runs that differ in them alone share their pretraining.
     budget = changed(config.data, include={"labels", "labels_for_validation"})
     labels = {"precision": precision} | budget | changed(config, include={"repeat"})
     weighted = labels if source.weight is None else labels | {"weight": _digest(source.weight)}
-    length = finetune = scratch_length = scratch = probe = None
+    length = finetune = scratch_length = scratch = alone_length = alone_stage = probe = None
     if config.finetune is not None:
         assert use is not None
         describe_fits = _fit_describer(config.finetune, source, split, use, data, layers)
@@ -84,6 +92,10 @@ def plan_labelled(
             initial = {"layers": [architecture(layer.config) for layer in layers]}
             settings = weighted | changed(config.finetune, exclude=PRETRAINED_ONLY | BESIDE) | initial
             scratch_length, scratch = describe_fits("scratch-length", "scratch", data, settings)
+        if alone is not None:
+            describe_fits = _fit_describer(alone, source, split, use, data, layers)
+            settings = weighted | changed(alone, exclude=PRETRAINED_ONLY | BESIDE) | initial
+            alone_length, alone_stage = describe_fits("labels-alone-length", "labels-alone", data, settings)
     if config.compare.probe and source.classes:
         # Unrolling changes every layer; only the deepest features are kept of what it makes of them.
         depths_below = [data.name, *(layer.stage.name for layer in layers[:-1])]
@@ -107,7 +119,9 @@ def plan_labelled(
             test=len(split.test),
             classes=len(source.classes),
         )
-    return LabelledStages(length, finetune, scratch_length, scratch, probe, *beside, chosen)
+    return LabelledStages(
+        length, finetune, scratch_length, scratch, alone_length, alone_stage, probe, *beside, chosen
+    )
 
 
 def _digest(weight: np.ndarray) -> str:
@@ -141,8 +155,10 @@ def _fit_describer(
         if not weights:
             return 4 * judged * classes
         with torch.device("meta"):
-            members = build_classifiers(layers, settings, classes, networks, frozen=False)
-        return sum(map(weight_bytes, members)) + 4 * (judged + len(split.test)) * classes
+            members = build_members(layers, settings, classes, networks, frozen=False)
+        return (
+            sum(weight_bytes(each.classifier) for each in members) + 4 * (judged + len(split.test)) * classes
+        )
 
     def describe_fits(
         length_name: str, name: str, start: Stage, covered: Mapping[str, Any]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from torch import nn
 
@@ -27,7 +28,14 @@ def stacked(layers: Sequence[PlannedLayer], units: Sequence[AnyUnit]) -> tuple[E
     return Encoder([unit.encoder for unit in units]), Decoder(decoders)
 
 
-def build_classifiers(
+class Member(NamedTuple):
+    """A classifier, and the units whose encoders it has."""
+
+    classifier: Classifier
+    units: Sequence[AnyUnit]
+
+
+def build_members(
     layers: Sequence[PlannedLayer],
     settings: FinetuneConfig,
     classes: int,
@@ -35,7 +43,7 @@ def build_classifiers(
     pretrained: Sequence[AnyUnit] | None = None,
     *,
     frozen: bool,
-) -> list[Classifier]:
+) -> list[Member]:
     """Build networks of the layers' encoders, each under a softmax head of its own.
 
     Their layers start from copies of the `pretrained` units or, without these, are drawn anew for each. Where
@@ -45,14 +53,13 @@ def build_classifiers(
     members = []
     for _ in range(networks):
         units = copy.deepcopy(pretrained) if pretrained else [layer.unit() for layer in layers]
-        members.append(
-            Classifier(
-                Encoder([unit.encoder for unit in units]),
-                layers[-1].code,
-                classes,
-                dropout=settings.dropout,
-                input_dropout=settings.input_dropout,
-                inputs=inputs,
-            )
+        classifier = Classifier(
+            Encoder([unit.encoder for unit in units]),
+            layers[-1].code,
+            classes,
+            dropout=settings.dropout,
+            input_dropout=settings.input_dropout,
+            inputs=inputs,
         )
+        members.append(Member(classifier, units))
     return members

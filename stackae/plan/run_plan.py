@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from stackae.config import Config
+from stackae.config import Config, FinetuneConfig
 from stackae.config.section import changed
 from stackae.data.label_use import LabelUse, use_labels
 from stackae.data.preprocessing.load import Preprocessing
@@ -17,7 +17,7 @@ from stackae.machine.hardware import Hardware, resolve
 from stackae.plan.labelled import LabelledStages, check_labels, plan_labelled
 from stackae.plan.layers import PlannedLayer, plan_layers
 from stackae.plan.networks import mirrored
-from stackae.plan.settled import settled_finetuning
+from stackae.plan.settled import labels_alone, settled_finetuning
 from stackae.plan.stage import Stage, describe, weight_bytes
 from stackae.seeds import derive
 
@@ -41,6 +41,8 @@ class Plan:
     unroll: Stage | None
     labels: LabelUse | None
     """What labels are used for; None where there are none."""
+    alone: FinetuneConfig | None
+    """How the control is trained that learns from labelled rows alone; None where fine-tuning does."""
     labelled: LabelledStages
 
     def seed(self, stage: str) -> int:
@@ -97,11 +99,11 @@ def make_plans(config: Config, source: Source) -> list[Plan]:
 def _repeated(first: Plan, config: Config) -> Plan:
     split = make_split(first.source, config.data, config.seed, config.repeat)
     assert split.fingerprint == first.split.fingerprint
-    config, use = _with_labels(config, first.source, split, first.preprocessing)
+    config, use, alone = _with_labels(config, first.source, split, first.preprocessing)
     labelled = plan_labelled(
-        config, first.source, split, use, first.data, first.layers, first.top, first.hardware.precision
+        config, first.source, split, use, alone, first.data, first.layers, first.top, first.hardware.precision
     )
-    return replace(first, config=config, split=split, labels=use, labelled=labelled)
+    return replace(first, config=config, split=split, labels=use, alone=alone, labelled=labelled)
 
 
 def make_plan(config: Config, source: Source, split: Split | None = None) -> Plan:
@@ -114,7 +116,7 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
     split = split or make_split(source, config.data, config.seed, config.repeat)
     check_labels(config, source)
     preprocessing = source.preprocessing(split.train)
-    config, use = _with_labels(config, source, split, preprocessing)
+    config, use, alone = _with_labels(config, source, split, preprocessing)
     rows = sum(map(len, split.parts.values()))
 
     data = describe(
@@ -142,7 +144,7 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
             size=unrolled_size,
         )
     top = unroll or layers[-1].stage
-    labelled = plan_labelled(config, source, split, use, data, layers, top, hardware.precision)
+    labelled = plan_labelled(config, source, split, use, alone, data, layers, top, hardware.precision)
     return Plan(
         given,
         config,
@@ -155,23 +157,33 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
         layers,
         unroll,
         use,
+        alone,
         labelled,
     )
 
 
 def _with_labels(
     config: Config, source: Source, split: Split, preprocessing: Preprocessing
-) -> tuple[Config, LabelUse | None]:
-    """Say what labels are used for, and put numbers in the place of fine-tuning's `auto`."""
+) -> tuple[Config, LabelUse | None, FinetuneConfig | None]:
+    """Say what labels are used for, and put numbers in the place of fine-tuning's `auto`.
+
+    The last is how the control with labels alone is trained, if there is to be one.
+    """
     use = use_labels(source, split, config) if source.classes else None
-    if config.finetune is not None and use is not None:
-        finetune = settled_finetuning(
-            config.finetune,
+    if config.finetune is None or use is None:
+        return config, use, None
+
+    def settled(given: FinetuneConfig) -> FinetuneConfig:
+        return settled_finetuning(
+            given,
             config.layers,
             preprocessing.shape,
             labelled=int(use.first.sum()),
+            rows=len(split.train),
             folds=bool(use.folds),
             table=preprocessing.blocks is not None,
         )
-        config = config.model_copy(update={"finetune": finetune})
-    return config, use
+
+    joint = config.finetune.semi_supervised is not None and config.compare.scratch
+    alone = settled(labels_alone(config.finetune)) if joint else None
+    return config.model_copy(update={"finetune": settled(config.finetune)}), use, alone

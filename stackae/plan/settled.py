@@ -20,6 +20,8 @@ NARROW = 64
 """Units of a layer below which a classifier gets a shortcut around it, and less noise in it."""
 WIDEST_SCALED = 5000
 """Features beyond which trees take too long to say which of them matter."""
+JOINT_EPOCHS = 10
+"""Epochs of fine-tuning over all training rows, at least, where those without labels have a part in it."""
 
 
 def settled_pretraining(settings: PretrainConfig, rows: int) -> PretrainConfig:
@@ -39,13 +41,14 @@ def settled_finetuning(
     shape: Shape,
     *,
     labelled: int,
+    rows: int,
     folds: bool,
     table: bool,
 ) -> FinetuneConfig:
     """Return the settings of fine-tuning with numbers in the place of `auto`.
 
-    The first fit learns from `labelled` rows (*shape); `folds` says that folds validate, `table` that the
-    rows are a table's.
+    The first fit learns from `labelled` rows (*shape), and from all training `rows` where it uses those
+    without labels; `folds` says that folds validate, `table` that the rows are a table's.
     """
     batch_size = settings.batch_size
     if batch_size == "auto":
@@ -55,6 +58,9 @@ def settled_finetuning(
         quick = folds and labelled <= FEW_LABELS and _deep(layers)
         least = FEW_STEPS if quick else FINETUNE_STEPS
         epochs = max(math.ceil(least / _steps(labelled, batch_size)), FINETUNE_EPOCHS)
+        if settings.semi_supervised is not None:
+            steps = _steps(rows, settings.semi_supervised.batch_size)
+            epochs = max(math.ceil(FINETUNE_STEPS / steps), JOINT_EPOCHS)
     patience = max(20, 2 * int(epochs) // 5) if settings.patience == "auto" else settings.patience
     # Channels are at many places each, and a code of few of them is none the narrower.
     narrow = any(layer.unit == "dense" and layer.width < NARROW for layer in layers)
@@ -77,6 +83,13 @@ def settled_finetuning(
             "input_scale": scale,
             "shortcut": shortcut,
         }
+    )
+
+
+def labels_alone(settings: FinetuneConfig) -> FinetuneConfig:
+    """Return the settings of fine-tuning with labels alone, whose epochs are another thing."""
+    return settings.model_copy(
+        update={"semi_supervised": None, "epochs": "auto", "patience": "auto", "batch_size": "auto"}
     )
 
 

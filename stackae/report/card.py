@@ -62,7 +62,11 @@ def _text(config: Config, results: Mapping[str, Any], model: Mapping[str, Any], 
     yield from ("", "## Results", "")
     if classifier:
         yield from ("| on the test rows | accuracy | macro-F1 | NLL | ECE |", "|---|---|---|---|---|")
-        for name, key in (("pretrained", "classifier"), ("the same network from scratch", "scratch")):
+        for name, key in (
+            ("pretrained", "classifier"),
+            ("the same network from scratch", "scratch"),
+            ("the same from scratch, with labels alone", "labels_alone"),
+        ):
             if results[key] is not None:
                 figures = results[key]["test"]
                 yield (

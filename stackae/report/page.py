@@ -124,6 +124,8 @@ def _numbers(results: Any) -> Iterator[Number]:
             yield Number(f"{judged}, pretrained{mean}", percent(val["error"]))
     if results["scratch"]:
         yield Number(f"test error, from scratch{mean}", percent(results["scratch"]["test"]["error"]))
+    if alone := results.get("labels_alone"):
+        yield Number(f"test error, from scratch with labels alone{mean}", percent(alone["test"]["error"]))
     verdict = results["verdict"]
     if verdict and verdict["baseline"]:
         best = verdict["baseline"]

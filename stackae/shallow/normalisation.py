@@ -26,6 +26,7 @@ class Normalisation(nn.Module):
 
     def __init__(self, channels: int, noise: float = 0.0) -> None:
         super().__init__()
+        self.channels = channels
         self.noise = noise
         self.gain = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
@@ -46,10 +47,22 @@ class Normalisation(nn.Module):
             return F.batch_norm(x, self.mean, self.variance, self.gain, self.bias, eps=VARIANCE)
         if not self.noise:
             return F.batch_norm(x, None, None, self.gain, self.bias, training=True, eps=VARIANCE)
-        x = F.batch_norm(x, None, None, training=True, eps=VARIANCE)
-        x = x + self.noise * torch.randn_like(x)
+        return self.scaled(self.standardised(x))
+
+    def standardised(self, x: Tensor) -> Tensor:
+        """Normalise over the batch and add the noise, without gain and bias: the first half of training."""
+        x = standardise(x)
+        return x + self.noise * torch.randn_like(x) if self.noise else x
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """Scale and shift what is normalised: the second half."""
         channels = (-1, *[1] * (x.ndim - 2))
         return x * self.gain.view(channels) + self.bias.view(channels)
+
+
+def standardise(x: Tensor) -> Tensor:
+    """Give each channel mean 0 and variance 1 over the batch: (rows, channels, *sizes) -> the same."""
+    return F.batch_norm(x.float(), None, None, training=True, eps=VARIANCE)
 
 
 def normalise(encoder: nn.Sequential, noise: float = 0.0) -> None:
@@ -70,12 +83,21 @@ def fold(encoder: nn.Sequential) -> None:
     place, linear = _linear(encoder)
     normalisation = encoder[place + 1]
     assert isinstance(normalisation, Normalisation)
+    fold_into(normalisation, linear)
+    del encoder[place + 1]
+
+
+@torch.no_grad()
+def fold_into(
+    normalisation: Normalisation, linear: nn.Linear | nn.Conv1d | nn.Conv2d, *without_bias: nn.Linear
+) -> None:
+    """Fold a normalisation into the maps whose sum it normalises; they may have no bias but the first."""
     assert linear.bias is not None
     factor = normalisation.gain * torch.rsqrt(normalisation.variance + VARIANCE)
-    linear.weight.mul_(factor.view(-1, *[1] * (linear.weight.ndim - 1)))
+    for each in (linear, *without_bias):
+        each.weight.mul_(factor.view(-1, *[1] * (each.weight.ndim - 1)))
     linear.bias.copy_((linear.bias - normalisation.mean) * factor + normalisation.bias)
     linear.bias.requires_grad_(True)
-    del encoder[place + 1]
 
 
 @torch.no_grad()

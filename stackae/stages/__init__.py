@@ -11,7 +11,14 @@ from stackae.plan import Plan
 from stackae.stage_context import StageContext, StageOutput
 from stackae.stages.baselines import baselines
 from stackae.stages.blend import blend
-from stackae.stages.finetune import finetune, length, scratch, scratch_length
+from stackae.stages.finetune import (
+    finetune,
+    labels_alone,
+    labels_alone_length,
+    length,
+    scratch,
+    scratch_length,
+)
 from stackae.stages.prepare import prepare
 from stackae.stages.pretrain import pretrain, unroll
 from stackae.stages.probe import probe
@@ -25,6 +32,8 @@ WORK: Mapping[str, Callable[[StageContext, Plan, Mapping[str, Entry]], StageOutp
     "finetune": finetune,
     "scratch-length": scratch_length,
     "scratch": scratch,
+    "labels-alone-length": labels_alone_length,
+    "labels-alone": labels_alone,
     "probe": probe,
     "baselines": baselines,
     "blend": blend,

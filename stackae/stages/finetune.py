@@ -12,19 +12,24 @@ from torch import nn
 from stackae.build import AnyUnit
 from stackae.committee import Committee, together
 from stackae.conditioning import condition, unconditioned
-from stackae.config import FinetuneConfig
+from stackae.config import FinetuneConfig, LadderConfig
 from stackae.data.batches import Batches
 from stackae.data.features import Together, encode, open_features, read_array, sample
+from stackae.data.paired import Paired
 from stackae.data.rows import chunk_rows
 from stackae.metrics import classification
-from stackae.plan import Plan, build_classifiers
+from stackae.plan import Plan, build_members
 from stackae.seeds import derive
 from stackae.stage_context import StageContext, StageOutput
 from stackae.stages.finished import load_units
 from stackae.stages.importance import importances
+from stackae.stages.joint_cost import build_joint
 from stackae.stages.pretrain import write_history
 from stackae.store import Entry
 from stackae.weights import WEIGHTS, save_weights
+
+LENGTHS = {"finetune": "length", "scratch": "scratch-length", "labels-alone": "labels-alone-length"}
+"""The stages that find how long to train others, by the names of these."""
 
 
 def finetune(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> StageOutput:
@@ -32,40 +37,58 @@ def finetune(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) ->
 
     With folds it is one network for each, for a fixed length. After `length` it learns from all labelled rows
     for as long as that found best. Else it keeps its best weights by the rows that validate, or the last.
+    Rows without labels are learnt from, too, where `finetune.semi_supervised` says how.
     """
-    return _train(context, plan, entries, pretrained=True)
+    return _train(_Fit(context, plan, entries, pretrained=True), entries)
 
 
 def scratch(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> StageOutput:
     """Train the control: the same networks from random weights, nothing frozen, one learning rate."""
-    return _train(context, plan, entries, pretrained=False)
+    return _train(_Fit(context, plan, entries, pretrained=False), entries)
+
+
+def labels_alone(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> StageOutput:
+    """Train the control that learns from labelled rows alone: from random weights, and for its own length."""
+    return _train(_Fit(context, plan, entries, pretrained=False, alone=True), entries)
 
 
 def length(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> StageOutput:
     """Find how long to fine-tune, on rows that are held out."""
-    return _find_length(context, plan, entries, pretrained=True)
+    return _find_length(_Fit(context, plan, entries, pretrained=True))
 
 
 def scratch_length(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> StageOutput:
     """Find how long to train the control, on rows that are held out."""
-    return _find_length(context, plan, entries, pretrained=False)
+    return _find_length(_Fit(context, plan, entries, pretrained=False))
+
+
+def labels_alone_length(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> StageOutput:
+    """Find how long to train on labelled rows alone, on rows that are held out."""
+    return _find_length(_Fit(context, plan, entries, pretrained=False, alone=True))
 
 
 class _Fit:
     """What the fits with labels have in common: the networks, the rows, and the task."""
 
     def __init__(
-        self, context: StageContext, plan: Plan, entries: Mapping[str, Entry], *, pretrained: bool
+        self,
+        context: StageContext,
+        plan: Plan,
+        entries: Mapping[str, Entry],
+        *,
+        pretrained: bool,
+        alone: bool = False,
     ) -> None:
-        assert plan.config.finetune is not None
+        settings = plan.alone if alone else plan.config.finetune
+        assert settings is not None
         assert plan.labels is not None
         self.context, self.plan, self.use = context, plan, plan.labels
-        self.settings: FinetuneConfig = plan.config.finetune
+        self.settings: FinetuneConfig = settings
         self.seed = plan.seed(context.stage)
         self.frozen = pretrained and self.settings.freeze_encoder
         torch.manual_seed(derive(self.seed, "init"))
         units: list[AnyUnit] | None = load_units(plan, entries) if pretrained else None
-        self.members = build_classifiers(
+        self.members = build_members(
             plan.layers,
             self.settings,
             len(plan.classes),
@@ -73,10 +96,11 @@ class _Fit:
             units,
             frozen=self.frozen,
         )
-        self.network = together(self.members)
+        self.classifiers = [member.classifier for member in self.members]
+        self.network = together(self.classifiers)
         if self.frozen:
-            for member in self.members:
-                member.encoder.requires_grad_(False)
+            for classifier in self.classifiers:
+                classifier.encoder.requires_grad_(False)
         self.scale = self.settings.encoder_lr_scale if pretrained else 1.0
         self.pretrained = pretrained
         self.data = entries[plan.data.name]
@@ -105,35 +129,47 @@ class _Fit:
         return Batches(self.x, self.y, batch_size=size, rows=np.flatnonzero(rows), weight=self.weight)
 
     def train(
-        self, train: Batches, val: Batches | None, *, epochs: int | None = None, keep_best: bool
+        self, labelled: Batches, val: Batches | None, *, epochs: int | None = None, keep_best: bool
     ) -> dict[str, Any]:
         """Train the networks, at most for so many epochs of the schedule, and return what came of it."""
         from stackae.tasks import FinetuneTask, FoldsTask
         from stackae.training import fit
 
-        settings, y = self.settings, self.y[train.numbers]
+        settings, y = self.settings, self.y[labelled.numbers]
         assert settings.epochs != "auto"
-        learnt = [train.numbers]
+        learnt = [labelled.numbers]
         if self.use.fold is not None:
-            fold = self.use.fold[train.numbers]
-            learnt = [train.numbers[fold != number] for number in range(len(self.members))]
+            fold = self.use.fold[labelled.numbers]
+            learnt = [labelled.numbers[fold != number] for number in range(len(self.members))]
         samples = [] if self.frozen else self._condition(learnt)
         weights = class_weights(y) if settings.balance == "weights" else None
+        train: Batches | Paired = labelled
+        joint: list[nn.Module] = []
+        if settings.semi_supervised is not None:
+            torch.manual_seed(derive(self.seed, "joint"))
+            x = open_features(self.data.file, "train")
+            spread = sample(x).flatten(1).var(0, correction=0).sum().sqrt().item()
+            layers = self.plan.layers
+            joint = [build_joint(settings.semi_supervised, each, layers, spread) for each in self.members]
+            size, seed = settings.semi_supervised.batch_size, derive(self.seed, "beside")
+            train = Paired(labelled, Batches(x, batch_size=size, seed=seed))
         steps = settings.epochs * len(train)
         lr, network = settings.lr * self.scale, self.network
         task: FinetuneTask | FoldsTask
         if isinstance(network, Committee):
-            task = FoldsTask(network, settings, encoder_lr=lr, seed=self.seed, steps=steps, weights=weights)
+            task = FoldsTask(
+                network, settings, encoder_lr=lr, seed=self.seed, steps=steps, weights=weights, joint=joint
+            )
         else:
             task = FinetuneTask(
-                network, settings, encoder_lr=lr, seed=self.seed, steps=steps, weights=weights
+                network, settings, encoder_lr=lr, seed=self.seed, steps=steps, weights=weights, joint=joint
             )
         if samples and val is not None:
             task.measure_before_validation(network, samples[0])
         limited = settings if epochs is None else settings.model_copy(update={"epochs": epochs})
         fitted = fit(self.context, task, train, val, limited, keep_best=keep_best)
-        for member, sampled in zip(self.members, samples, strict=False):
-            unconditioned(member, sampled)
+        for classifier, sampled in zip(self.classifiers, samples, strict=False):
+            unconditioned(classifier, sampled)
         self.network.eval()
         write_history(fitted.history, self.context.folder)
         return fitted.metrics | {"train_loss": fitted.history[fitted.kept_epoch - 1]["train_loss"]}
@@ -142,22 +178,26 @@ class _Fit:
         """Condition each network for the rows that it learns from, and return samples of these."""
         settings = self.settings
         assert settings.noise != "auto"
+        input_noise = settings.noise if settings.input_noise == "auto" else settings.input_noise
         around = sample(open_features(self.data.file, "train"))
         samples = []
-        for number, (member, rows) in enumerate(zip(self.members, learnt, strict=True)):
+        for number, (classifier, rows) in enumerate(zip(self.classifiers, learnt, strict=True)):
             scale = None
             if settings.input_scale == "importance":
                 seed = derive(self.seed, "scale", number)
                 scale = importances(self.x, self.y, rows, seed, weight=self.weight)
+            torch.manual_seed(derive(self.seed, "condition", number))
             condition(
-                member,
+                classifier,
                 around,
                 batch_norm=settings.batch_norm,
                 noise=settings.noise,
+                input_noise=input_noise,
                 scale=scale,
                 pretrained=self.pretrained,
+                top=isinstance(settings.semi_supervised, LadderConfig),
             )
-            samples.append(sample(self.x, rows))
+            samples.append(sample(self.x, rows) if settings.semi_supervised is None else around)
         return samples
 
     def out_of_fold(self) -> np.ndarray:
@@ -165,20 +205,17 @@ class _Fit:
         assert self.use.fold is not None
         fold = self.use.fold[self.use.learn]
         logits = np.empty((len(fold), len(self.plan.classes)), np.float32)
-        for number, member in enumerate(self.members):
-            logits[fold == number] = _logits(member, self.judged(self.use.fold == number))
+        for number, classifier in enumerate(self.classifiers):
+            logits[fold == number] = _logits(classifier, self.judged(self.use.fold == number))
         return logits
 
 
-def _train(
-    context: StageContext, plan: Plan, entries: Mapping[str, Entry], *, pretrained: bool
-) -> StageOutput:
-    fit = _Fit(context, plan, entries, pretrained=pretrained)
-    use, files = fit.use, [WEIGHTS, "metrics.csv", "logits-test.npy"]
+def _train(fit: _Fit, entries: Mapping[str, Entry]) -> StageOutput:
+    context, use, files = fit.context, fit.use, [WEIGHTS, "metrics.csv", "logits-test.npy"]
     if use.hold_out is not None and not use.refit:
         metrics = _keep_best(fit, files)
     else:
-        found = entries["length" if pretrained else "scratch-length"].metrics if use.refit else {}
+        found = entries[LENGTHS[context.stage]].metrics if use.refit else {}
         epochs = found.get("kept_epoch")
         metrics = fit.train(fit.batches(use.learn), None, epochs=epochs, keep_best=False)
         metrics["val"] = found.get("val")
@@ -195,12 +232,9 @@ def _train(
     return StageOutput(metrics, files)
 
 
-def _find_length(
-    context: StageContext, plan: Plan, entries: Mapping[str, Entry], *, pretrained: bool
-) -> StageOutput:
+def _find_length(fit: _Fit) -> StageOutput:
     files = ["metrics.csv"]
-    metrics = _keep_best(_Fit(context, plan, entries, pretrained=pretrained), files)
-    return StageOutput(metrics, files)
+    return StageOutput(_keep_best(fit, files), files)
 
 
 def _keep_best(fit: _Fit, files: list[str]) -> dict[str, Any]:

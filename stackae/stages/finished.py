@@ -12,7 +12,7 @@ from stackae.build import AnyUnit
 from stackae.committee import Committee, together
 from stackae.mixture import Mixture
 from stackae.model import BaselineDescription
-from stackae.plan import Plan, build_classifiers, mirrored
+from stackae.plan import Plan, build_members, mirrored
 from stackae.stack import Classifier
 from stackae.store import Entry
 from stackae.weights import WEIGHTS, fill
@@ -37,10 +37,10 @@ def load_network(plan: Plan, entry: Entry) -> Classifier | Committee:
     assert plan.config.finetune is not None
     assert plan.labels is not None
     settings, networks = plan.config.finetune, max(1, plan.labels.folds)
-    members = build_classifiers(
+    members = build_members(
         plan.layers, settings, len(plan.classes), networks, frozen=settings.freeze_encoder
     )
-    classifier = together(members)
+    classifier = together([member.classifier for member in members])
     fill(classifier, entry.file(WEIGHTS))
     return classifier
 

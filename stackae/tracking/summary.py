@@ -13,8 +13,8 @@ def headline(results: Mapping[str, Any]) -> dict[str, float]:
     stages = every_stage(results)
     results = averaged(results)
     figures: dict[str, float] = {}
-    for part, name in (("classifier", ""), ("scratch", "scratch_")):
-        if results[part]:
+    for part, name in (("classifier", ""), ("scratch", "scratch_"), ("labels_alone", "labels_alone_")):
+        if results.get(part):
             if results[part]["val"]:
                 figures[f"{name}val_error"] = 1.0 - results[part]["val"]["accuracy"]
             figures |= {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stackae.data.batches import Batches
+from stackae.data.paired import TrainingBatches
 from stackae.errors import TrainingError
 from stackae.machine.memory import ran_out
 from stackae.stage_context import StageContext
@@ -10,7 +10,7 @@ from stackae.tasks import Task
 from stackae.training.trial import steps_on_trial
 
 
-def batch_size_error(context: StageContext, task: Task, train: Batches) -> TrainingError:
+def batch_size_error(context: StageContext, task: Task, train: TrainingBatches) -> TrainingError:
     """Return the error of a fit that ran out of memory; it names a batch size that fits.
 
     That size is sought by halving the configured one. Leaves the task's weights changed.
@@ -28,7 +28,7 @@ def batch_size_error(context: StageContext, task: Task, train: Batches) -> Train
     return TrainingError(f"{context.called}: memory ran out on batches of {configured:,} rows; {remedy}")
 
 
-def _fits(context: StageContext, task: Task, train: Batches, rows: int) -> bool:
+def _fits(context: StageContext, task: Task, train: TrainingBatches, rows: int) -> bool:
     try:
         steps_on_trial(context, task, train.head(rows))()
     except (RuntimeError, MemoryError) as fault:

@@ -17,6 +17,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment  # type:
 
 from stackae.config import FitConfig
 from stackae.data.batches import Batch, Batches
+from stackae.data.paired import TrainingBatches
 from stackae.machine import signals
 from stackae.machine.memory import ran_out
 from stackae.machine.threads import threads
@@ -151,7 +152,7 @@ class KeepBest(pl.Callback):
 def fit(
     context: StageContext,
     task: Task,
-    train: Batches,
+    train: TrainingBatches,
     val: Batches | None,
     settings: FitConfig,
     *,
@@ -212,7 +213,7 @@ def fit(
 
 
 def _run(
-    trainer: pl.Trainer, task: Task, train: Batches, val: Batches | None, checkpoint: Path | None
+    trainer: pl.Trainer, task: Task, train: TrainingBatches, val: Batches | None, checkpoint: Path | None
 ) -> bool:
     """Train to the end; return False where memory ran out, with nothing left of the optimiser's."""
     restore_handlers = signals.save_handlers()
@@ -249,7 +250,7 @@ class _Epochs:
     # Lightning asks every loader with a sampler for it.
     batch_sampler = None
 
-    def __init__(self, batches: Batches) -> None:
+    def __init__(self, batches: TrainingBatches) -> None:
         self.sampler = batches
         self.state_dict, self.load_state_dict = batches.state_dict, batches.load_state_dict
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from stackae.data.batches import Batches
+from stackae.data.paired import TrainingBatches
 from stackae.machine.disk import write_atomically
 from stackae.machine.memory import ran_out
 from stackae.machine.threads import threads
@@ -27,7 +27,9 @@ TRIALS, SECONDS, PART = 8, 0.3, 20
 CLEARLY = 1.2
 
 
-def choose_threads(context: StageContext, task: Task, train: Batches, steps: int, *, resumes: bool) -> int:
+def choose_threads(
+    context: StageContext, task: Task, train: TrainingBatches, steps: int, *, resumes: bool
+) -> int:
     """Return the number of threads of a fit of so many steps, and note it in the stage's folder.
 
     It is the configured one. Where that is `auto`, a copy of the task takes a few steps with one thread and
@@ -57,7 +59,7 @@ def _crowded() -> bool:
     return hasattr(os, "getloadavg") and os.getloadavg()[0] > (os.cpu_count() or 1) + 0.5
 
 
-def _fastest(context: StageContext, task: Task, train: Batches, steps: int) -> int:
+def _fastest(context: StageContext, task: Task, train: TrainingBatches, steps: int) -> int:
     every, trials = torch.get_num_threads(), min(TRIALS, steps // PART)
     if context.hardware.accelerator != "cpu" or every == 1:
         return every

@@ -15,7 +15,7 @@ def steps_on_trial(context: StageContext, task: Task, batch: Batch) -> Callable[
     """Return what takes an optimiser step of a task on a batch, as a fit would; it changes the task."""
     device = context.hardware.device
     autocast_type = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(context.hardware.precision)
-    moved = batch.apply(lambda each: each.to(device))
+    moved = batch.to(device)
     configured = task.to(device).train().configure_optimizers()
     optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
     assert isinstance(optimizer, torch.optim.Optimizer)

@@ -57,6 +57,14 @@ DEATHS_WITH_ROWS_HELD_OUT = [
     Point(3, "scratch-length", "step"),
     Point(1, "scratch", "epoch over"),
 ]
+LADDER = "finetune.semi_supervised={type: ladder, weights: [1, 1], batch_size: 200}"
+JOINT = [*OFTEN, "unroll.epochs=0", "finetune.validation=none", LADDER]
+DEATHS_WITH_UNLABELLED_ROWS = [
+    Point(7, "finetune", "batch"),
+    Point(1, "finetune", "epoch over"),
+    Point(5, "scratch", "step"),
+    Point(3, "labels-alone", "batch"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -86,14 +94,21 @@ def test_a_killed_run_ends_with_the_same_bits(alone: Place, tmp_path: Path, deat
     assert again.total() <= len(deaths), f"batches that were trained on again: {dict(again)}"
 
 
-def test_a_run_with_rows_held_out_ends_with_the_same_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("settings", "deaths"),
+    [(HELD_OUT, DEATHS_WITH_ROWS_HELD_OUT), (JOINT, DEATHS_WITH_UNLABELLED_ROWS)],
+    ids=["rows held out", "unlabelled rows"],
+)
+def test_other_ways_to_learn_labels_end_with_the_same_bits(
+    tmp_path: Path, settings: list[str], deaths: list[Point]
+) -> None:
     alone = Place(tmp_path / "alone")
-    ended = forked_life(alone, alone.words(HELD_OUT), alone.orders("life"))
+    ended = forked_life(alone, alone.words(settings), alone.orders("life"))
     assert ended.code == 0, ended.said
     place, expected = Place(tmp_path / "killed"), alone.fingerprint()
-    kills = torment(place, DEATHS_WITH_ROWS_HELD_OUT, HELD_OUT, expected, forked_life, every_batch=True)
+    kills = torment(place, deaths, settings, expected, forked_life, every_batch=True)
     assert not [f"{kill.where}: {fault}" for kill in kills for fault in kill.faults]
-    assert [kill.where for kill in kills] == [str(point) for point in DEATHS_WITH_ROWS_HELD_OUT]
+    assert [kill.where for kill in kills] == [str(point) for point in deaths]
 
 
 def test_a_run_that_saves_seldom_ends_with_the_same_bits(alone: Place, tmp_path: Path) -> None:

@@ -167,6 +167,7 @@ FIT = {
 FINETUNE = {
     "batch_norm": False,
     "noise": 0.05,
+    "input_noise": 0.05,
     "input_scale": "importance",
     "shortcut": False,
     "dropout": 0.1,
@@ -176,12 +177,18 @@ FINETUNE = {
 }
 BESIDE = {"blend": "svm", "temperature": "none"}
 PRETRAINED_ONLY = {"encoder_lr_scale": 0.1, "freeze_encoder": True}
+JOINT = {
+    "ladder": {"weights": [10.0, 1.0], "batch_size": 20},
+    "consistency": {"epsilon": 0.5, "weight": 2.0, "batch_size": 20},
+    "reconstruction": {"weight": 2.0, "batch_size": 20},
+}
 
 
 def test_every_setting_of_a_fit_is_tried() -> None:
     assert set(FIT) == set(FitConfig.model_fields)
     elsewhere = {path.split(".")[1] for path, _, _ in CHANGES if path.startswith("finetune.")}
-    assert set(FIT | FINETUNE | PRETRAINED_ONLY | BESIDE) | elsewhere == set(FinetuneConfig.model_fields)
+    tried = {*FIT, *FINETUNE, *PRETRAINED_ONLY, *BESIDE, *elsewhere, "semi_supervised"}
+    assert tried == set(FinetuneConfig.model_fields)
     others = {path.split(".")[2] for path, _, _ in CHANGES if path.startswith("layers.")}
     assert set(FIT) | others == set(LayerConfig.model_fields)
     assert set(FIT) == set(UnrollConfig.model_fields)
@@ -202,6 +209,21 @@ def test_fine_tuning_settings_keep_pretraining_and_probe(name: str, data: Path) 
     value = (FIT | FINETUNE | PRETRAINED_ONLY)[name]
     expected = {"finetune"} if name in PRETRAINED_ONLY else {"finetune", "scratch"}
     assert moved(keys(config), keys(changed(config, f"finetune.{name}", value))) == expected
+
+
+@pytest.mark.parametrize("method", JOINT)
+def test_learning_from_unlabelled_rows_adds_a_control_that_does_not(method: str, data: Path) -> None:
+    alone = keys(described(data))
+    config = changed(described(data), "finetune.semi_supervised", {"type": method})
+    joint = keys(config)
+    assert set(joint) == {*alone, "labels-alone"}
+    assert {name for name in alone if alone[name] != joint[name]} == {"finetune", "scratch"}
+    for name, value in JOINT[method].items():
+        other = keys(changed(config, f"finetune.semi_supervised.{name}", value))
+        # What the others do is nothing to the control without them.
+        assert moved(joint, other) == {"finetune", "scratch"}
+    without = keys(changed(config, "compare.scratch", False))
+    assert set(without) == set(alone) - {"scratch"}
 
 
 def test_weights_of_rows_move_the_keys_of_what_is_fine_tuned_and_no_others(data: Path) -> None:

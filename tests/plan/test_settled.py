@@ -33,8 +33,8 @@ def settled(
 ) -> FinetuneConfig:
     layers = [LayerConfig.model_validate({"width": width, "unit": unit}) for width in widths]
     given = {name: words.pop(name, True) for name in ("folds", "table")}
-    shape = words.pop("shape", (20,))
-    return settled_finetuning(FinetuneConfig(**words), layers, shape, labelled=labelled, **given)
+    shape, rows = words.pop("shape", (20,)), words.pop("rows", 1000)
+    return settled_finetuning(FinetuneConfig(**words), layers, shape, labelled=labelled, rows=rows, **given)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,13 @@ def settled(
 def test_fine_tuning_takes_so_many_steps(labelled: int, folds: bool, epochs: int, batch_size: int) -> None:
     found = settled(labelled=labelled, folds=folds)
     assert (found.epochs, found.batch_size) == (epochs, batch_size)
+
+
+@pytest.mark.parametrize(("rows", "epochs"), [(1000, 375), (30_000, 13), (100_000, 10)])
+@pytest.mark.parametrize("labelled", [20, 900])
+def test_with_unlabelled_rows_epochs_go_over_all(labelled: int, rows: int, epochs: int) -> None:
+    found = settled(labelled=labelled, rows=rows, semi_supervised={"type": "ladder"})
+    assert found.epochs == epochs
 
 
 @pytest.mark.parametrize("widths", [(256,), (256, 256), (256, 64, 256)])
