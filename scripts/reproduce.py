@@ -1,7 +1,8 @@
 """Redoes experiments of the literature: `python scripts/reproduce.py NAME [key=value …]`.
 
-Carries out the experiment's configs, computes the figures, draws docs/pictures/NAME.png, and writes the
-experiment's section in docs/experiments.md. What the store has is not trained again.
+Carries out the experiment's configs, computes the figures, may draw docs/pictures/NAME.png, and writes the
+experiment's section in docs/experiments.md, and its figures in docs/experiments.json. What the store has is
+not trained again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Annotated
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
-from experiments import classifiers, deep, fashion, kinds, toys, two_d
+from experiments import classifiers, deep, fashion, joint, kinds, toys, two_d
 from experiments.lab import Found, Lab
 from experiments.section import write_section
 
@@ -40,6 +41,9 @@ EXPERIMENTS: dict[str, Callable[[Lab], Found]] = {
         classifiers.mnist_contractive,
         classifiers.mnist_sparse_kl,
         classifiers.mnist_conv_stack,
+        joint.mnist_100_labels,
+        joint.mnist_ladder_1000,
+        joint.mnist_ladder_all,
     )
 }
 """The experiments by name, each a function whose docstring says what it redoes."""
@@ -59,6 +63,7 @@ def reproduce(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to its configs.")
     ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds, from 0, of experiments that take several.")] = 1,
     list_: Annotated[bool, typer.Option("--list", help="List the experiments.")] = False,
     docs: Annotated[Path, typer.Option(help="Folder of experiments.md and pictures/.")] = Path("docs"),
     store: Annotated[Path, typer.Option(help="Folder of finished stages.")] = Path(".stackae"),
@@ -72,15 +77,13 @@ def reproduce(
     if name != "all" and name not in EXPERIMENTS:
         raise typer.BadParameter(f"'{name}'; use all, or one of {', '.join(EXPERIMENTS)}", param_hint="NAME")
     for chosen in EXPERIMENTS if name == "all" else [name]:
-        lab = Lab(overrides or [], store, runs, docs / "pictures" / f"{chosen}.png")
+        lab = Lab(overrides or [], store, runs, docs / "pictures" / f"{chosen}.png", seeds)
         try:
             found = EXPERIMENTS[chosen](lab)
         except StackaeError as fault:
             sys.exit(str(fault))
         path = write_section(docs, chosen, redoes(chosen), lab, found)
-        print(
-            f"{path}: section {chosen}; {lab.picture}: {lab.picture.stat().st_size / 1000:.0f} kB", flush=True
-        )
+        print(f"{path}: section {chosen}", flush=True)
 
 
 if __name__ == "__main__":

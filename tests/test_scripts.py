@@ -73,6 +73,9 @@ def test_an_experiment_writes_its_section_and_its_picture(
     text = (tmp_path / "docs" / "experiments.md").read_text()
     assert "<!-- toy_bits -->" in text
     assert (tmp_path / "docs" / "pictures" / "toy_bits.png").stat().st_size > 1000
+    told = json.loads((tmp_path / "docs" / "experiments.json").read_text())["toy_bits"]
+    assert told["seeds"] == [0]
+    assert [cell in text for row in told["rows"] for cell in row.values()].count(False) == 0
 
 
 def test_codes_are_measured_once_and_their_tables_made_of_all_lines(

@@ -120,6 +120,8 @@ class Lab:
     store: Path
     runs: Path
     picture: Path
+    seeds: int = 1
+    """Over how many seeds, from 0, experiments that take several are carried out."""
     done: list[Run] = field(default_factory=list)
 
     def carry_out(self, config: str, *overrides: str, name: str | None = None) -> Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -18,9 +19,22 @@ PRECISIONS = {"32-true": "float32", "bf16-mixed": "matrix products in bfloat16",
 
 
 def write_section(docs: Path, name: str, redoes: str, lab: Lab, found: Found) -> Path:
-    """Puts an experiment's section into `docs`/experiments.md, in the place of its old one or at the end."""
+    """Puts an experiment's section into `docs`/experiments.md, and its figures into experiments.json.
+
+    They take the place of the old ones, or are added.
+    """
     path = docs / "experiments.md"
     put_section(path, name, _section(name, redoes, lab, found), head=HEAD)
+    figures = docs / "experiments.json"
+    known = json.loads(figures.read_text()) if figures.exists() else {}
+    known[name] = {
+        "redoes": redoes,
+        "overrides": list(lab.overrides),
+        "seeds": sorted({run.results.seed for run in lab.done}),
+        "seconds": round(lab.seconds),
+        "rows": [dict(zip(found.header, row, strict=True)) for row in found.rows],
+    }
+    figures.write_text(json.dumps(dict(sorted(known.items())), indent=1, ensure_ascii=False) + "\n")
     return path
 
 
@@ -36,7 +50,8 @@ def put_section(path: Path, name: str, text: str, *, head: str) -> None:
 
 
 def _section(name: str, redoes: str, lab: Lab, found: Found) -> str:
-    command = " ".join(["python scripts/reproduce.py", name, *lab.overrides])
+    seeds = [f"--seeds {lab.seeds}"] if lab.seeds > 1 else []
+    command = " ".join(["python scripts/reproduce.py", name, *lab.overrides, *seeds])
     parts = [f"## {name}", redoes, table(found.header, found.rows), *found.notes]
     if found.why:
         parts.append(f"Why ours is worse: {found.why}")
