@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from stackae.config import Config
 from stackae.data.read import read_source
@@ -29,16 +30,19 @@ def run(
     out: Path,
     fresh: bool = False,
     crew: Crew | None = None,
+    callbacks: Sequence[Any] = (),
 ) -> Results:
     """Carry out one config: reuse what the store has, train the rest, write the run's folder `out`.
 
     `fresh` forgets the run's stages in the store first. Running again after a kill goes on. With a `crew`
-    stages that do not need each other are carried out side by side.
+    stages that do not need each other are carried out side by side. `callbacks` are the person's own, of
+    Lightning, and take part in each stage that trains; not with a crew, whose processes do not have them.
     """
-    plans = make_plans(config, read_source(config.data))
+    names = [callback.state_key for callback in callbacks]
+    plans = make_plans(config, read_source(config.data), callbacks=names)
     for remark in plans[0].remarks:
         progress.warn(remark)
-    return run_plans(plans, store, tracker, progress, out=out, fresh=fresh, crew=crew)
+    return run_plans(plans, store, tracker, progress, out=out, fresh=fresh, crew=crew, callbacks=callbacks)
 
 
 def run_plans(
@@ -50,10 +54,12 @@ def run_plans(
     out: Path,
     fresh: bool = False,
     crew: Crew | None = None,
+    callbacks: Sequence[Any] = (),
 ) -> Results:
     """Carry out plans that are made already, one for each repetition; all else is as in `run`."""
+    assert crew is None or not callbacks
     plan, config = plans[0], plans[0].config
-    runner = StageRunner(plan, store, tracker, progress, fresh=fresh, elsewhere=crew)
+    runner = StageRunner(plan, store, tracker, progress, fresh=fresh, elsewhere=crew, callbacks=callbacks)
     if crew is not None:
         crew.expect(plans, out)
     with store.claim((stage.name, stage.key) for each in plans for stage in (each.data, *each.stages)):

@@ -40,6 +40,7 @@ FLOORS = {
     "model": 6,
     "plan": 6,
     "tasks": 6,
+    "data_module": 6,
     "report": 7,
     "training": 7,
     "stages": 8,

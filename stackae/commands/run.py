@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.table import Table
 
@@ -37,17 +37,20 @@ def run(
     quiet: bool,
     show: bool = True,
     jobs: Jobs = 1,
+    callbacks: Sequence[Any] = (),
 ) -> Results:
     """Carry out a config file and show its results.
 
     `quiet` silences progress and results, `show=False` the results alone. Stages that do not need each other
-    are carried out by so many `jobs` side by side.
+    are carried out by so many `jobs` side by side. `callbacks` are Lightning's, and for one job.
     """
     settings = load_config(config, overrides)
     folder = run_folder(settings, out)
     progress = make_progress(quiet=quiet)
     with working(jobs, Path(store), progress, fresh=fresh) as crew:
-        results = run_config(settings, folder, Path(store), progress, fresh=fresh, crew=crew)
+        results = run_config(
+            settings, folder, Path(store), progress, fresh=fresh, crew=crew, callbacks=callbacks
+        )
     if show and not quiet:
         show_results(results, folder)
     return results
@@ -61,6 +64,7 @@ def run_config(
     *,
     fresh: bool = False,
     crew: Crew | None = None,
+    callbacks: Sequence[Any] = (),
 ) -> Results:
     """Carry out a config that was read, with the tracker it asks for; show nothing but progress."""
     check_folder("out", out)
@@ -71,7 +75,9 @@ def run_config(
 
     tracker = open_tracker(settings.tracking, settings.name, out, progress.warn)
     kept = Store(store, progress.warn)
-    return pipeline.run(settings, kept, tracker, progress, out=out, fresh=fresh, crew=crew)
+    return pipeline.run(
+        settings, kept, tracker, progress, out=out, fresh=fresh, crew=crew, callbacks=callbacks
+    )
 
 
 @contextmanager

@@ -67,12 +67,15 @@ def plan_labelled(
     data: Stage,
     layers: Sequence[PlannedLayer],
     top: Stage,
-    precision: str,
+    trained: Mapping[str, Any],
 ) -> LabelledStages:
-    """Describe the stages that see labels; `use` says what for, and `top` has the last features."""
+    """Describe the stages that see labels; `use` says what for, and `top` has the last features.
+
+    `trained` is what the keys of all stages that train cover.
+    """
     # Labels enter where they are used: runs that differ in them alone share their pretraining.
     budget = changed(config.data, include={"labels", "labels_for_validation"})
-    labels = {"precision": precision} | budget | changed(config, include={"repeat"})
+    labels = {**trained} | budget | changed(config, include={"repeat"})
     weighted = labels if source.weight is None else labels | {"weight": _digest(source.weight)}
     length = finetune = scratch_length = scratch = probe = None
     if config.finetune is not None:
