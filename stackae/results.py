@@ -46,6 +46,7 @@ class Results:
     baselines_left_out: Sequence[Mapping[str, Any]]
     blend: Mapping[str, Any] | None
     calibration: Mapping[str, Any] | None
+    importance: Mapping[str, Any] | None
     verdict: Mapping[str, Any] | None
     reconstruction: Mapping[str, Any]
     environment: Mapping[str, str]
@@ -91,6 +92,7 @@ def assemble_results(repetitions: Sequence[Repetition]) -> Results:
         ],
         blend=_blend(entries.get("blend")),
         calibration=None if calibration is None else asdict(calibration),
+        importance=_importance(plan, entries.get("importance")),
         verdict=draw_verdict(repetitions),
         reconstruction={"test": {"mse": deepest["test_mse"], "sse_per_row": deepest["test_sse_per_row"]}},
         environment=_environment(plan),
@@ -214,6 +216,14 @@ def _blend(entry: Entry | None) -> dict[str, Any] | None:
     if entry is None or entry.metrics["with"] is None:
         return None
     return {name: entry.metrics[name] for name in ("with", "val", "test")}
+
+
+def _importance(plan: Plan, entry: Entry | None) -> dict[str, Any] | None:
+    """Return what each column of a table is worth, or why it was not measured; None where nothing is."""
+    if entry is not None:
+        return {**entry.metrics["importance"], "left_out": None}
+    why = plan.labelled.importance_left_out
+    return None if why is None else {"rows": 0, "unseen": False, "columns": [], "left_out": why}
 
 
 def _split_metrics(entry: Entry | None) -> dict[str, Any] | None:

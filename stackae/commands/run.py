@@ -121,6 +121,8 @@ def show_results(results: Results, folder: Path) -> None:
         console.print(results.verdict["text"], soft_wrap=True, style="bold")
     if left_out := left_out_line(results.baselines_left_out):
         console.print(left_out, soft_wrap=True)
+    if results.importance is not None and (why := results.importance["left_out"]):
+        console.print(f"What each column is worth was not measured: {why}.", soft_wrap=True)
     written = {"report": "report.html", "results": "results.json", "model": "model"}
     places = [f"{name} in {folder / path}" for name, path in written.items() if (folder / path).exists()]
     line = ", ".join(places)
@@ -141,6 +143,10 @@ def _stage_figures(name: str, results: Results) -> str:
     if name == "probe":
         accuracies = (f"{depth['test']['accuracy']:.2%}" for depth in results.probe)
         return "test by depth " + ", ".join(accuracies)
+    if name == "importance":
+        assert results.importance is not None
+        worth = (f"{each['column']} {100 * each['mean']:.1f}" for each in results.importance["columns"][:3])
+        return "points of accuracy: " + ", ".join(worth)
     if name in BASELINE_STAGES:
         return ", ".join(
             f"{each['name'].replace('_', ' ')} {each['test']['accuracy']:.2%}"

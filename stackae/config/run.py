@@ -17,6 +17,9 @@ class CompareConfig(Section):
     """Train the same network from random weights with the same budget, as a control."""
     probe: Switch = True
     """Fit a logistic regression to the features of every depth."""
+    importance: Switch = True
+    """Measure what each column of a table is worth to the classifier, unless that takes, by an estimate, more
+    than a tenth of the time of the training."""
     baselines: Literal["auto", "none"] | Annotated[tuple[BaselineName, ...], Field(min_length=1)] = "auto"
     """Classifiers of scikit-learn that are fitted to the same labelled rows, for the verdict: `extra_trees`,
     `logistic_regression`, `svm`, `boosting`, each on the columns, and on these with the codes of all depths.

@@ -103,6 +103,8 @@ def _repeated(first: Plan, config: Config, callbacks: Sequence[str]) -> Plan:
     config, use = _with_labels(config, first.source, split, first.preprocessing)
     trained = _trained(first.hardware, callbacks)
     labelled = plan_labelled(config, first.source, split, use, first.data, first.layers, first.top, trained)
+    # Columns are weighed for the model that is kept, which is the first repetition's.
+    labelled = replace(labelled, importance=None)
     return replace(first, config=config, split=split, labels=use, labelled=labelled)
 
 

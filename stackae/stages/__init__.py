@@ -12,6 +12,7 @@ from stackae.stage_context import StageContext, StageOutput
 from stackae.stages.baselines import baselines
 from stackae.stages.blend import blend
 from stackae.stages.finetune import finetune, length, scratch, scratch_length
+from stackae.stages.importance import importance
 from stackae.stages.prepare import prepare
 from stackae.stages.pretrain import pretrain, unroll
 from stackae.stages.probe import probe
@@ -23,6 +24,7 @@ WORK: Mapping[str, Callable[[StageContext, Plan, Mapping[str, Entry]], StageOutp
     "unroll": unroll,
     "length": length,
     "finetune": finetune,
+    "importance": importance,
     "scratch-length": scratch_length,
     "scratch": scratch,
     "probe": probe,

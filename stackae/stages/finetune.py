@@ -21,7 +21,7 @@ from stackae.plan import Plan, build_classifiers
 from stackae.seeds import derive
 from stackae.stage_context import StageContext, StageOutput
 from stackae.stages.finished import load_units
-from stackae.stages.importance import importances
+from stackae.stages.input_scale import importances
 from stackae.stages.pretrain import write_history
 from stackae.store import Entry
 from stackae.weights import WEIGHTS, save_weights
