@@ -70,7 +70,11 @@ def run(
 
 
 def load(run: str | Path) -> Model:
-    """Load the model of a run's folder, or of an exported one, to predict, encode and reconstruct with."""
+    """Load the model of a run's folder, or of an exported one, to predict, encode and reconstruct with.
+
+    `USER/NAME` loads one of the Hugging Face Hub, `wandb:ENTITY/PROJECT/NAME:ALIAS` one that a run logged in
+    W&B.
+    """
     from stackae import model
 
     return model.load(run)

@@ -14,7 +14,7 @@ from stackae.machine.disk import storage_faults
 from stackae.plan import Plan, make_plans
 from stackae.progress import Progress
 from stackae.report import PAGE, is_drawn, write_report
-from stackae.results import Results, assemble_results, write_run
+from stackae.results import Results, assemble_results, predict_test_rows, write_run
 from stackae.stage_runner import StageRunner
 from stackae.stages.judged import Repetition
 from stackae.store import Store
@@ -83,5 +83,7 @@ def run_plans(
                 write_report(out, plan, runner.entries)
     report = out / PAGE if config.report else None
     anew = not all(outcome.reused for each in runners for outcome in each.outcomes)
-    tracker.conclude(config.model_dump(mode="json", by_alias=True), asdict(results), report, anew=anew)
+    predicted = predict_test_rows(plan, runner.entries, results.temperature)
+    whole = config.model_dump(mode="json", by_alias=True)
+    tracker.conclude(whole, asdict(results), report, predicted, anew=anew)
     return results

@@ -105,7 +105,8 @@ class StageRunner:
         self._store.clear(stage.name, stage.key)
         with (
             storage_faults(folder),
-            self._tracker.stage(name, stage.settings, parents) as log,
+            # What is done anew is another log than what is done already.
+            self._tracker.stage(name, stage.settings, parents, "" if self._fresh else stage.key) as log,
             # A stage seeds the global generator; whoever called gets his own back.
             torch.random.fork_rng(),
             threads(plan.hardware.threads),

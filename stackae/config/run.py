@@ -56,6 +56,8 @@ class TrackingConfig(Section):
     """Tags of all W&B runs."""
     notes: str | None = None
     """Notes on all W&B runs."""
+    registry: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")
+    """The W&B registry that finished models are linked to, under the run's name; null links none."""
 
 
 class Config(Section):

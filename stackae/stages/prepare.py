@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,15 @@ def prepare(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> 
         classes[:] = labels[rows]
         classes.flush()
         files.append(f"labels-{name}.npy")
-    return StageOutput({name: len(rows) for name, rows in plan.split.parts.items()}, [*FEATURES, *files])
+    metrics = {name: len(rows) for name, rows in plan.split.parts.items()}
+    return StageOutput(metrics | {"schema": _schema(plan)}, [*FEATURES, *files])
+
+
+def _schema(plan: Plan) -> dict[str, Any]:
+    """Describe the rows, and show none: the shape that the layers take, the classes, a table's columns."""
+    columns = [{"name": each.name, "type": each.type} for each in plan.source.columns or ()]
+    table = {"columns": columns} if columns else {}
+    return {"shape": list(plan.preprocessing.shape), "classes": list(plan.classes), **table}
 
 
 def write_parts(folder: Path, source: Source, split: Split, preprocessing: Preprocessing) -> None:

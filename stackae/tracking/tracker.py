@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from stackae.config import TrackingConfig
+
+if TYPE_CHECKING:
+    from stackae.tracking.predicted import Predicted
 
 
 class StageLog(Protocol):
@@ -29,14 +32,24 @@ class Tracker(Protocol):
     """Logs the stages of one run; its failures are warnings, never errors."""
 
     def stage(
-        self, name: str, config: Mapping[str, Any], parents: Sequence[str]
+        self, name: str, config: Mapping[str, Any], parents: Sequence[str], key: str = ""
     ) -> AbstractContextManager[StageLog]:
-        """Open the log of the stage `name` with its JSON-like `config`; `parents` are its parents' keys."""
+        """Open the log of the stage `name` with its JSON-like `config`; `parents` are its parents' keys.
+
+        Where `key` is given, the stage's own, the log of a stage that was stopped goes on where it can.
+        """
 
     def conclude(
-        self, config: Mapping[str, Any], results: Mapping[str, Any], report: Path | None, *, anew: bool
+        self,
+        config: Mapping[str, Any],
+        results: Mapping[str, Any],
+        report: Path | None,
+        predicted: Predicted | None = None,
+        *,
+        anew: bool,
     ) -> None:
-        """Log the run as a whole: its JSON-like config, the figures of `results.json`, its report's page.
+        """Log the run as a whole: its JSON-like config, the figures of `results.json`, its report's page, its
+        model, and what that predicts for the test rows.
 
         Unless something was trained `anew` that was done before, and is needed again by a sweep alone.
         """
@@ -55,13 +68,19 @@ class NullTracker:
     """A tracker that logs nothing and needs nothing."""
 
     def stage(
-        self, name: str, config: Mapping[str, Any], parents: Sequence[str]
+        self, name: str, config: Mapping[str, Any], parents: Sequence[str], key: str = ""
     ) -> AbstractContextManager[StageLog]:
         """Open a log that keeps nothing."""
         return nullcontext(NullStageLog())
 
     def conclude(
-        self, config: Mapping[str, Any], results: Mapping[str, Any], report: Path | None, *, anew: bool
+        self,
+        config: Mapping[str, Any],
+        results: Mapping[str, Any],
+        report: Path | None,
+        predicted: Predicted | None = None,
+        *,
+        anew: bool,
     ) -> None:
         """Keep nothing."""
 
@@ -77,6 +96,7 @@ def open_tracker(settings: TrackingConfig, name: str, folder: Path, warn: Callab
         warn=warn,
         tags=settings.tags,
         notes=settings.notes,
+        registry=settings.registry,
     )
 
 
@@ -90,11 +110,12 @@ def make_tracker(
     warn: Callable[[str], None],
     tags: Sequence[str] = (),
     notes: str | None = None,
+    registry: str | None = None,
 ) -> Tracker:
     """Make the tracker that the configuration's `tracking.wandb` asks for; nothing is opened yet.
 
     `group` is the run's name, `folder` the run's folder (W&B writes to `wandb/` in it), `warn` takes
-    one line of text. All that is logged carries the `tags` and the `notes`.
+    one line of text. All that is logged carries the `tags` and the `notes`; models go to the `registry`.
     """
     if mode == "disabled":
         return NullTracker()
@@ -109,4 +130,5 @@ def make_tracker(
         warn=warn,
         tags=tags,
         notes=notes,
+        registry=registry,
     )
