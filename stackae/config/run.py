@@ -45,11 +45,17 @@ class TrainerConfig(Section):
     More where a checkpoint takes long to write, so that at most a twentieth of the time goes into it."""
 
 
+LoggerName = Literal["wandb", "mlflow", "tensorboard", "csv"]
+
+
 class TrackingConfig(Section):
+    logger: LoggerName | Annotated[tuple[LoggerName, ...], Field(min_length=1)] = "wandb"
+    """Where to log, one or several of `wandb`, `mlflow`, `tensorboard` and `csv`. MLflow logs where it is
+    told to, as by MLFLOW_TRACKING_URI; the last two write into a folder of their name in the run's."""
     wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
     """Weights & Biases: `auto` is online where a key is configured, else offline."""
     project: str = Field(default="stackae", min_length=1)
-    """The W&B project."""
+    """The W&B project, and MLflow's experiment."""
     entity: str | None = None
     """The W&B user or team; null takes the account's default."""
     tags: tuple[str, ...] = ()
