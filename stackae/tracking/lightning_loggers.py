@@ -8,6 +8,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,6 +90,13 @@ class LoggerTracker:
             if isinstance(self._open, _Mlflow):
                 model = self._folder / "model"
                 log.do(lambda logger: _log_to_mlflow(logger, model, report))
+
+    def curve(self, config: Mapping[str, Any], errors: Mapping[str, Mapping[int, float]]) -> None:
+        """Log a label curve: the test errors are figures, and the step is the number of labels."""
+        with self.stage(WHOLE, config, []) as log:
+            for labels in sorted({labels for line in errors.values() for labels in line}):
+                figures = {f"{name}_error": line[labels] for name, line in errors.items() if labels in line}
+                log.do(partial(_log_figures, figures=figures, step=labels))
 
     def _failed(self, name: str, fault: Exception) -> None:
         if not self._off:
@@ -196,6 +204,10 @@ class _Mlflow:
         # Else Lightning takes the address that was set when it was imported, or a folder.
         uri = mlflow.get_tracking_uri()
         return MLFlowLogger(self._project, run_name=name, tracking_uri=uri, tags=tags)
+
+
+def _log_figures(logger: Any, figures: dict[str, float], step: int) -> None:
+    logger.log_metrics(figures, step=step)
 
 
 def _log_to_mlflow(logger: Any, model: Path, report: Path | None) -> None:

@@ -54,6 +54,9 @@ class Tracker(Protocol):
         Unless something was trained `anew` that was done before, and is needed again by a sweep alone.
         """
 
+    def curve(self, config: Mapping[str, Any], errors: Mapping[str, Mapping[int, float]]) -> None:
+        """Log a label curve with its JSON-like config: each line's mean test error by number of labels."""
+
 
 class NullStageLog:
     """A log that keeps nothing."""
@@ -82,6 +85,9 @@ class NullTracker:
         *,
         anew: bool,
     ) -> None:
+        """Keep nothing."""
+
+    def curve(self, config: Mapping[str, Any], errors: Mapping[str, Mapping[int, float]]) -> None:
         """Keep nothing."""
 
 
@@ -125,6 +131,11 @@ class Trackers:
         """Log the run as a whole in each."""
         for each in self._trackers:
             each.conclude(config, results, report, predicted, anew=anew)
+
+    def curve(self, config: Mapping[str, Any], errors: Mapping[str, Mapping[int, float]]) -> None:
+        """Log a label curve in each."""
+        for each in self._trackers:
+            each.curve(config, errors)
 
 
 def open_tracker(settings: TrackingConfig, name: str, folder: Path, warn: Callable[[str], None]) -> Tracker:

@@ -22,6 +22,7 @@ from stackae.tracking.wandb_artifacts import (
     evidence,
     importance_plot,
     is_best,
+    label_curve,
     model_artifact,
 )
 
@@ -45,6 +46,7 @@ Level = Literal["online", "offline", "off"]
 
 # The job type of the W&B run that stands for a whole run of ours.
 WHOLE = "run"
+CURVE = "curve"
 # What a sweep's agent tells the process it starts: its one run is the run as a whole, not each stage.
 SWEEP = ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")
 
@@ -133,6 +135,11 @@ class WandbTracker:
             log.keep_model(self._group, self._folder / "model", headline(results), parent)
             if self._registry is not None and (why := log.link_model(self._group, self._registry)):
                 self._warn(f"W&B: '{self._group}' is not linked to the registry '{self._registry}' ({why})")
+
+    def curve(self, config: Mapping[str, Any], errors: Mapping[str, Mapping[int, float]]) -> None:
+        """Log a label curve as a plot of W&B's own, in a W&B run of the job type `curve`."""
+        with self.stage(CURVE, config, []) as log:
+            log.record_curve(errors)
 
     def _choose_level(self) -> Level:
         if self._level is None:
@@ -345,6 +352,10 @@ class WandbStageLog:
                 run.log({"importance": importance_plot(importance)})
 
         self._attempt("logging the results", lambda run: _wait_for(run, partial(log, run)))
+
+    def record_curve(self, errors: Mapping[str, Mapping[int, float]]) -> None:
+        """Log a label curve as a plot."""
+        self._attempt("logging the curve", lambda run: run.log({"label_curve": label_curve(errors)}))
 
     def keep_model(self, name: str, folder: Path, figures: Mapping[str, float], parent: str | None) -> None:
         """Log a whole run's model as an artifact: the best of its name where no other validates better."""

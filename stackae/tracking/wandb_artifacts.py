@@ -112,6 +112,19 @@ def importance_plot(importance: Mapping[str, Any]) -> Any:
     return wandb.plot.bar(table, "column", "fall of accuracy", title="What a column is worth")
 
 
+def label_curve(errors: Mapping[str, Mapping[int, float]]) -> Any:
+    """Make W&B's plot of each line's test error by number of labels."""
+    import wandb
+
+    return wandb.plot.line_series(
+        xs=[[*line] for line in errors.values()],
+        ys=[[*line.values()] for line in errors.values()],
+        keys=[*errors],
+        title="Test error by number of labels",
+        xname="labels",
+    )
+
+
 def calibration(predicted: Predicted) -> list[list[float]]:
     """Return mean confidence, accuracy and number of the test rows in each of ten bins of confidence."""
     confidence = predicted.probabilities.max(1)
