@@ -43,7 +43,7 @@ class LoggerTracker:
         self._open: Open
         match kind:
             case "mlflow":
-                self._open = _Mlflow(project, group)
+                self._open = _Mlflow(project, group, folder / kind)
             case "tensorboard":
                 self._open = _tensorboard(folder / kind)
             case "csv":
@@ -177,10 +177,13 @@ def _csv(folder: Path) -> Open:
 
 
 class _Mlflow:
-    """Opens a run of MLflow for the whole, and in it one for each stage, where MLflow is told to log."""
+    """Opens a run of MLflow for the whole, and in it one for each stage, where MLflow is told to log.
 
-    def __init__(self, project: str, group: str) -> None:
-        self._project, self._group = project, group
+    A file in `folder` has the whole's id: other processes log stages of it too, and what was stopped goes on.
+    """
+
+    def __init__(self, project: str, group: str, folder: Path) -> None:
+        self._project, self._group, self._folder = project, group, folder
         self._whole: Any = None
         # Read when a request is made. Left to itself a dead server costs minutes for each.
         for name, value in (("MAX_RETRIES", "2"), ("BACKOFF_FACTOR", "1"), ("TIMEOUT", "10")):
@@ -192,22 +195,44 @@ class _Mlflow:
         for library in ("pytorch_lightning.loggers.mlflow", "mlflow", "alembic"):
             logging.getLogger(library).setLevel(logging.ERROR)
         if self._whole is None:
-            self._whole = self._logger(self._group, {})
+            self._whole = self._open_whole()
         if name == WHOLE:
             return self._whole
         return self._logger(name, {"mlflow.parentRunId": self._whole.run_id})
 
-    def _logger(self, name: str, tags: dict[str, str]) -> Any:
+    def _open_whole(self) -> Any:
+        from filelock import FileLock
+
+        self._folder.mkdir(parents=True, exist_ok=True)
+        note = self._folder / "run"
+        with FileLock(self._folder / "lock"):
+            noted = note.read_text() if note.exists() else None
+            logger = self._logger(self._group, {}, noted if noted and _is_running(noted) else None)
+            note.write_text(logger.run_id)
+        return logger
+
+    def _logger(self, name: str, tags: dict[str, str], run_id: str | None = None) -> Any:
         import mlflow
         from pytorch_lightning.loggers import MLFlowLogger
 
         # Else Lightning takes the address that was set when it was imported, or a folder.
         uri = mlflow.get_tracking_uri()
-        return MLFlowLogger(self._project, run_name=name, tracking_uri=uri, tags=tags)
+        return MLFlowLogger(self._project, run_name=name, tracking_uri=uri, tags=tags, run_id=run_id)
 
 
 def _log_figures(logger: Any, figures: dict[str, float], step: int) -> None:
     logger.log_metrics(figures, step=step)
+
+
+def _is_running(run_id: str) -> bool:
+    """Tell whether MLflow has this run, and it has not come to its end."""
+    import mlflow
+
+    try:
+        return str(mlflow.MlflowClient().get_run(run_id).info.status) == "RUNNING"
+    except mlflow.MlflowException:
+        # Of another server, or deleted; one that does not answer is found out when a run is opened.
+        return False
 
 
 def _log_to_mlflow(logger: Any, model: Path, report: Path | None) -> None:

@@ -142,12 +142,53 @@ def test_mlflow_has_a_run_with_a_nested_one_per_stage_and_the_model(server: str,
     np.testing.assert_array_equal(predicted, stackae.load(run).predict(rows))
 
 
+def test_processes_log_to_one_run_of_mlflow_and_what_was_stopped_goes_on_in_it(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.setattr(lightning_loggers, "STAGE_SECONDS", 200.0)
+    monkeypatch.setattr(lightning_loggers, "WHOLE_SECONDS", 200.0)
+    warnings: list[str] = []
+
+    def process(stage: str) -> Tracker:
+        tracked = tracker("mlflow", tmp_path, warnings, project="shared")
+        with tracked.stage(stage, {"epochs": 1}, []):
+            pass
+        return tracked
+
+    process("pretrain-1")
+    process("finetune").curve({}, {"pretrained": {50: 0.25}})  # ends the run as a whole
+    process("scratch")
+
+    assert warnings == []
+    client = mlflow.MlflowClient(server)
+    experiment = client.get_experiment_by_name("shared")
+    found = client.search_runs([experiment.experiment_id])
+    first, second = (
+        next(each.data.tags.get("mlflow.parentRunId") for each in found if each.info.run_name == name)
+        for name in ("finetune", "scratch")
+    )
+    stages = {each.info.run_name: each.data.tags.get("mlflow.parentRunId") for each in found}
+    assert stages["pretrain-1"] == first
+    assert second != first
+    whole = client.get_run(first)
+    assert (whole.info.status, whole.data.metrics) == ("FINISHED", {"pretrained_error": 0.25})
+
+
 # ---- faults
 
 
-def tracker(kind: Any, folder: Path, warnings: list[str]) -> Tracker:
+def tracker(kind: Any, folder: Path, warnings: list[str], project: str = "p") -> Tracker:
     return make_tracker(
-        "disabled", project="p", entity=None, group="g", folder=folder, warn=warnings.append, loggers=(kind,)
+        "disabled",
+        project=project,
+        entity=None,
+        group="g",
+        folder=folder,
+        warn=warnings.append,
+        loggers=(kind,),
     )
 
 
