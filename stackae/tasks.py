@@ -229,6 +229,8 @@ class PretrainTask(Task):
 class FinetuneTask(Task):
     """Trains a classifier by cross-entropy on the labelled rows, each by its weight where they have any.
 
+    Of a committee it trains one classifier per fold, each on the rows of the other folds: all are given the
+    same batches of `Batches` at the same time, and each sees what is not of its own fold.
     `weights` (classes,) say how much an error on a row of each class counts; None counts all alike.
     """
 
@@ -236,7 +238,7 @@ class FinetuneTask(Task):
 
     def __init__(
         self,
-        classifier: Classifier,
+        classifier: Classifier | Committee,
         fit: FinetuneConfig,
         *,
         encoder_lr: float,
@@ -258,8 +260,21 @@ class FinetuneTask(Task):
 
     def loss(self, batch: Batch) -> Tensor:
         _seed_dropout(self, batch)
-        loss = _cross_entropy(self.classifier, batch, self.weights, self._fit.label_smoothing)
-        self.sums.add(len(batch.x), {"loss": loss})
+        smoothing = self._fit.label_smoothing
+        if not isinstance(self.classifier, Committee):
+            loss = mean = _cross_entropy(self.classifier, batch, self.weights, smoothing)
+        else:
+            assert batch.fold is not None
+            means = []
+            for number, member in enumerate(self.classifier.members):
+                # What is not learnt from is not seen either: it would have a part in the batch's statistics.
+                learnt = (batch.fold != number).nonzero().squeeze(1)
+                own = batch.apply(partial(torch.index_select, dim=0, index=learnt))
+                means.append(_cross_entropy(member, own, self.weights, smoothing))
+            # Each network's mean over its own rows, and the sum of these: each learns as if it were alone.
+            loss = torch.stack(means).sum()
+            mean = loss / len(means)
+        self.sums.add(len(batch.x), {"loss": mean})
         return loss
 
     def validate(self, batch: Batch) -> None:
@@ -276,55 +291,14 @@ class FinetuneTask(Task):
         self.score = (means["accuracy"], -means["nll"])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        parts: list[tuple[nn.Module, float]] = [
-            (self.classifier.encoder, self._encoder_lr),
-            (self.classifier.outer, self._fit.lr),
-        ]
-        return build_optimizer(self._fit, parts, self._steps)
-
-
-class FoldsTask(Task):
-    """Trains one classifier per fold by cross-entropy, each on the labelled rows of the other folds.
-
-    All are given the same batches at the same time, and each sees what is not of its own fold.
-    Nothing is validated on the way, since nothing is decided by it.
-    """
-
-    weights: Tensor | None
-
-    def __init__(
-        self,
-        committee: Committee,
-        fit: FinetuneConfig,
-        *,
-        encoder_lr: float,
-        seed: int,
-        steps: int,
-        weights: Tensor | None = None,
-    ) -> None:
-        super().__init__(seed)
-        self.committee = committee
-        self._fit, self._encoder_lr, self._steps = fit, encoder_lr, steps
-        self.register_buffer("weights", weights, persistent=False)
-
-    def loss(self, batch: Batch) -> Tensor:
-        _seed_dropout(self, batch)
-        assert batch.fold is not None
-        means = []
-        for number, member in enumerate(self.committee.members):
-            # What is not learnt from is not seen either: it would have a part in the batch's statistics.
-            learnt = (batch.fold != number).nonzero().squeeze(1)
-            own = batch.apply(partial(torch.index_select, dim=0, index=learnt))
-            means.append(_cross_entropy(member, own, self.weights, self._fit.label_smoothing))
-        # Each network's mean over its own rows, and the sum of these: each learns as if it were alone.
-        total = torch.stack(means).sum()
-        self.sums.add(len(batch.x), {"loss": total / len(means)})
-        return total
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        encoders, heads = self.committee.parts
-        parts: list[tuple[nn.Module, float]] = [(encoders, self._encoder_lr), (heads, self._fit.lr)]
-        return build_optimizer(self._fit, parts, self._steps)
+        network = self.classifier
+        encoder: nn.Module
+        outer: nn.Module
+        if isinstance(network, Committee):
+            encoder, outer = network.parts
+        else:
+            encoder, outer = network.encoder, network.outer
+        return build_optimizer(self._fit, [(encoder, self._encoder_lr), (outer, self._fit.lr)], self._steps)
 
 
 def _cross_entropy(classifier: nn.Module, batch: Batch, weights: Tensor | None, smoothing: float) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from stackae.build import AnyUnit
-from stackae.committee import Committee, together
+from stackae.committee import together
 from stackae.conditioning import condition, unconditioned
 from stackae.config import FinetuneConfig
 from stackae.data.batches import Batches
@@ -108,7 +108,7 @@ class _Fit:
         self, train: Batches, val: Batches | None, *, epochs: int | None = None, keep_best: bool
     ) -> dict[str, Any]:
         """Train the networks, at most for so many epochs of the schedule, and return what came of it."""
-        from stackae.tasks import FinetuneTask, FoldsTask
+        from stackae.tasks import FinetuneTask
         from stackae.training import fit
 
         settings, y = self.settings, self.y[train.numbers]
@@ -121,13 +121,7 @@ class _Fit:
         weights = class_weights(y) if settings.balance == "weights" else None
         steps = settings.epochs * len(train)
         lr, network = settings.lr * self.scale, self.network
-        task: FinetuneTask | FoldsTask
-        if isinstance(network, Committee):
-            task = FoldsTask(network, settings, encoder_lr=lr, seed=self.seed, steps=steps, weights=weights)
-        else:
-            task = FinetuneTask(
-                network, settings, encoder_lr=lr, seed=self.seed, steps=steps, weights=weights
-            )
+        task = FinetuneTask(network, settings, encoder_lr=lr, seed=self.seed, steps=steps, weights=weights)
         if samples and val is not None:
             task.measure_before_validation(network, samples[0])
         limited = settings if epochs is None else settings.model_copy(update={"epochs": epochs})
