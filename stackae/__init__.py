@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from pytorch_lightning import Callback
+
     from stackae.estimator import StackedAutoencoder, StackedAutoencoderClassifier
     from stackae.model import Model
     from stackae.results import Results
@@ -38,10 +40,12 @@ def run(
     store: str | Path = ".stackae",
     fresh: bool = False,
     quiet: bool = True,
+    callbacks: Sequence[Callback] = (),
 ) -> Results:
     """Carry out a config file, as `stackae run` does, and return its results.
 
-    `overrides` are words such as `layers.0.width=500`; `out` defaults to `runs/<name>`. The global generators
+    `overrides` are words such as `layers.0.width=500`; `out` defaults to `runs/<name>`. Lightning's
+    `callbacks` take part in each stage that trains, whose name is `pl_module.stage`. The global generators
     of torch, NumPy and Python are as before afterwards. Raises `stackae.errors.StackaeError` with one line
     per fault.
     """
@@ -57,14 +61,20 @@ def run(
         words = [overrides] if isinstance(overrides, str) else overrides
         # Networks that are built draw weights, also where those in the store take their place.
         with torch.random.fork_rng():
-            return run_command(config, words, out=out, store=store, fresh=fresh, quiet=quiet)
+            return run_command(
+                config, words, out=out, store=store, fresh=fresh, quiet=quiet, callbacks=callbacks
+            )
     finally:
         # Packages that are imported on the way draw from it.
         random.setstate(before)
 
 
 def load(run: str | Path) -> Model:
-    """Load the model of a run's folder, or of an exported one, to predict, encode and reconstruct with."""
+    """Load the model of a run's folder, or of an exported one, to predict, encode and reconstruct with.
+
+    `USER/NAME` loads one of the Hugging Face Hub, `wandb:ENTITY/PROJECT/NAME:ALIAS` one that a run logged in
+    W&B.
+    """
     from stackae import model
 
     return model.load(run)

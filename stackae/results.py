@@ -13,13 +13,14 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
 from stackae.config_file import dump_config
 from stackae.data.features import read_array
 from stackae.data.label_use import NO_LABELS
 from stackae.data.tables.columns import with_names
 from stackae.machine.disk import write_atomically
-from stackae.model import save
+from stackae.model import reading_of, save
 from stackae.plan import Plan, stacked
 from stackae.repetitions import figures
 from stackae.report.card import card
@@ -27,6 +28,7 @@ from stackae.stages.calibration import calibrate
 from stackae.stages.finished import load_classifier, load_units
 from stackae.stages.judged import Outcome, Repetition, draw_verdict
 from stackae.store import Entry
+from stackae.tracking.predicted import Predicted
 
 FORMAT = 1
 
@@ -47,12 +49,18 @@ class Results:
     baselines_left_out: Sequence[Mapping[str, Any]]
     blend: Mapping[str, Any] | None
     calibration: Mapping[str, Any] | None
+    importance: Mapping[str, Any] | None
     verdict: Mapping[str, Any] | None
     reconstruction: Mapping[str, Any]
     environment: Mapping[str, str]
     remarks: Sequence[str] = ()
     repetitions: Sequence[Mapping[str, Any]] = ()
     format: int = field(default=FORMAT)
+
+    @property
+    def temperature(self) -> float:
+        """By what the model divides its logits."""
+        return 1.0 if self.calibration is None else float(self.calibration["temperature"])
 
     def write(self, path: Path) -> None:
         """Write the results as JSON, whole or not at all."""
@@ -93,6 +101,7 @@ def assemble_results(repetitions: Sequence[Repetition]) -> Results:
         ],
         blend=_blend(entries.get("blend")),
         calibration=None if calibration is None else asdict(calibration),
+        importance=_importance(plan, entries.get("importance")),
         verdict=draw_verdict(repetitions),
         reconstruction={"test": {"mse": deepest["test_mse"], "sse_per_row": deepest["test_sse_per_row"]}},
         environment=_environment(plan),
@@ -118,7 +127,8 @@ def write_run(out: Path, plan: Plan, entries: dict[str, Entry], results: Results
         preprocessing=plan.preprocessing,
         classes=plan.classes,
         novelty=entries[plan.top.name].metrics["novelty"],
-        temperature=1.0 if results.calibration is None else results.calibration["temperature"],
+        reading=reading_of(self_contained.data, table=plan.source.columns is not None),
+        temperature=results.temperature,
     )
     model_config = json.loads((out / "model" / "config.json").read_text())
     model_card = card(plan.config, asdict(results), model_config, f"runs/{plan.config.name}")
@@ -152,6 +162,21 @@ def write_evidence(folder: Path, plan: Plan, entries: Mapping[str, Entry]) -> No
             writer = csv.writer(file)
             writer.writerow(columns)
             writer.writerows(zip(*columns.values(), strict=True))
+
+
+def predict_test_rows(plan: Plan, entries: Mapping[str, Entry], temperature: float) -> Predicted | None:
+    """Return what the run's model predicts for the test rows; None where it trained no classifier.
+
+    `temperature` is by what it divides its logits.
+    """
+    if "finetune" not in entries:
+        return None
+    blended = "blend" in entries and "logits-test.npy" in entries["blend"].manifest["files"]
+    logits = read_array(entries["blend" if blended else "finetune"].file("logits-test.npy"))
+    y = read_array(entries["data"].file("labels-test.npy"))
+    return Predicted(
+        plan.split.test, y, plan.classes, softmax(logits.astype(np.float64) / temperature, axis=1)
+    )
 
 
 @cache
@@ -217,6 +242,14 @@ def _blend(entry: Entry | None) -> dict[str, Any] | None:
     if entry is None or entry.metrics["with"] is None:
         return None
     return {name: entry.metrics[name] for name in ("with", "val", "test")}
+
+
+def _importance(plan: Plan, entry: Entry | None) -> dict[str, Any] | None:
+    """Return what each column of a table is worth, or why it was not measured; None where nothing is."""
+    if entry is not None:
+        return {**entry.metrics["importance"], "left_out": None}
+    why = plan.labelled.importance_left_out
+    return None if why is None else {"rows": 0, "unseen": False, "columns": [], "left_out": why}
 
 
 def _split_metrics(entry: Entry | None) -> dict[str, Any] | None:

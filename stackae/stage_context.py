@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ def called(stage: str, repeat: int | None) -> str:
 
 @dataclass(frozen=True)
 class StageContext:
-    """Where a stage works and whom it tells: its name, its folder, a Lightning logger or False."""
+    """Where a stage works and whom it tells: its name, its folder, what Lightning takes for loggers."""
 
     stage: str
     section: str
@@ -31,6 +32,8 @@ class StageContext:
     """Seconds between two checkpoints, at the least; 0: one after every batch."""
     repeat: int | None = None
     """Which repetition the stage is of; None of the run's first."""
+    callbacks: Sequence[Any] = ()
+    """Lightning callbacks of the person's own, for what is trained."""
 
     @property
     def called(self) -> str:

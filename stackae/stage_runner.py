@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -47,23 +48,19 @@ class StageRunner:
         *,
         fresh: bool,
         elsewhere: Elsewhere | None = None,
+        callbacks: Sequence[Any] = (),
     ) -> None:
         self.plan, self._store, self._tracker = plan, store, tracker
         self._progress, self._fresh, self._elsewhere = progress, fresh, elsewhere
         self._repeat: int | None = None
+        self._callbacks = callbacks
+        self._initial = [copy.deepcopy(each.state_dict()) for each in callbacks]
         self.outcomes: list[Outcome] = []
 
     def repeated(self, plan: Plan) -> StageRunner:
         """Make the runner of another repetition, which has what this one obtained of shared stages."""
-        other = StageRunner(
-            plan,
-            self._store,
-            self._tracker,
-            self._progress,
-            fresh=self._fresh,
-            elsewhere=self._elsewhere,
-        )
-        other._repeat = plan.config.repeat
+        other = copy.copy(self)
+        other.plan, other._repeat = plan, plan.config.repeat
         shared = {stage.key for stage in (plan.data, *plan.stages)}
         other.outcomes = [outcome for outcome in self.outcomes if outcome.stage.key in shared]
         return other
@@ -108,12 +105,16 @@ class StageRunner:
         self._store.clear(stage.name, stage.key)
         with (
             storage_faults(folder),
-            self._tracker.stage(name, stage.settings, parents) as log,
+            # What is done anew is another log than what is done already.
+            self._tracker.stage(name, stage.settings, parents, "" if self._fresh else stage.key) as log,
             # A stage seeds the global generator; whoever called gets his own back.
             torch.random.fork_rng(),
             threads(plan.hardware.threads),
         ):
             self.restore(stage.reads)
+            # The best score of one stage says nothing of the next one's.
+            for callback, state in zip(self._callbacks, self._initial, strict=True):
+                callback.load_state_dict(copy.deepcopy(state))
             started = time.monotonic()
             context = StageContext(
                 stage.name,
@@ -125,6 +126,7 @@ class StageRunner:
                 self._progress,
                 plan.config.trainer.autosave,
                 self._repeat,
+                self._callbacks,
             )
             output = WORK[stage.kind](context, plan, self.entries)
             entry = self._store.commit(

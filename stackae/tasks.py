@@ -1,4 +1,4 @@
-"""The Lightning modules of the stages. Each keeps its own sums and logs once per epoch."""
+"""The Lightning modules of the stages. Each keeps its own sums and logs their means once per epoch."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from stackae.committee import Committee
 from stackae.config import FinetuneConfig, FitConfig
 from stackae.data.batches import Batch
+from stackae.errors import DataError
 from stackae.machine.memory import by_chunks
 from stackae.seeds import derive
 from stackae.shallow.normalisation import measure
@@ -44,18 +45,27 @@ class Sums:
 class Task(pl.LightningModule):
     """What training needs of a stage: the epoch's sums, kept in checkpoints, and keyed randomness.
 
-    `score` is what early stopping makes large: a tuple, compared from the left. `stepped` is called after
-    each optimiser step, with its batch and loss.
+    It takes batches of `Batches` and of any other loader: x, or (x, y). After each epoch it logs `train_loss`
+    and the terms of the loss, after each validation its means, named `val_…`; callbacks can monitor them all.
+    `score` is what early stopping makes large: a tuple, compared from the left. `stage` is the stage of the
+    run that it trains for, as `pretrain-1`; empty outside of a run.
+
+    Lightning takes the optimiser steps. Without its `automatic_optimization`, as in a run, each of its steps
+    is an epoch of batches, and `stepped` is called after each of these, with the batch and its loss.
     """
 
     score: tuple[float, ...] = ()
+    stage = ""
+    recorded = False
+    """Whether somebody hands the epochs' means to the loggers already."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
         self.seed = seed
         self.stepped: Callable[[Batch, Tensor], object] = lambda batch, loss: None
-        self.automatic_optimization = False
         self.sums = Sums()
+        self._trained = self.sums
+        self._val_means: dict[str, float] = {}
         # In a tuple, which hides the network from torch: it is a part of what is trained already.
         self._measured: tuple[nn.Module, Tensor] | None = None
 
@@ -68,12 +78,30 @@ class Task(pl.LightningModule):
             network, rows = self._measured
             measure(network, rows.to(self.device))
 
-    def training_step(self, given: Iterable[Batch] | Batch, batch_idx: int) -> None:
-        """Take an optimiser step on each of the batches: one step of Lightning's is an epoch of ours.
+    def numbered(self, batch: Any, batch_idx: int) -> Batch:
+        """Return a batch of any loader, x or (x, y), as one that knows where in training it stands.
 
-        Its loop costs as much as a small layer's whole step. From a loader of batches they come one by one.
+        DataError where it is neither.
         """
-        batches: Iterable[Batch] = (given,) if isinstance(given, Batch) else given
+        if isinstance(batch, Batch):
+            return batch
+        x, y = (*batch, None)[:2] if isinstance(batch, list | tuple) and 0 < len(batch) < 3 else (batch, None)
+        if not isinstance(x, Tensor) or not isinstance(y, Tensor | None):
+            raise DataError(
+                f"a batch of type {type(batch).__name__} given; {type(self).__name__} takes tensors: x, or "
+                "(x, y)"
+            )
+        return Batch(x, y if y is None else y.long(), self.current_epoch, batch_idx)
+
+    def training_step(self, given: Any, batch_idx: int) -> Tensor | None:
+        if self.automatic_optimization:
+            return self.loss(self.numbered(given, batch_idx))
+        self._take_steps(given)
+        return None
+
+    def _take_steps(self, batches: Iterable[Batch]) -> None:
+        """Take an optimiser step on each batch; Lightning's loop costs as much as a small layer's step."""
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         device, optimizer, schedule = self.device, self.trainer.optimizers[0], self.lr_schedulers()
         of_lightning = self.optimizers()
         assert not isinstance(schedule, list)
@@ -90,6 +118,9 @@ class Task(pl.LightningModule):
             else:
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
+                # As Lightning counts its own: callbacks ask how many steps there were.
+                progress.increment_ready()
+                progress.increment_completed()
             # Autocast keeps the weights that it has cast, which this step has changed.
             torch.clear_autocast_cache()
             if schedule is not None:
@@ -105,11 +136,13 @@ class Task(pl.LightningModule):
         sums, self.sums = self.sums, Sums()
         return {name: sums.mean(name) for name in sums.totals}
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        def validate_chunk(rows: slice) -> None:
-            self.validate(batch.select(rows))
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        whole = self.numbered(batch, batch_idx)
 
-        by_chunks(len(batch.x), len(batch.x), validate_chunk)
+        def validate_chunk(rows: slice) -> None:
+            self.validate(whole.select(rows))
+
+        by_chunks(len(whole.x), len(whole.x), validate_chunk)
 
     def validate(self, batch: Batch) -> None:
         """Add a validation batch's terms to the sums, last of all."""
@@ -118,6 +151,33 @@ class Task(pl.LightningModule):
     def validated(self, means: dict[str, float]) -> None:
         """Set the score from the means of a validation."""
         raise NotImplementedError
+
+    def on_validation_epoch_start(self) -> None:
+        # Lightning may validate at any moment of an epoch.
+        self._trained, self.sums = self.sums, Sums()
+
+    def on_validation_epoch_end(self) -> None:
+        means = self.take()
+        self.sums = self._trained
+        self.validated(means)
+        self._val_means = {f"val_{name}": value for name, value in means.items()}
+        self._log(self._val_means)
+
+    def on_train_epoch_end(self) -> None:
+        if not self.recorded:
+            self.close_epoch()
+
+    def close_epoch(self) -> dict[str, float]:
+        """Log the means of the epoch's training and return them, and after them those of its validation."""
+        means = self.take()
+        means = {"train_loss": means.pop("loss")} | means
+        self._log(means)
+        means |= self._val_means
+        self._val_means = {}
+        return means
+
+    def _log(self, means: Mapping[str, float]) -> None:
+        self.log_dict(dict(means), logger=False if self.recorded else None, batch_size=1, sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["sums"], checkpoint["rows"] = dict(self.sums.totals), self.sums.rows
@@ -169,15 +229,17 @@ class PretrainTask(Task):
 class FinetuneTask(Task):
     """Trains a classifier by cross-entropy on the labelled rows, each by its weight where they have any.
 
+    Of a committee it trains one classifier per fold, each on the rows of the other folds: all are given the
+    same batches of `Batches` at the same time, and each sees what is not of its own fold.
     `weights` (classes,) say how much an error on a row of each class counts; None counts all alike. `joint`
-    has the cost of the rows beside them, where a batch has such rows.
+    has the cost of the rows beside them for each network, where batches have such rows.
     """
 
     weights: Tensor | None
 
     def __init__(
         self,
-        classifier: Classifier,
+        classifier: Classifier | Committee,
         fit: FinetuneConfig,
         *,
         encoder_lr: float,
@@ -192,13 +254,31 @@ class FinetuneTask(Task):
         self._fit, self._encoder_lr, self._steps = fit, encoder_lr, steps
         self.register_buffer("weights", weights, persistent=False)
 
+    def numbered(self, batch: Any, batch_idx: int) -> Batch:
+        """Return a batch of any loader as one that knows where it stands; DataError without classes."""
+        numbered = super().numbered(batch, batch_idx)
+        if numbered.y is None:
+            raise DataError("a batch without classes given; FinetuneTask takes (x, y)")
+        return numbered
+
     def loss(self, batch: Batch) -> Tensor:
         _seed_dropout(self, batch)
-        loss = _cross_entropy(self.classifier, batch, self.weights, self._fit.label_smoothing)
-        terms = {"loss": loss}
+        smoothing = self._fit.label_smoothing
+        if not isinstance(self.classifier, Committee):
+            means = [_cross_entropy(self.classifier, batch, self.weights, smoothing)]
+        else:
+            assert batch.fold is not None
+            means = []
+            for number, member in enumerate(self.classifier.members):
+                # What is not learnt from is not seen either: it would have a part in the batch's statistics.
+                learnt = (batch.fold != number).nonzero().squeeze(1)
+                own = batch.select(learnt)
+                means.append(_cross_entropy(member, own, self.weights, smoothing))
+        # Each network's mean over its own rows, and the sum of these: each learns as if it were alone.
+        terms = {"loss": torch.stack(means).sum()}
         if batch.beside is not None:
-            terms = _with_joint(loss, [joint(batch.beside) for joint in self.joint])
-        self.sums.add(len(batch.x), terms)
+            terms = _with_joint(terms["loss"], [joint(batch.beside) for joint in self.joint])
+        self.sums.add(len(batch.x), {name: term / len(means) for name, term in terms.items()})
         return terms["loss"]
 
     def validate(self, batch: Batch) -> None:
@@ -215,65 +295,15 @@ class FinetuneTask(Task):
         self.score = (means["accuracy"], -means["nll"])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        parts: list[tuple[nn.Module, float]] = [
-            (self.classifier.encoder, self._encoder_lr),
-            (self.classifier.outer, self._fit.lr),
-            (self.joint, self._fit.lr),
-        ]
-        return build_optimizer(self._fit, parts, self._steps)
-
-
-class FoldsTask(Task):
-    """Trains one classifier per fold by cross-entropy, each on the labelled rows of the other folds.
-
-    All are given the same batches at the same time, and each sees what is not of its own fold. `joint` has
-    the cost of the rows beside them for each classifier, where batches have such rows.
-    Nothing is validated on the way, since nothing is decided by it.
-    """
-
-    weights: Tensor | None
-
-    def __init__(
-        self,
-        committee: Committee,
-        fit: FinetuneConfig,
-        *,
-        encoder_lr: float,
-        seed: int,
-        steps: int,
-        weights: Tensor | None = None,
-        joint: Sequence[nn.Module] = (),
-    ) -> None:
-        super().__init__(seed)
-        self.joint = nn.ModuleList(joint)
-        self.committee = committee
-        self._fit, self._encoder_lr, self._steps = fit, encoder_lr, steps
-        self.register_buffer("weights", weights, persistent=False)
-
-    def loss(self, batch: Batch) -> Tensor:
-        _seed_dropout(self, batch)
-        assert batch.fold is not None
-        means = []
-        for number, member in enumerate(self.committee.members):
-            # What is not learnt from is not seen either: it would have a part in the batch's statistics.
-            learnt = (batch.fold != number).nonzero().squeeze(1)
-            own = batch.select(learnt)
-            means.append(_cross_entropy(member, own, self.weights, self._fit.label_smoothing))
-        # Each network's mean over its own rows, and the sum of these: each learns as if it were alone.
-        loss = torch.stack(means).sum()
-        terms = {"loss": loss}
-        if batch.beside is not None:
-            terms = _with_joint(loss, [joint(batch.beside) for joint in self.joint])
-        self.sums.add(len(batch.x), {name: term / len(means) for name, term in terms.items()})
-        return terms["loss"]
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        encoders, heads = self.committee.parts
-        parts: list[tuple[nn.Module, float]] = [
-            (encoders, self._encoder_lr),
-            (heads, self._fit.lr),
-            (self.joint, self._fit.lr),
-        ]
+        network = self.classifier
+        encoder: nn.Module
+        outer: nn.Module
+        if isinstance(network, Committee):
+            encoder, outer = network.parts
+        else:
+            encoder, outer = network.encoder, network.outer
+        rate = self._fit.lr
+        parts = [(encoder, self._encoder_lr), (outer, rate), (self.joint, rate)]
         return build_optimizer(self._fit, parts, self._steps)
 
 
@@ -316,7 +346,9 @@ def _mean(figures: Tensor, batch: Batch) -> Tensor:
     return (figures if batch.weight is None else batch.weight * figures).mean()
 
 
-def build_optimizer(fit: FitConfig, parts: list[tuple[nn.Module, float]], steps: int) -> OptimizerLRScheduler:
+def build_optimizer(
+    fit: FitConfig, parts: Sequence[tuple[nn.Module, float]], steps: int
+) -> OptimizerLRScheduler:
     """Build an optimiser and its schedule over so many steps for modules, each with its learning rate.
 
     They come in the form that Lightning takes. Biases are not decayed, and frozen parameters are left out.

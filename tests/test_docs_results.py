@@ -89,7 +89,14 @@ def test_every_field_of_the_results_is_documented_and_every_documented_one_is_th
     # What has fields of its own is named once more where it may be null.
     within = {name for name in documented() if any(place.startswith(f"{name}.") for place in found)}
     assert within == {
-        *("classifier", "scratch", "labels_alone", "blend", "calibration", "verdict", "verdict.baseline")
+        "classifier",
+        "scratch",
+        "labels_alone",
+        "blend",
+        "calibration",
+        "importance",
+        "verdict",
+        "verdict.baseline",
     }
     assert documented() - within == found
 
@@ -101,7 +108,7 @@ def test_what_may_be_null_is_said_to_be(run: Path, cli: Cli) -> None:
 
     results = json.loads((again / "none" / "results.json").read_text())
     assert {name for name, value in results.items() if value is None} == {
-        *("classifier", "scratch", "labels_alone", "blend", "calibration", "verdict")
+        *("classifier", "scratch", "labels_alone", "blend", "calibration", "importance", "verdict")
     }
     assert header(again / "none" / "test-predictions.csv") == ["row", "class"]
     assert not (again / "none" / "model" / "classifier.safetensors").exists()

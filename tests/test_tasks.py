@@ -21,7 +21,7 @@ from stackae.shallow.losses import LOSSES
 from stackae.shallow.objectives import Reconstruction
 from stackae.shallow.units import DenseUnit
 from stackae.stack import Classifier, Encoder
-from stackae.tasks import FinetuneTask, FoldsTask, PretrainTask, build_optimizer
+from stackae.tasks import FinetuneTask, PretrainTask, build_optimizer
 
 # ---- schedules
 
@@ -376,7 +376,7 @@ FOLD = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
 
 def folds_task(
     *, seed: int = 3, dropout: float = 0.0, weights: Tensor | None = None, **words: Any
-) -> FoldsTask:
+) -> FinetuneTask:
     torch.manual_seed(0)
     members = []
     for _ in range(3):
@@ -385,7 +385,7 @@ def folds_task(
         nn.init.normal_(members[-1].head.weight)
     settings = FinetuneConfig.model_validate({"lr": 0.1, "schedule": "constant", "epochs": 50} | words)
     rate = 0.1 * settings.encoder_lr_scale
-    return FoldsTask(Committee(members), settings, encoder_lr=rate, seed=seed, steps=20, weights=weights)
+    return FinetuneTask(Committee(members), settings, encoder_lr=rate, seed=seed, steps=20, weights=weights)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
@@ -403,7 +403,7 @@ def test_the_networks_of_the_folds_end_as_if_each_had_been_trained_alone(
         encoder_lr_scale=0.5,
         momentum=0.5,
     )
-    alone = copy.deepcopy(list(task.committee.members))
+    alone = copy.deepcopy(list(task.classifier.members))
     batches = [slice(0, 5), slice(5, 8)]  # of the second, network 2 learns from none but two rows
     used = task.configure_optimizers()
     assert isinstance(used, torch.optim.Optimizer)
@@ -429,7 +429,7 @@ def test_the_networks_of_the_folds_end_as_if_each_had_been_trained_alone(
                 lonely.zero_grad()
                 (losses if weights is None else weights[y] * losses).mean().backward()
                 lonely.step()
-        for name, parameter in task.committee.members[own].named_parameters():
+        for name, parameter in task.classifier.members[own].named_parameters():
             expected = network.get_parameter(name)
             torch.testing.assert_close(parameter, expected, rtol=1e-4, atol=1e-5)
 
@@ -438,12 +438,12 @@ def test_rows_of_a_networks_own_fold_have_no_part_in_its_statistics() -> None:
     gradients = []
     for shift in (0.0, 5.0):
         task = folds_task()
-        for member in task.committee.members:
+        for member in task.classifier.members:
             assert isinstance(member, Classifier)
             condition(member, X, batch_norm=True, noise=0.0, input_noise=0.0, scale=None, pretrained=True)
         x = X + shift * (FOLD == 1)[:, None]
         task.loss(Batch(x, Y, 0, 0, fold=FOLD)).backward()
-        gradients.append([[p.grad for p in member.parameters()] for member in task.committee.members])
+        gradients.append([[p.grad for p in member.parameters()] for member in task.classifier.members])
     still, moved = gradients
     for one, other in zip(still[1], moved[1], strict=True):
         assert (one is None and other is None) or torch.equal(one, other)
@@ -455,7 +455,7 @@ def test_rows_of_folds_count_by_their_weights() -> None:
     task = folds_task()
     task.loss(Batch(X, Y, 0, 0, weight, FOLD))
     losses = []
-    for own, member in enumerate(task.committee.members):
+    for own, member in enumerate(task.classifier.members):
         rows = own != FOLD
         each = nn.functional.cross_entropy(member(X[rows]), Y[rows], reduction="none")
         losses.append((weight[rows] * each).mean().item())
@@ -468,7 +468,7 @@ def test_a_network_learns_nothing_from_a_batch_of_its_own_fold_alone() -> None:
     loss = task.loss(Batch(X[rows], Y[rows], 0, 0, fold=FOLD[rows]))
     loss.backward()
     assert loss.isfinite()
-    gradients = [[p.grad for p in member.parameters()] for member in task.committee.members]
+    gradients = [[p.grad for p in member.parameters()] for member in task.classifier.members]
     assert all(grad is None or not grad.any() for grad in gradients[1])
     assert all(grad is not None and grad.any() for number in (0, 2) for grad in gradients[number])
 
@@ -478,7 +478,7 @@ def test_the_loss_of_folds_is_the_mean_over_the_networks() -> None:
     task.loss(Batch(X, Y, 0, 0, fold=FOLD))
     losses = [
         nn.functional.cross_entropy(member(X[own != FOLD]), Y[own != FOLD])
-        for own, member in enumerate(task.committee.members)
+        for own, member in enumerate(task.classifier.members)
     ]
     assert task.take()["loss"] == pytest.approx(torch.stack(losses).mean().item(), rel=1e-5)
 
@@ -497,9 +497,9 @@ def test_dropout_in_folds_is_keyed_on_seed_epoch_and_batch_and_on_nothing_else()
 
 def test_a_frozen_encoder_of_folds_stays() -> None:
     task = folds_task(dropout=0.5)
-    for member in task.committee.members:
+    for member in task.classifier.members:
         member.encoder.requires_grad_(False)
     used = task.configure_optimizers()
     assert isinstance(used, torch.optim.Optimizer)
     trained = {id(p) for group in used.param_groups for p in group["params"]}
-    assert trained == {id(p) for member in task.committee.members for p in member.head.parameters()}
+    assert trained == {id(p) for member in task.classifier.members for p in member.head.parameters()}

@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from stackae.cli.options import KeepOption, QuietOption, RowsArgument, RunArgument
+from stackae.cli.options import KeepOption, ModelArgument, QuietOption, RowsArgument, RunArgument
 
 
 def predict(
-    run: RunArgument,
+    run: ModelArgument,
     data: RowsArgument,
     out: Annotated[
         Path,
@@ -35,7 +35,7 @@ def predict(
 
 
 def encode(
-    run: RunArgument,
+    run: ModelArgument,
     data: RowsArgument,
     out: Annotated[
         Path,
@@ -61,7 +61,7 @@ def encode(
 
 
 def reconstruct(
-    run: RunArgument,
+    run: ModelArgument,
     data: RowsArgument,
     out: Annotated[
         Path,
@@ -86,7 +86,7 @@ def reconstruct(
 
 
 def evaluate(
-    run: RunArgument,
+    run: ModelArgument,
     data: RowsArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the confusion matrix.")] = False,
     quiet: QuietOption = False,

@@ -17,6 +17,14 @@ OverridesArgument = Annotated[
     ),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False)]
+ModelArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="A run's folder, an exported one, USER/NAME on the Hub, or wandb:ENTITY/PROJECT/NAME:ALIAS.",
+        show_default=False,
+    ),
+]
 StoreOption = Annotated[Path, typer.Option("--store", metavar="DIR", help="Folder of finished stages.")]
 RowsArgument = Annotated[
     list[str],

@@ -23,10 +23,12 @@ from stackae.report.label_curve import (
     baseline_table,
     chart,
     headings,
+    mean_errors,
     table,
     worth,
     write_csv,
 )
+from stackae.tracking.tracker import open_tracker
 
 if TYPE_CHECKING:
     from stackae.jobs import Crew
@@ -64,13 +66,18 @@ def curve(
         if crew is not None:
             _expect(crew, configs, folder)
         measured = LabelCurve([_point(config, folder, store, progress, crew) for config in configs])
-    write_csv(measured, folder / "curve.csv")
+    written = folder / "curve.csv"
+    before = written.read_bytes() if written.exists() else None
+    write_csv(measured, written)
     write_atomically(folder / "curve.svg", chart(measured, settings.name).svg)
+    if written.read_bytes() != before:
+        tracker = open_tracker(settings.tracking, f"{settings.name}-curve", folder, progress.warn)
+        tracker.curve(settings.model_dump(mode="json", by_alias=True), mean_errors(measured))
     if not quiet:
         show_table(headings(measured), table(measured))
         if measured.baselines:
             show_table(baseline_headings(measured), baseline_table(measured))
-        show_lines(worth(measured), f"Chart in {folder / 'curve.svg'}, figures in {folder / 'curve.csv'}.")
+        show_lines(worth(measured), f"Chart in {folder / 'curve.svg'}, figures in {written}.")
     return measured
 
 

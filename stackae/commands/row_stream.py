@@ -31,15 +31,19 @@ def open_rows(
 ) -> tuple[Model, NewRows]:
     """Open a run's model, and rows read as the run's config reads its source, with columns to keep.
 
-    Warns of what reading changed in the rows.
+    The model may also be an exported one, or one of the Hub or of W&B. Warns of what reading changed.
     """
     from stackae.data.new_rows import read_rows
-    from stackae.model import load
+    from stackae.model import load, load_reading, located
 
-    model = load(run)
+    folder = located(run)
+    model = load(folder)
     if classifies and model.classifier is None:
         raise ArtifactError(f"{run}: trained no classifier; set 'finetune' in its config and run it again")
-    new = read_rows(data, load_config(run / "config.yaml").data, model.preprocessing, keep)
+    config = folder / "config.yaml"
+    # A model without its run says itself how its rows are read.
+    reading = load_config(config).data if config.exists() else load_reading(folder)
+    new = read_rows(data, reading, model.preprocessing, keep)
     for remark in () if quiet else new.remarks:
         make_progress(quiet=True).warn(remark)
     return model, new

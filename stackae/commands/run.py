@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.table import Table
 
@@ -37,17 +37,20 @@ def run(
     quiet: bool,
     show: bool = True,
     jobs: Jobs = 1,
+    callbacks: Sequence[Any] = (),
 ) -> Results:
     """Carry out a config file and show its results.
 
     `quiet` silences progress and results, `show=False` the results alone. Stages that do not need each other
-    are carried out by so many `jobs` side by side.
+    are carried out by so many `jobs` side by side. `callbacks` are Lightning's, and for one job.
     """
     settings = load_config(config, overrides)
     folder = run_folder(settings, out)
     progress = make_progress(quiet=quiet)
     with working(jobs, Path(store), progress, fresh=fresh) as crew:
-        results = run_config(settings, folder, Path(store), progress, fresh=fresh, crew=crew)
+        results = run_config(
+            settings, folder, Path(store), progress, fresh=fresh, crew=crew, callbacks=callbacks
+        )
     if show and not quiet:
         show_results(results, folder)
     return results
@@ -61,6 +64,7 @@ def run_config(
     *,
     fresh: bool = False,
     crew: Crew | None = None,
+    callbacks: Sequence[Any] = (),
 ) -> Results:
     """Carry out a config that was read, with the tracker it asks for; show nothing but progress."""
     check_folder("out", out)
@@ -71,7 +75,9 @@ def run_config(
 
     tracker = open_tracker(settings.tracking, settings.name, out, progress.warn)
     kept = Store(store, progress.warn)
-    return pipeline.run(settings, kept, tracker, progress, out=out, fresh=fresh, crew=crew)
+    return pipeline.run(
+        settings, kept, tracker, progress, out=out, fresh=fresh, crew=crew, callbacks=callbacks
+    )
 
 
 @contextmanager
@@ -115,6 +121,8 @@ def show_results(results: Results, folder: Path) -> None:
         console.print(results.verdict["text"], soft_wrap=True, style="bold")
     if left_out := left_out_line(results.baselines_left_out):
         console.print(left_out, soft_wrap=True)
+    if results.importance is not None and (why := results.importance["left_out"]):
+        console.print(f"What each column is worth was not measured: {why}.", soft_wrap=True)
     written = {"report": "report.html", "results": "results.json", "model": "model"}
     places = [f"{name} in {folder / path}" for name, path in written.items() if (folder / path).exists()]
     line = ", ".join(places)
@@ -136,6 +144,10 @@ def _stage_figures(name: str, results: Results) -> str:
     if name == "probe":
         accuracies = (f"{depth['test']['accuracy']:.2%}" for depth in results.probe)
         return "test by depth " + ", ".join(accuracies)
+    if name == "importance":
+        assert results.importance is not None
+        worth = (f"{each['column']} {100 * each['mean']:.1f}" for each in results.importance["columns"][:3])
+        return "points of accuracy: " + ", ".join(worth)
     if name in BASELINE_STAGES:
         return ", ".join(
             f"{each['name'].replace('_', ' ')} {each['test']['accuracy']:.2%}"

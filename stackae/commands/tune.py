@@ -128,7 +128,8 @@ def carry_out(search: Search, progress: Progress) -> None:
         )
         words = [f"{key}={_suggest(trial, key, values)}" for key, values in searched.items()]
         trial_config = load_config(config, [*overrides, *words])
-        bare = trial_config.compare.model_copy(update={"scratch": False, "probe": False, "baselines": "none"})
+        nothing = {"scratch": False, "probe": False, "importance": False, "baselines": "none"}
+        bare = trial_config.compare.model_copy(update=nothing)
         name = f"{trial_config.name}-trial-{trial.number}"
         trial_config = trial_config.model_copy(
             update={"name": name, "compare": bare, "report": False, "repeats": 1}

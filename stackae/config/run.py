@@ -18,6 +18,9 @@ class CompareConfig(Section):
     """Train the same network from random weights with the same budget, as a control."""
     probe: Switch = True
     """Fit a logistic regression to the features of every depth."""
+    importance: Switch = True
+    """Measure what each column of a table is worth to the classifier, unless that takes, by an estimate, more
+    than a tenth of the time of the training."""
     baselines: Literal["auto", "none"] | Annotated[tuple[BaselineName, ...], Field(min_length=1)] = "auto"
     """Classifiers of scikit-learn that are fitted to the same labelled rows, for the verdict: `extra_trees`,
     `logistic_regression`, `svm`, `boosting`, each on the columns, and on these with the codes of all depths.
@@ -43,17 +46,25 @@ class TrainerConfig(Section):
     More where a checkpoint takes long to write, so that at most a twentieth of the time goes into it."""
 
 
+LoggerName = Literal["wandb", "mlflow", "tensorboard", "csv"]
+
+
 class TrackingConfig(Section):
+    logger: LoggerName | Annotated[tuple[LoggerName, ...], Field(min_length=1)] = "wandb"
+    """Where to log, one or several of `wandb`, `mlflow`, `tensorboard` and `csv`. MLflow logs where it is
+    told to, as by MLFLOW_TRACKING_URI; the last two write into a folder of their name in the run's."""
     wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
     """Weights & Biases: `auto` is online where a key is configured, else offline."""
     project: str = Field(default="stackae", min_length=1)
-    """The W&B project."""
+    """The W&B project, and MLflow's experiment."""
     entity: str | None = None
     """The W&B user or team; null takes the account's default."""
     tags: tuple[str, ...] = ()
     """Tags of all W&B runs."""
     notes: str | None = None
     """Notes on all W&B runs."""
+    registry: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")
+    """The W&B registry that finished models are linked to, under the run's name; null links none."""
 
 
 class Config(Section):

@@ -65,8 +65,12 @@ class Batches:
     `weight` says how much each row of `x` counts, in proportion to the others of `rows`.
     Reads a memory map as well as an array in memory. Batches of an epoch differ by a row at most, so that
     none is too small for statistics of its own. Its state is the position within the epoch, which moves
-    along.
+    along. Lightning saves and restores it, and supplies the epoch through `sampler.set_epoch`, which is why
+    `sampler` is the loader itself.
     """
+
+    # Lightning asks every loader with a sampler for it.
+    batch_sampler = None
 
     def __init__(
         self,
@@ -102,6 +106,11 @@ class Batches:
     def head(self, rows: int) -> Batch:
         """Return the first rows, in no random order."""
         return self._batch(self._rows[:rows], 0)._replace(epoch=0)
+
+    @property
+    def sampler(self) -> Batches:
+        """The loader itself, whose `set_epoch` Lightning calls."""
+        return self
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, on which the order of the rows depends."""

@@ -99,7 +99,7 @@ def make_config(parameters: Mapping[str, Any], data: Mapping[str, Any]) -> Confi
         "pretrain": {},
         "unroll": {},
         "finetune": {},
-        "compare": {"scratch": False, "probe": False, "baselines": "none"},
+        "compare": {"scratch": False, "probe": False, "importance": False, "baselines": "none"},
         "trainer": {"precision": "32-true"},
         # Nobody would find it: the run's folder goes when the fit ends.
         "report": False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from stackae.plan import Plan, make_plans
 from stackae.progress import Progress
 from stackae.stage_runner import StageRunner
 from stackae.store import Store
-from stackae.tracking.tracker import open_tracker
+from stackae.tracking.tracker import Tracker, open_tracker
 
 BUDGET = {"labels", "labels_for_validation"}
 """What of the data's config does not concern the source."""
@@ -39,7 +40,7 @@ def obtain(order: Order, progress: Progress) -> bool:
     plan, stage = next(found, (None, None))
     if plan is None or stage is None:
         raise DataError(f"{order.stage}: the data changed while the run was going on; start it again")
-    tracker = open_tracker(plan.given.tracking, plan.given.name, order.out, progress.warn)
+    tracker = _tracker(order.config, order.out, progress.warn)
     runner = StageRunner(plans[0], Store(order.store, progress.warn), tracker, progress, fresh=order.fresh)
     if plan is not plans[0]:
         runner = runner.repeated(plan)
@@ -54,6 +55,13 @@ def _plans(given: str) -> list[Plan]:
     config = Config.model_validate_json(given)
     # Which rows keep their labels is for the plan to say: a curve's runs share their source.
     return make_plans(config, _source(config.data.model_dump_json(exclude=BUDGET)))
+
+
+@lru_cache(maxsize=4)
+def _tracker(given: str, out: Path, warn: Callable[[str], None]) -> Tracker:
+    # Kept, so that a tracker that fails is waited for once, not in every stage.
+    config = Config.model_validate_json(given)
+    return open_tracker(config.tracking, config.name, out, warn)
 
 
 @lru_cache(maxsize=1)

@@ -166,11 +166,12 @@ def _live(connection: Connection, work: Work) -> None:
             connection.send(message)
 
     threading.Thread(target=listen, daemon=True).start()
+    telling = Telling(send)
     try:
         with signals.watched(lambda number: "", lambda stage, upto: send(("kept", stage, upto))):
             while (order := orders.get()) is not None:
                 try:
-                    result = work(order, Telling(send))
+                    result = work(order, telling)
                 except StackaeError as fault:
                     send(("failed", type(fault).__name__, str(fault)))
                 except Exception:

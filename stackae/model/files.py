@@ -16,8 +16,8 @@ from torch import nn
 from stackae.baseline import Blend
 from stackae.build import AnyUnit, Shape, build_loss, build_unit, code_shape, output_activation
 from stackae.committee import Committee, together
-from stackae.config import LayerConfig
-from stackae.config.section import PositiveFloat, PositiveInt, Section
+from stackae.config import DataConfig, LayerConfig
+from stackae.config.section import PositiveFloat, PositiveInt, Section, changed
 from stackae.config_file.faults import show
 from stackae.data.preprocessing.load import Preprocessing, load_preprocessing
 from stackae.data.preprocessing.sklearn_file import FITTED
@@ -25,6 +25,8 @@ from stackae.errors import ArtifactError, in_a_line
 from stackae.mixture import Mixture
 from stackae.model.baseline_description import BaselineDescription, MixtureDescription, describe
 from stackae.model.model import Model
+from stackae.model.places import located
+from stackae.model.reading import Reading
 from stackae.shallow.mixed import Block
 from stackae.stack import Classifier, Decoder, Encoder
 from stackae.temperature import LEAST, MOST
@@ -65,6 +67,8 @@ class Description(Section):
     """What it averages them with once more."""
     mixture: MixtureDescription = MixtureDescription()
     """How."""
+    reading: Reading = Reading()
+    """How its rows are read from files."""
     layers: tuple[LayerConfig, ...] = Field(min_length=1)
     """With the loss that each was trained with, never `auto`."""
 
@@ -79,12 +83,13 @@ def save(
     preprocessing: Preprocessing,
     classes: tuple[str, ...],
     novelty: float,
+    reading: Reading,
     temperature: float = 1.0,
 ) -> None:
     """Write weights as safetensors, and preprocessing and architecture as `config.json`, into `folder`.
 
-    Each of `layers` names the loss that it was trained with, never `auto`. The model divides its logits by
-    `temperature`.
+    Each of `layers` names the loss that it was trained with, never `auto`. `reading` says how rows are read
+    from files. The model divides its logits by `temperature`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     parts: dict[str, nn.Module | None] = {"encoder": encoder, "decoder": decoder, "classifier": classifier}
@@ -112,20 +117,19 @@ def save(
         "shortcut": network is not None and network.shortcut is not None,
         "temperature": temperature,
         **beside,
+        "reading": changed(reading),
         "layers": [layer.model_dump(mode="json", by_alias=True) for layer in layers],
     }
     (folder / "config.json").write_text(json.dumps(description, indent=1) + "\n")
 
 
 def load(run: str | Path) -> Model:
-    """Load the model of a run's folder, of the `model` in it, or of a folder that was exported.
+    """Load the model of a run's folder, of the `model` in it, or of one that was exported, here or elsewhere.
 
     ArtifactError where there is none, or it is damaged or not to be trusted: a model from elsewhere can
     neither run code nor take more memory than its files are large.
     """
-    folder = Path(run)
-    if not any((folder / name).is_file() for name in (EXPORTED_WEIGHTS, "encoder.safetensors")):
-        folder /= "model"
+    folder = _folder(run)
     description = _describe(run, folder / "config.json")
     unscaled = {
         "type": "scaling",
@@ -171,6 +175,23 @@ def load(run: str | Path) -> Model:
         novelty=None if description.novelty is None else description.novelty.error,
         temperature=description.temperature,
     )
+
+
+def load_reading(run: str | Path) -> DataConfig:
+    """Load how the rows of such a model are read from files, as the section `data` of a config."""
+    folder = _folder(run)
+    description = _describe(run, folder / "config.json")
+    size = description.reading.image_size
+    if size is not None and size != description.shape[-2:]:
+        raise ArtifactError(f"{folder / 'config.json'}: damaged; run the config again")
+    return description.reading.config()
+
+
+def _folder(run: str | Path) -> Path:
+    folder = located(run)
+    if any((folder / name).is_file() for name in (EXPORTED_WEIGHTS, "encoder.safetensors")):
+        return folder
+    return folder / "model"
 
 
 def _classifier(

@@ -35,7 +35,7 @@ def plan_baselines(
     # Networks and baselines are judged by the same rows, which the config of fine-tuning names.
     labels = {**labels, **changed(config.finetune, include={"validation"})}
     # What reads the columns alone is the same whatever the layers are, and is found again.
-    columns = {name: value for name, value in labels.items() if name != "precision"}
+    columns = {name: value for name, value in labels.items() if name not in ("precision", "callbacks")}
     judged = len(use.judged)
 
     def size(names: Sequence[str]) -> int:

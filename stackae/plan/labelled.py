@@ -19,6 +19,7 @@ from stackae.data.splits import Split
 from stackae.errors import ConfigError
 from stackae.plan.baseline_stages import plan_baselines
 from stackae.plan.baselines import ChosenBaselines
+from stackae.plan.importance import importance_left_out
 from stackae.plan.layers import PlannedLayer, architecture
 from stackae.plan.networks import build_members
 from stackae.plan.stage import Stage, describe, weight_bytes
@@ -46,18 +47,21 @@ class LabelledStages:
     alone_length: Stage | None = None
     alone: Stage | None = None
     probe: Stage | None = None
+    importance: Stage | None = None
     baselines: Stage | None = None
     baselines_codes: Stage | None = None
     blend: Stage | None = None
     chosen: ChosenBaselines = field(default_factory=ChosenBaselines)
     """Which classifiers `baselines` fits to the columns, and `baselines_codes` to these with the codes."""
+    importance_left_out: str | None = None
+    """Why a table's columns are not weighed."""
 
     @property
     def in_order(self) -> list[Stage]:
         """Those that there are, in the order in which they are carried out."""
         every = (
             *(self.length, self.finetune, self.scratch_length, self.scratch),
-            *(self.alone_length, self.alone, self.probe),
+            *(self.alone_length, self.alone, self.probe, self.importance),
             *(self.baselines, self.baselines_codes, self.blend),
         )
         return [stage for stage in every if stage is not None]
@@ -72,22 +76,28 @@ def plan_labelled(
     data: Stage,
     layers: Sequence[PlannedLayer],
     top: Stage,
-    precision: str,
+    trained: Mapping[str, Any],
 ) -> LabelledStages:
     """Describe the stages that see labels; `use` says what for, and `top` has the last features.
 
-    `alone` are the settings of the control that learns from labelled rows alone.
+    `alone` are the settings of the control that learns from labelled rows alone, `trained` what the keys of
+    all stages that train cover.
     """
     # Labels enter where they are used: runs that differ in them alone share their pretraining.
     budget = changed(config.data, include={"labels", "labels_for_validation"})
-    labels = {"precision": precision} | budget | changed(config, include={"repeat"})
+    labels = {**trained} | budget | changed(config, include={"repeat"})
     weighted = labels if source.weight is None else labels | {"weight": _digest(source.weight)}
-    length = finetune = scratch_length = scratch = alone_length = alone_stage = probe = None
+    length = finetune = scratch_length = scratch = alone_length = alone_stage = probe = importance = None
+    left_out = None
     if config.finetune is not None:
         assert use is not None
         describe_fits = _fit_describer(config.finetune, source, split, use, data, layers)
         settings = weighted | changed(config.finetune, exclude=BESIDE)
         length, finetune = describe_fits("length", "finetune", top, settings)
+        if source.columns is not None and config.compare.importance:
+            left_out = importance_left_out(config, source, use, layers, len(split.train))
+            if left_out is None:
+                importance = describe("importance", finetune.key, {})
         if config.compare.scratch:
             initial = {"layers": [architecture(layer.config) for layer in layers]}
             settings = weighted | changed(config.finetune, exclude=PRETRAINED_ONLY | BESIDE) | initial
@@ -120,7 +130,17 @@ def plan_labelled(
             classes=len(source.classes),
         )
     return LabelledStages(
-        length, finetune, scratch_length, scratch, alone_length, alone_stage, probe, *beside, chosen
+        length,
+        finetune,
+        scratch_length,
+        scratch,
+        alone_length,
+        alone_stage,
+        probe,
+        importance,
+        *beside,
+        chosen,
+        left_out,
     )
 
 

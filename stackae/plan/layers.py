@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -99,11 +100,18 @@ class PlannedLayer:
 
 
 def plan_layers(
-    config: Config, preprocessing: Preprocessing, precision: str, data: Stage, *, train: int, rows: int
+    config: Config,
+    preprocessing: Preprocessing,
+    trained: Mapping[str, Any],
+    data: Stage,
+    *,
+    train: int,
+    rows: int,
 ) -> tuple[PlannedLayer, ...]:
     """Settle shape, loss and stage of each layer; raise ConfigError where they do not fit each other.
 
-    Each layer is trained on `train` rows and encodes `rows`.
+    `trained` is what the keys of all stages that train cover. Each layer is trained on `train` rows and
+    encodes `rows`.
     """
     layers: list[PlannedLayer] = []
     shape, below, blocks = preprocessing.shape, data, preprocessing.blocks
@@ -121,7 +129,7 @@ def plan_layers(
         stage = describe(
             f"pretrain-{number + 1}",
             below.key,
-            layer_settings | {"loss": loss, "fit": changed(fit), "precision": precision},
+            layer_settings | {"loss": loss, "fit": changed(fit), **trained},
             kind="pretrain",
             section=f"layers.{number}",
             reads=tuple(dict.fromkeys((data.name, below.name))),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -89,27 +91,39 @@ class Plan:
         return tuple(dict.fromkeys((*self.depths, self.top.name)))
 
 
-def make_plans(config: Config, source: Source) -> list[Plan]:
+def make_plans(config: Config, source: Source, callbacks: Sequence[str] = ()) -> list[Plan]:
     """Describe the repetitions of a run, a plan for each; they share all but the stages that see labels."""
-    first = make_plan(config, source)
+    first = make_plan(config, source, callbacks=callbacks)
     numbers = range(config.repeat + 1, config.repeat + config.repeats)
-    return [first, *(_repeated(first, config.model_copy(update={"repeat": number})) for number in numbers)]
+    configs = [config.model_copy(update={"repeat": number}) for number in numbers]
+    return [first, *(_repeated(first, each, callbacks) for each in configs)]
 
 
-def _repeated(first: Plan, config: Config) -> Plan:
+def _repeated(first: Plan, config: Config, callbacks: Sequence[str]) -> Plan:
     split = make_split(first.source, config.data, config.seed, config.repeat)
     assert split.fingerprint == first.split.fingerprint
     config, use, alone = _with_labels(config, first.source, split, first.preprocessing)
+    trained = _trained(first.hardware, callbacks)
     labelled = plan_labelled(
-        config, first.source, split, use, alone, first.data, first.layers, first.top, first.hardware.precision
+        config, first.source, split, use, alone, first.data, first.layers, first.top, trained
     )
+    # Columns are weighed for the model that is kept, which is the first repetition's.
+    labelled = replace(labelled, importance=None)
     return replace(first, config=config, split=split, labels=use, alone=alone, labelled=labelled)
 
 
-def make_plan(config: Config, source: Source, split: Split | None = None) -> Plan:
+def _trained(hardware: Hardware, callbacks: Sequence[str]) -> Mapping[str, Any]:
+    """Return what the keys of all stages that train cover."""
+    return {"precision": hardware.precision} | ({"callbacks": [*callbacks]} if callbacks else {})
+
+
+def make_plan(
+    config: Config, source: Source, split: Split | None = None, callbacks: Sequence[str] = ()
+) -> Plan:
     """Describe the stages of a run: what each reads, what its key covers, how much it writes.
 
-    Rows are divided as `split` says; without it as the config asks. Raises ConfigError or DataError where
+    Rows are divided as `split` says; without it as the config asks. `callbacks` name those of the person's
+    own, which may change what is trained. Raises ConfigError or DataError where
     data, shapes and losses do not fit.
     """
     given, hardware = config, resolve(config.trainer)
@@ -125,7 +139,8 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
         {"fingerprint": source.fingerprint, "rows": split.fingerprint, "seed": config.seed},
         size=lambda: rows * (4 * math.prod(preprocessing.shape) + 8),
     )
-    layers = plan_layers(config, preprocessing, hardware.precision, data, train=len(split.train), rows=rows)
+    trained = _trained(hardware, callbacks)
+    layers = plan_layers(config, preprocessing, trained, data, train=len(split.train), rows=rows)
 
     def unrolled_size() -> int:
         with torch.device("meta"):
@@ -137,14 +152,14 @@ def make_plan(config: Config, source: Source, split: Split | None = None) -> Pla
         unroll = describe(
             "unroll",
             layers[-1].stage.key,
-            {"fit": changed(config.unroll), "precision": hardware.precision},
+            {"fit": changed(config.unroll), **trained},
             reads=(data.name,),
             below=data.name,
             epochs=config.unroll.epochs,
             size=unrolled_size,
         )
     top = unroll or layers[-1].stage
-    labelled = plan_labelled(config, source, split, use, alone, data, layers, top, hardware.precision)
+    labelled = plan_labelled(config, source, split, use, alone, data, layers, top, trained)
     return Plan(
         given,
         config,

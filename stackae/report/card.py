@@ -28,7 +28,7 @@ def front_matter(config: Config, results: Mapping[str, Any]) -> str:
     """Return what the Hugging Face Hub reads at the top of a card, as YAML; the licence is left open."""
     lines = ["---", "library_name: stackae", "tags: [autoencoder, stacked-autoencoder, feature-extraction]"]
     if results["classifier"] is not None:
-        figures = results["classifier"]["test"]
+        figures = (results["blend"] or results["classifier"])["test"]
         dataset = json.dumps(_source(config), ensure_ascii=False)
         lines += [
             "metrics: [accuracy, f1]",
@@ -40,6 +40,8 @@ def front_matter(config: Config, results: Mapping[str, Any]) -> str:
             "    metrics:",
             f"    - {{type: accuracy, value: {figures['accuracy']:.6f}}}",
             f"    - {{type: f1, name: macro-F1, value: {figures['macro_f1']:.6f}}}",
+            f"    - {{type: nll, name: negative log-likelihood, value: {figures['nll']:.6f}}}",
+            f"    - {{type: ece, name: expected calibration error, value: {figures['ece']:.6f}}}",
         ]
     return "\n".join([*lines, "---", ""]) + "\n"
 

@@ -77,6 +77,15 @@ class LabelCurve:
         return np.array([self.errors(line, labels).mean() for labels in self.labels])
 
 
+def mean_errors(curve: LabelCurve) -> dict[str, dict[int, float]]:
+    """Return each line's mean error by number of labels, baselines included, where there is one."""
+    means = {line: zip(curve.labels, curve.mean(line), strict=True) for line in curve.lines + curve.baselines}
+    return {
+        line: {labels: float(mean) for labels, mean in found if not math.isnan(mean)}
+        for line, found in means.items()
+    }
+
+
 def worth(curve: LabelCurve) -> str:
     """Say how many labels pretraining stands for: where the scratch curve reaches the pretrained error.
 

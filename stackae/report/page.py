@@ -15,6 +15,7 @@ from stackae.repetitions import averaged, every_stage
 from stackae.report.baseline_section import baseline_section
 from stackae.report.classifier_figures import classifier_figures, mistakes
 from stackae.report.feature_figures import feature_figures
+from stackae.report.importance_section import importance_section
 from stackae.report.parts import Section, Table
 from stackae.report.repetitions import repetition_section
 from stackae.report.report_data import Facts
@@ -170,10 +171,14 @@ def _sections(facts: Facts, *, tsne: bool) -> Iterator[Section]:
                 )
             )
         yield Section("How well the classifier does", figures=figures, tables=tables)
-    if section := repetition_section(facts.results):
-        yield section
-    if section := baseline_section(averaged(facts.results)):
-        yield section
+    results = facts.results
+    for section in (
+        repetition_section(results),
+        importance_section(results),
+        baseline_section(averaged(results)),
+    ):
+        if section is not None:
+            yield section
 
 
 def _stages(results: Any) -> Table:

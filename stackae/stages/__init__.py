@@ -19,6 +19,7 @@ from stackae.stages.finetune import (
     scratch,
     scratch_length,
 )
+from stackae.stages.importance import importance
 from stackae.stages.prepare import prepare
 from stackae.stages.pretrain import pretrain, unroll
 from stackae.stages.probe import probe
@@ -30,6 +31,7 @@ WORK: Mapping[str, Callable[[StageContext, Plan, Mapping[str, Entry]], StageOutp
     "unroll": unroll,
     "length": length,
     "finetune": finetune,
+    "importance": importance,
     "scratch-length": scratch_length,
     "scratch": scratch,
     "labels-alone-length": labels_alone_length,

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from stackae.build import AnyUnit
-from stackae.committee import Committee, together
+from stackae.committee import together
 from stackae.conditioning import condition, unconditioned
 from stackae.config import FinetuneConfig, LadderConfig
 from stackae.data.batches import Batches
@@ -22,7 +22,7 @@ from stackae.plan import Plan, build_members
 from stackae.seeds import derive
 from stackae.stage_context import StageContext, StageOutput
 from stackae.stages.finished import load_units
-from stackae.stages.importance import importances
+from stackae.stages.input_scale import importances
 from stackae.stages.joint_cost import build_joint
 from stackae.stages.pretrain import write_history
 from stackae.store import Entry
@@ -132,7 +132,7 @@ class _Fit:
         self, labelled: Batches, val: Batches | None, *, epochs: int | None = None, keep_best: bool
     ) -> dict[str, Any]:
         """Train the networks, at most for so many epochs of the schedule, and return what came of it."""
-        from stackae.tasks import FinetuneTask, FoldsTask
+        from stackae.tasks import FinetuneTask
         from stackae.training import fit
 
         settings, y = self.settings, self.y[labelled.numbers]
@@ -155,15 +155,9 @@ class _Fit:
             train = Paired(labelled, Batches(x, batch_size=size, seed=seed))
         steps = settings.epochs * len(train)
         lr, network = settings.lr * self.scale, self.network
-        task: FinetuneTask | FoldsTask
-        if isinstance(network, Committee):
-            task = FoldsTask(
-                network, settings, encoder_lr=lr, seed=self.seed, steps=steps, weights=weights, joint=joint
-            )
-        else:
-            task = FinetuneTask(
-                network, settings, encoder_lr=lr, seed=self.seed, steps=steps, weights=weights, joint=joint
-            )
+        task = FinetuneTask(
+            network, settings, encoder_lr=lr, seed=self.seed, steps=steps, weights=weights, joint=joint
+        )
         if samples and val is not None:
             task.measure_before_validation(network, samples[0])
         limited = settings if epochs is None else settings.model_copy(update={"epochs": epochs})

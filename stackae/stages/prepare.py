@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from stackae.data.features import FEATURES, create
+from stackae.data.parts import fill_parts
 from stackae.data.preprocessing.load import Preprocessing
 from stackae.data.source import Source
 from stackae.data.splits import Split
@@ -25,23 +27,23 @@ def prepare(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> 
         classes[:] = labels[rows]
         classes.flush()
         files.append(f"labels-{name}.npy")
-    return StageOutput({name: len(rows) for name, rows in plan.split.parts.items()}, [*FEATURES, *files])
+    metrics = {name: len(rows) for name, rows in plan.split.parts.items()}
+    return StageOutput(metrics | {"schema": _schema(plan)}, [*FEATURES, *files])
+
+
+def _schema(plan: Plan) -> dict[str, Any]:
+    """Describe the rows, and show none: the shape that the layers take, the classes, a table's columns."""
+    columns = [{"name": each.name, "type": each.type} for each in plan.source.columns or ()]
+    table = {"columns": columns} if columns else {}
+    return {"shape": list(plan.preprocessing.shape), "classes": list(plan.classes), **table}
 
 
 def write_parts(folder: Path, source: Source, split: Split, preprocessing: Preprocessing) -> None:
     """Write the rows of each part, and no classes; the source is read once, from first row to last."""
-    parts = [
-        (rows, create(folder / f"features-{name}.npy", (len(rows), *preprocessing.shape)))
+    parts = {
+        name: create(folder / f"features-{name}.npy", (len(rows), *preprocessing.shape))
         for name, rows in split.parts.items()
-    ]
-    for first, raw in source.all.chunks():
-        # Row numbers ascend, so those of a chunk are neighbours in each part.
-        places = [
-            (np.searchsorted(rows, [first, first + len(raw)]), rows, features) for rows, features in parts
-        ]
-        if any(start < end for (start, end), _, _ in places):
-            x = preprocessing(raw)
-            for (start, end), rows, features in places:
-                features[start:end] = x[rows[start:end] - first]
-    for _, features in parts:
+    }
+    fill_parts(parts, source, split, preprocessing)
+    for features in parts.values():
         features.flush()

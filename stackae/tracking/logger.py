@@ -11,9 +11,10 @@ from pytorch_lightning.utilities import rank_zero_only
 
 
 class StageLogger(Logger):
-    """Passes Lightning's metrics on to `record`, which must not raise.
+    """Passes Lightning's metrics on to `record`, and pictures to `record_pictures`; neither may raise.
 
-    Not Lightning's WandbLogger: that one calls W&B directly in half a dozen places, each of which could
+    It stands before every tracker, so that none of them can stop or stall a fit; for W&B in the place of
+    Lightning's WandbLogger: that one calls W&B directly in half a dozen places, each of which could
     stop a fit, saves a module's hyperparameters over the stage's own config, and counts in optimiser
     steps, while stages are compared epoch by epoch.
     """
@@ -22,7 +23,7 @@ class StageLogger(Logger):
         self,
         name: str,
         record: Callable[[dict[str, float]], None],
-        record_pictures: Callable[[Mapping[str, Any], int], None],
+        record_pictures: Callable[[Mapping[str, Any], int], None] | None = None,
     ) -> None:
         super().__init__()
         self._name = name
@@ -43,9 +44,15 @@ class StageLogger(Logger):
         """Record metrics; Lightning has put their `epoch` among them."""
         self._record(dict(metrics))
 
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether pictures are recorded."""
+        return self._record_pictures is not None
+
     @rank_zero_only
     def log_pictures(self, pictures: Mapping[str, Any], epoch: int) -> None:
         """Record pictures by name: bytes (height, width) or (height, width, 3), with the epoch they show."""
+        assert self._record_pictures is not None
         self._record_pictures(pictures, epoch)
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:

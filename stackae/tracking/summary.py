@@ -8,6 +8,17 @@ from typing import Any
 from stackae.repetitions import averaged, every_stage
 
 
+def figures_of(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Return a stage's metrics that are numbers, those of a part as `test_accuracy`."""
+    figures: dict[str, float] = {}
+    for name, value in metrics.items():
+        if isinstance(value, int | float):
+            figures[name] = value
+        elif isinstance(value, Mapping):
+            figures |= {f"{name}_{key}": number for key, number in figures_of(value).items()}
+    return figures
+
+
 def headline(results: Mapping[str, Any]) -> dict[str, float]:
     """Return the figures of `results.json`, under names without levels; means over the repetitions."""
     stages = every_stage(results)

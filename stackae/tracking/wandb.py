@@ -1,7 +1,8 @@
-"""Weights & Biases: one run per stage. The only file that imports wandb."""
+"""Weights & Biases: one run per stage. With `wandb_artifacts.py` the only file that imports wandb."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import subprocess
@@ -13,8 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from stackae.errors import ConfigError, TrackingError
+from stackae.tracking.predicted import Predicted
 from stackae.tracking.server import SilentServerError, wait_for
 from stackae.tracking.summary import headline
+from stackae.tracking.wandb_artifacts import (
+    dataset_artifact,
+    evidence,
+    importance_plot,
+    is_best,
+    label_curve,
+    model_artifact,
+)
 
 if TYPE_CHECKING:
     import wandb
@@ -36,6 +46,7 @@ Level = Literal["online", "offline", "off"]
 
 # The job type of the W&B run that stands for a whole run of ours.
 WHOLE = "run"
+CURVE = "curve"
 # What a sweep's agent tells the process it starts: its one run is the run as a whole, not each stage.
 SWEEP = ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")
 
@@ -60,7 +71,9 @@ class WandbTracker:
         warn: Callable[[str], None],
         tags: Sequence[str] = (),
         notes: str | None = None,
+        registry: str | None = None,
     ) -> None:
+        self._registry = registry
         self._tags, self._notes = tags, notes
         self._sweep = {name: os.environ.get(name) for name in SWEEP}
         self._mode = mode
@@ -72,8 +85,13 @@ class WandbTracker:
         self._level: Level | None = None
 
     @contextmanager
-    def stage(self, name: str, config: Mapping[str, Any], parents: Sequence[str]) -> Iterator[WandbStageLog]:
-        """Open a W&B run for the stage `name`; it is finished on exit, as failed if an exception passes."""
+    def stage(
+        self, name: str, config: Mapping[str, Any], parents: Sequence[str], key: str = ""
+    ) -> Iterator[WandbStageLog]:
+        """Open a W&B run for the stage `name`; it is finished on exit, as failed if an exception passes.
+
+        Online, a `key` gives the run its id, so that the stage's run of a job that was stopped goes on.
+        """
         from pytorch_lightning.utilities import rank_zero_only
 
         # Of several processes that train together one logs; the others get a log that is off.
@@ -81,7 +99,7 @@ class WandbTracker:
         run = None
         while run is None and level != "off":
             try:
-                run = self._open(name, {**config, "parents": list(parents)}, level)
+                run = self._open(name, {**config, "parents": list(parents)}, level, key)
             except Exception as error:
                 level = self._step_down(level, f"opening a run for {name}", error)
             except BaseException:
@@ -98,13 +116,30 @@ class WandbTracker:
         log.close(exit_code=0)
 
     def conclude(
-        self, config: Mapping[str, Any], results: Mapping[str, Any], report: Path | None, *, anew: bool
+        self,
+        config: Mapping[str, Any],
+        results: Mapping[str, Any],
+        report: Path | None,
+        predicted: Predicted | None = None,
+        *,
+        anew: bool,
     ) -> None:
         """Log the run as a whole, in a W&B run of its own; under a sweep's agent, that is the sweep's run."""
         if not (anew or self._sweep["WANDB_SWEEP_ID"]):
             return
-        with self.stage(WHOLE, config, []) as log:
-            log.conclude(headline(results), results["verdict"], report)
+        keys = {stage["stage"]: stage.get("key") for stage in results["stages"]}
+        trained = [name for name in keys if name == "finetune" or name.startswith(("pretrain-", "unroll"))]
+        parent = keys[trained[-1]] if trained else None
+        with self.stage(WHOLE, config, [parent] if parent else []) as log:
+            log.conclude(headline(results), results["verdict"], report, predicted, results.get("importance"))
+            log.keep_model(self._group, self._folder / "model", headline(results), parent)
+            if self._registry is not None and (why := log.link_model(self._group, self._registry)):
+                self._warn(f"W&B: '{self._group}' is not linked to the registry '{self._registry}' ({why})")
+
+    def curve(self, config: Mapping[str, Any], errors: Mapping[str, Mapping[int, float]]) -> None:
+        """Log a label curve as a plot of W&B's own, in a W&B run of the job type `curve`."""
+        with self.stage(CURVE, config, []) as log:
+            log.record_curve(errors)
 
     def _choose_level(self) -> Level:
         if self._level is None:
@@ -157,9 +192,13 @@ class WandbTracker:
             self._warn(f"W&B: {fault}; logging offline (run 'wandb login' to log online)")
         return "offline"
 
-    def _open(self, name: str, config: Mapping[str, Any], mode: Literal["online", "offline"]) -> wandb.Run:
+    def _open(
+        self, name: str, config: Mapping[str, Any], mode: Literal["online", "offline"], key: str
+    ) -> wandb.Run:
         import wandb
 
+        # Offline nothing can go on: a second log of one id would, when uploaded, replace the first.
+        continued = self._run_id(key) if key and mode == "online" else None
         whole = name == WHOLE
         run = wandb.init(
             project=self._project,
@@ -167,7 +206,8 @@ class WandbTracker:
             group=self._group,
             job_type=name,
             name=f"{self._group}-{name}",
-            id=(whole and self._sweep["WANDB_RUN_ID"]) or secrets.token_hex(8),
+            id=(whole and self._sweep["WANDB_RUN_ID"]) or continued or secrets.token_hex(8),
+            resume="allow" if continued else None,
             tags=[*self._tags],
             notes=self._notes,
             dir=str(self._folder.absolute()),
@@ -197,6 +237,11 @@ class WandbTracker:
         run.define_metric("epoch")
         run.define_metric("*", step_metric="epoch")
         return run
+
+    def _run_id(self, key: str) -> str:
+        """Derive a run's id from its stage's key, and from where the run is: others may train the same."""
+        place = f"{self._group} {self._folder.absolute()} {key}"
+        return hashlib.sha256(place.encode()).hexdigest()[:16]
 
     def _step_down(self, level: Level, doing: str, error: Exception) -> Level:
         """Warn and go one level down, unless a failure at this level has done so before."""
@@ -230,6 +275,7 @@ class WandbStageLog:
         self._name = name
         self._parents = parents
         self._failed = failed
+        self._model: wandb.Artifact | None = None
         self._broken = False
         self._silent = False
         self.logger: StageLogger = StageLogger(name, self._record, self._record_pictures)
@@ -282,8 +328,15 @@ class WandbStageLog:
 
         self._attempt("logging the pictures", log)
 
-    def conclude(self, figures: Mapping[str, float], verdict: Any, report: Path | None) -> None:
-        """Put a whole run's figures in the summary, and its report among the media."""
+    def conclude(
+        self,
+        figures: Mapping[str, float],
+        verdict: Any,
+        report: Path | None,
+        predicted: Predicted | None,
+        importance: Mapping[str, Any] | None,
+    ) -> None:
+        """Put a whole run's figures in the summary, its report among the media, its predictions and plots."""
         import wandb
 
         def log(run: wandb.Run) -> None:
@@ -293,8 +346,42 @@ class WandbStageLog:
                 run.summary["verdict"] = verdict["text"]
             if report is not None:
                 run.log({"report": wandb.Html(report.read_text(), inject=False)})
+            if predicted is not None:
+                run.log(evidence(predicted))
+            if importance is not None and importance["columns"]:
+                run.log({"importance": importance_plot(importance)})
 
         self._attempt("logging the results", lambda run: _wait_for(run, partial(log, run)))
+
+    def record_curve(self, errors: Mapping[str, Mapping[int, float]]) -> None:
+        """Log a label curve as a plot."""
+        self._attempt("logging the curve", lambda run: run.log({"label_curve": label_curve(errors)}))
+
+    def keep_model(self, name: str, folder: Path, figures: Mapping[str, float], parent: str | None) -> None:
+        """Log a whole run's model as an artifact: the best of its name where no other validates better."""
+
+        def log(run: wandb.Run) -> None:
+            artifact = model_artifact(name, folder, figures, parent)
+            aliases = ["latest"]
+            if not run.offline and is_best(run, name, figures.get("val_error")):
+                aliases.append("best")
+            self._model = run.log_artifact(artifact, aliases=aliases)
+
+        if folder.is_dir():
+            self._attempt("logging the model", lambda run: _wait_for(run, partial(log, run)))
+
+    def link_model(self, name: str, registry: str) -> str | None:
+        """Link the model to a registry, under its name; return why that did not work, if so."""
+        run, model = self._run, self._model
+        if run is None or model is None or self._broken:
+            return "it is not logged"
+        if run.offline:
+            return "that needs the server"
+        try:
+            _wait_for(run, partial(run.link_artifact, model, f"wandb-registry-{registry}/{name}"))
+        except Exception as error:
+            return _line(error)
+        return None
 
     def _attempt(self, doing: str, action: Callable[[wandb.Run], object]) -> None:
         if self._run is None or self._broken:
@@ -307,10 +394,13 @@ class WandbStageLog:
             self._failed(f"{doing} of {self._name}", error)
 
     def _log_result(self, run: wandb.Run, manifest: Mapping[str, Any], folder: Path) -> None:
-        run.summary.update(dict(manifest.get("metrics", {})))
+        metrics = {name: value for name, value in manifest.get("metrics", {}).items() if name != "schema"}
+        run.summary.update(metrics)
         rest = {name: value for name, value in manifest.items() if name not in ("metrics", "config")}
         run.config["manifest"] = rest
         weights = folder / "weights.safetensors"
+        if self._name == "data":
+            run.log_artifact(dataset_artifact(_artifact_name(manifest["key"]), manifest), aliases=["latest"])
         if weights.exists():
             run.log_artifact(self._artifact(manifest["key"], weights), aliases=["latest", self._name])
 

@@ -70,7 +70,6 @@ class Recorder(pl.Callback):
         self._line, self._guard, self._pictures = line, guard, pictures
         self._asynchronous = context.hardware.accelerator != "cpu"
         self.history: list[dict[str, float]] = []
-        self._means: dict[str, float] = {}
         self._earlier_seconds, self._started = 0.0, time.monotonic()
         self._shown = self._started
 
@@ -85,6 +84,9 @@ class Recorder(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history, self._earlier_seconds = state_dict["history"], state_dict["seconds"]
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        _task(pl_module).recorded = True
+
     def stepped(self, task: Task, batch: Batch, batches: int, loss: torch.Tensor) -> None:
         """Look at the loss of a step, on one of so many batches."""
         if not self._asynchronous:
@@ -97,30 +99,21 @@ class Recorder(pl.Callback):
             share = (batch.number + 1) / batches
             self._line.advance(batch.epoch, share, self.history[-1] if self.history else {})
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._means = _task(pl_module).take()
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        task = _task(pl_module)
-        val_means = task.take()
-        task.validated(val_means)
-        self._means |= {f"val_{name}": value for name, value in val_means.items()}
-
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        means = self._means or _task(pl_module).take()
-        self._means = {}
         epoch = trainer.current_epoch + 1
-        row = {"epoch": epoch, "train_loss": means.pop("loss")} | means
+        row: dict[str, float] = {"epoch": epoch} | _task(pl_module).close_epoch()
         states = [pl_module.state_dict(), *(optimizer.state_dict() for optimizer in trainer.optimizers)]
         self._guard.check_epoch(row, states)
         row["seconds"] = self.seconds
         self.history.append(row)
-        if trainer.logger:
-            trainer.logger.log_metrics(row, step=epoch)
-            # At powers of two: often while much changes, and never so often that it costs.
-            if self._pictures is not None and epoch & (epoch - 1) == 0:
-                assert isinstance(trainer.logger, StageLogger)
-                trainer.logger.log_pictures(self._pictures(), epoch)
+        for logger in trainer.loggers:
+            logger.log_metrics(row, step=epoch)
+        album = [each for each in trainer.loggers if isinstance(each, StageLogger) and each.takes_pictures]
+        # At powers of two: often while much changes, and never so often that it costs.
+        if album and self._pictures is not None and epoch & (epoch - 1) == 0:
+            pictures = self._pictures()
+            for logger in album:
+                logger.log_pictures(pictures, epoch)
         self._line.advance(epoch, 0.0, row)
 
 
@@ -184,7 +177,7 @@ def fit(
             strategy=context.hardware.strategy,
             precision=context.hardware.precision,  # type: ignore[arg-type]  # one of the config's literals
             max_epochs=settings.epochs,
-            callbacks=[callback for callback in (recorder, best, autosave) if callback is not None],
+            callbacks=[recorder, *([best] if best else []), *context.callbacks, autosave],
             # Under SLURM, Lightning would otherwise take its signals for itself and queue the job anew.
             plugins=[Durable(guard), LightningEnvironment()],
             logger=context.logger,
@@ -200,7 +193,8 @@ def fit(
             recorder.stepped(task, batch, len(train), loss)
             autosave.stepped(trainer, batch, len(train))
 
-        task.stepped = stepped
+        task.stage, task.stepped = context.called, stepped
+        task.automatic_optimization = False
         with signals.deferred():
             completed = _run(trainer, task, train, val, checkpoint)
         if not completed:

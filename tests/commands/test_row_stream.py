@@ -135,7 +135,7 @@ def test_names_from_a_file_are_kept_with_the_run(tmp_path: Path, cli: Cli) -> No
 
     assert len(printed.splitlines()) == 101
     again = cli(["plan", "runs/shop/config.yaml"], tmp_path)
-    assert again.stdout.count("reuse") == 3
+    assert again.stdout.count("reuse") == 4
 
 
 def test_rows_unlike_the_training_data_are_flagged_and_counted(folder: Path, cli: Cli) -> None:

@@ -125,7 +125,8 @@ def test_a_fault_of_a_corruption_is_one_line(tmp_path: Path, corruption: str, li
         ),
         (
             "compare: 1",
-            "10: compare: 1 is not allowed; use a mapping with keys such as 'scratch', 'probe', 'baselines'",
+            "10: compare: 1 is not allowed; use a mapping with keys such as "
+            "'scratch', 'probe', 'importance', 'baselines'",
         ),
         ("[1]: 2", "1: '?': a key must be plain text; use the name of a setting"),
     ],

@@ -17,6 +17,7 @@ import pytest
 import sklearn
 import torch
 from conftest import REPOSITORY
+from documents import executed
 from faults.forked import context
 from sklearn.base import clone
 from sklearn.datasets import load_digits, make_blobs
@@ -596,12 +597,8 @@ def test_pipelines_and_processes_take_it(blobs: tuple[np.ndarray, np.ndarray]) -
 
 
 def test_the_page_on_python_works(tmp_path: Path) -> None:
-    page = (REPOSITORY / "docs" / "python.md").read_text()
-    names: dict[str, Any] = {}
     with contextlib.chdir(tmp_path):
-        for found in re.finditer(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
-            line = page.count("\n", 0, found.start()) + 1
-            exec(compile("\n" * line + found[1], "docs/python.md", "exec"), names)
+        names = executed(REPOSITORY / "docs" / "python.md")
 
     y = load_digits().target
     assert names["classifier"](names["x"]).shape == (len(y), 10)

@@ -334,7 +334,9 @@ def test_names_in_a_card_mean_nothing_in_markdown_and_yaml() -> None:
 
     found = ModelCard(text).data.eval_results
     source = "😀: 'q' \"#.csv"
-    assert [(one.dataset_name, one.metric_value) for one in found] == [(source, 0.5), (source, 0.25)]
+    assert {one.dataset_name for one in found} == {source}
+    values = {one.metric_type: one.metric_value for one in found}
+    assert values == {"accuracy": 0.5, "f1": 0.25, "nll": 1.0, "ece": 0.0}
     assert "Trained with stackae 0, torch 2; seed 3." in text
     assert "3 for validation, 2 of `new.csv` for the test; 4 labels to learn from, in 2 folds. 9" in text
     assert f"`{source}`: 5 training rows, " in text
@@ -440,8 +442,8 @@ def test_a_missing_package_is_named_with_what_installs_it(
 def test_the_page_on_exported_models_works(folder: Path, cli: Cli, tmp_path: Path) -> None:
     page = (REPOSITORY / "docs" / "export.md").read_text()
     runs = {"runs/shop": "shop", "runs/digits": "deep"}
-    (commands,) = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    for words in map(str.split, commands.splitlines()):
+    blocks = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    for words in map(str.split, "".join(blocks).splitlines()):
         match words:
             case ["stackae", "export", run, "--to", "hf", "-o", out]:
                 (tmp_path / "made").mkdir()
@@ -449,6 +451,8 @@ def test_the_page_on_exported_models_works(folder: Path, cli: Cli, tmp_path: Pat
                 (tmp_path / "made" / out).rename(tmp_path / out)
             case ["stackae", "export", run, "--to", to, "-o", out]:
                 shutil.copyfile(shared(cli, folder, runs[run], to), tmp_path / out)
+            case ["stackae", "predict", "USER/NAME", *_]:
+                pass  # the Hub's own tests do that
             case _:
                 pytest.fail(f"a command that this test does not know: {words}")
     names: dict[str, Any] = {}

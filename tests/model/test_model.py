@@ -23,6 +23,7 @@ from stackae.data.read import read_source
 from stackae.data.rows import CHUNK, ArrayRows
 from stackae.errors import ArtifactError, DataError
 from stackae.model import Model, load, novelty, save
+from stackae.model.reading import Reading
 from stackae.plan import make_plan, stacked
 from stackae.shallow.units import DenseUnit
 from stackae.stack import Classifier, Encoder
@@ -76,6 +77,7 @@ class Saved:
             preprocessing=plan.preprocessing,
             classes=CLASSES,
             novelty=NOVELTY,
+            reading=Reading(),
         )
 
     def codes(self) -> list[np.ndarray]:
@@ -316,6 +318,7 @@ def test_the_networks_of_a_committee_are_saved_and_averaged(tmp_path: Path) -> N
         preprocessing=model.preprocessing,
         classes=CLASSES,
         novelty=NOVELTY,
+        reading=Reading(),
     )
     x = torch.from_numpy(one.x / np.float32(255))
     with torch.no_grad():

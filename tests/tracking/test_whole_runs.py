@@ -23,6 +23,7 @@ from stackae.pipeline import run
 from stackae.progress import NoProgress
 from stackae.store import Store
 from stackae.tracking import server as server_patience
+from stackae.tracking.predicted import Predicted
 from stackae.tracking.summary import headline
 from stackae.tracking.tracker import NullTracker, StageLog
 
@@ -251,13 +252,19 @@ class Noted(NullTracker):
         self.figures: dict[str, float] = {}
 
     def stage(
-        self, name: str, config: Mapping[str, Any], parents: Sequence[str]
+        self, name: str, config: Mapping[str, Any], parents: Sequence[str], key: str = ""
     ) -> AbstractContextManager[StageLog]:
         self.stages.append(name)
-        return super().stage(name, config, parents)
+        return super().stage(name, config, parents, key)
 
     def conclude(
-        self, config: Mapping[str, Any], results: Mapping[str, Any], report: Path | None, *, anew: bool
+        self,
+        config: Mapping[str, Any],
+        results: Mapping[str, Any],
+        report: Path | None,
+        predicted: Predicted | None = None,
+        *,
+        anew: bool,
     ) -> None:
         assert anew
         self.figures = headline(results)

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
+from wandb_models import Published, answer, content
+
 FILE = {"id": "f", "uploadUrl": "", "uploadHeaders": []}
 
 
@@ -32,6 +34,8 @@ class Server(ThreadingHTTPServer):
         """What arrived in the runs' streams."""
         self.stored: dict[str, bytes] = {}
         """Uploaded files by path."""
+        self.models: list[Published] = []
+        """Models that earlier runs have logged."""
         self.on_silence: Callable[[], object] = lambda: None
         """Called when a request is left without an answer."""
         self.released = threading.Event()
@@ -51,6 +55,8 @@ class Server(ThreadingHTTPServer):
         return [name for name, _ in self.queries]
 
     def answer(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
+        if (found := answer(self.models, name, given, self.url)) is not None:
+            return found
         file = {**FILE, "uploadUrl": f"{self.url}/stored/{name}/{len(self.queries)}"}
         run = {
             "id": "b",
@@ -66,7 +72,7 @@ class Server(ThreadingHTTPServer):
                 return {"viewer": {"id": "u", "entity": "e", "username": "e", "teams": teams, "flags": "{}"}}
             case "UpsertBucket":
                 return {"upsertBucket": {"bucket": {**run, "project": owner}, "inserted": True}}
-            case "ArtifactType" | "ArtifactMembershipByName":
+            case "ArtifactType":
                 return {"project": {"artifact": None, "artifactCollectionMembership": None}}
             case "CreateRunFiles":
                 files = [{"name": one, "uploadUrl": f"{self.url}/stored/{one}"} for one in given["files"]]
@@ -126,7 +132,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.state in ("silent", "down"):
             self.close_connection = True
             return
-        answer: dict[str, Any] = {}
+        reply: dict[str, Any] = {}
+        if self.command == "GET" and (file := content(self.server.models, self.path)) is not None:
+            self._send(file)
+            return
         if self.path == "/graphql":
             asked = json.loads(body)
             found = re.search(r"(?:query|mutation) +(\w+)", asked["query"])
@@ -134,19 +143,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.queries.append((name, variables))
             if not name and self.server.state == "busy":
                 self.server.released.set()
-            answer = {"data": self.server.answer(name, variables)}
+            reply = {"data": self.server.answer(name, variables)}
         elif self.path.endswith("/file_stream"):
             self.server.streamed.append(json.loads(body))
         else:
             self.server.stored[self.path] = body
-        text = json.dumps(answer).encode()
+        self._send(json.dumps(reply).encode())
+
+    do_GET = do_PUT = do_POST
+
+    def _send(self, text: bytes) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
-
-    do_GET = do_PUT = do_POST
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""

@@ -24,7 +24,7 @@ from stackae.shallow.rbm import ContrastiveDivergence
 from stackae.shallow.units import DenseUnit
 from stackae.stack import Classifier, Encoder, Unrolled
 from stackae.stage_context import StageContext
-from stackae.tasks import FinetuneTask, FoldsTask, PretrainTask, Task
+from stackae.tasks import FinetuneTask, PretrainTask, Task
 
 HARDWARE = Hardware("cpu", "auto", "32-true")
 EPOCHS = 4
@@ -112,13 +112,13 @@ def _folds(rows: int) -> tuple[Task, Mortal]:
     loader = Mortal(x, y, batch_size=5, seed=7, fold=np.arange(rows) % 3)
     settings = FinetuneConfig(epochs=EPOCHS, schedule="cosine")
     steps = EPOCHS * len(loader)
-    return FoldsTask(Committee(members), settings, encoder_lr=1e-3, seed=3, steps=steps), loader
+    return FinetuneTask(Committee(members), settings, encoder_lr=1e-3, seed=3, steps=steps), loader
 
 
 def _fit(task: Task, train: Batches, folder: Path, *, keep_best: bool) -> training.Fitted:
     x, y = _data(11)
     context = StageContext("stage", "stage", folder, 0, HARDWARE, False, NoProgress(), 0.0)
-    val = None if isinstance(task, FoldsTask) else Batches(x, y, batch_size=4)
+    val = None if isinstance(getattr(task, "classifier", None), Committee) else Batches(x, y, batch_size=4)
     return training.fit(context, task, train, val, SETTINGS, keep_best=keep_best)
 
 
