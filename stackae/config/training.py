@@ -94,7 +94,7 @@ class FinetuneConfig(FitConfig):
     epochs: PositiveInt | Literal["auto"] = "auto"  # type: ignore[assignment]
     """Epochs over the labelled rows, at most; `auto`: 30, or as many as make 1,500 steps, or 200 in
     folds of up to 600 labels under three layers or more of at least 128 units. With `semi_supervised` epochs
-    go over all training rows; `auto`: 10, or as many as make 1,500 steps."""
+    go over all training rows; `auto`: as many as make 1,500 steps."""
     patience: PositiveInt | Literal["auto"] | None = "auto"  # type: ignore[assignment]
     """Stop after so many epochs without a better validation accuracy; the best weights are kept either way.
     `auto`: two fifths of the epochs, at least 20. Null never stops early."""

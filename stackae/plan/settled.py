@@ -20,8 +20,6 @@ NARROW = 64
 """Units of a layer below which a classifier gets a shortcut around it, and less noise in it."""
 WIDEST_SCALED = 5000
 """Features beyond which trees take too long to say which of them matter."""
-JOINT_EPOCHS = 10
-"""Epochs of fine-tuning over all training rows, at least, where those without labels have a part in it."""
 
 
 def settled_pretraining(settings: PretrainConfig, rows: int) -> PretrainConfig:
@@ -60,7 +58,7 @@ def settled_finetuning(
         epochs = max(math.ceil(least / _steps(labelled, batch_size)), FINETUNE_EPOCHS)
         if settings.semi_supervised is not None:
             steps = _steps(rows, settings.semi_supervised.batch_size)
-            epochs = max(math.ceil(FINETUNE_STEPS / steps), JOINT_EPOCHS)
+            epochs = math.ceil(FINETUNE_STEPS / steps)
     patience = max(20, 2 * int(epochs) // 5) if settings.patience == "auto" else settings.patience
     # Channels are at many places each, and a code of few of them is none the narrower.
     narrow = any(layer.unit == "dense" and layer.width < NARROW for layer in layers)
