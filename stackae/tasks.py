@@ -58,6 +58,8 @@ class Task(pl.LightningModule):
     stage = ""
     recorded = False
     """Whether somebody hands the epochs' means to the loggers already."""
+    watched = True
+    """Whether there may be callbacks that ask for means or steps: only then are they told to Lightning."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -107,7 +109,7 @@ class Task(pl.LightningModule):
         assert not isinstance(schedule, list)
         assert not isinstance(of_lightning, list)
         # Gradients that are scaled, as those of float16, are Lightning's to unscale.
-        scaled = self.trainer.scaler is not None
+        scaled, watched = self.trainer.scaler is not None, self.watched
         for batch in batches:
             moved = batch if device.type == "cpu" else batch.to(device)
             optimizer.zero_grad()
@@ -118,9 +120,10 @@ class Task(pl.LightningModule):
             else:
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-                # As Lightning counts its own: callbacks ask how many steps there were.
-                progress.increment_ready()
-                progress.increment_completed()
+                if watched:
+                    # As Lightning counts its own: callbacks ask how many steps there were.
+                    progress.increment_ready()
+                    progress.increment_completed()
             # Autocast keeps the weights that it has cast, which this step has changed.
             torch.clear_autocast_cache()
             if schedule is not None:
@@ -177,7 +180,9 @@ class Task(pl.LightningModule):
         return means
 
     def _log(self, means: Mapping[str, float]) -> None:
-        self.log_dict(dict(means), logger=False if self.recorded else None, batch_size=1, sync_dist=True)
+        if self.watched:
+            logger = False if self.recorded else None
+            self.log_dict(dict(means), logger=logger, batch_size=1, sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["sums"], checkpoint["rows"] = dict(self.sums.totals), self.sums.rows

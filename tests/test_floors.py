@@ -114,7 +114,7 @@ def import_faults(module: str, found: Import) -> Iterator[str]:
     there = room_of(target)
 
     if library == "wandb" and not module.startswith("stackae.tracking.wandb"):
-        yield f"{module} imports {target}: only wandb.py and wandb_artifacts.py import wandb"
+        yield f"{module} imports {target}: only tracking/wandb*.py imports wandb"
     if library in UNPICKLERS:
         yield f"{module} imports {target}: nothing here unpickles"
     if here in PURE_ROOMS and not ours and library != "torch" and target not in PURE_IMPORTS:
@@ -295,7 +295,7 @@ def test_nothing_is_found_where_all_is_well(project: Path) -> None:
         (
             "tracking/null.py",
             "import wandb.sdk",
-            "only wandb.py and wandb_artifacts.py import wandb",
+            "only tracking/wandb*.py imports wandb",
         ),
         ("plan.py", "def f():\n    import joblib", "plan.py:2: stackae.plan imports joblib"),
         ("plan.py", "import torch as t\nt.load('x')", "plan.py:2: torch.load without weights_only=True"),

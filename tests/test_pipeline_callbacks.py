@@ -90,3 +90,14 @@ def test_a_run_that_ended_in_one_goes_on_as_if_it_never_had(tmp_path: Path) -> N
     for name in ("encoder", "decoder", "classifier"):
         path = f"run/model/{name}.safetensors"
         assert (tmp_path / path).read_bytes() == (tmp_path / "whole" / path).read_bytes()
+
+
+def test_where_there_are_none_nothing_is_told_to_lightning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(pl.LightningModule, "log_dict", lambda self, means, **_: told.append(means))
+    run(tmp_path)
+    assert told == []
+    run(tmp_path, Counts())
+    assert len(told) == len(FITS) * 3 + 2 * 3  # pretraining validates, too

@@ -1,4 +1,4 @@
-"""Weights & Biases: one run per stage. With `wandb_artifacts.py` the only file that imports wandb."""
+"""Weights & Biases: one run per stage. Only this file and its neighbours `wandb_…` import wandb."""
 
 from __future__ import annotations
 
@@ -8,37 +8,24 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from stackae.errors import ConfigError, TrackingError
 from stackae.tracking.predicted import Predicted
-from stackae.tracking.server import SilentServerError, wait_for
 from stackae.tracking.summary import headline
-from stackae.tracking.wandb_artifacts import (
-    dataset_artifact,
-    evidence,
-    importance_plot,
-    is_best,
-    label_curve,
-    model_artifact,
-)
+from stackae.tracking.wandb_service import end_service, forget_service, in_words, service_is_gone
+from stackae.tracking.wandb_stage import WandbStageLog
 
 if TYPE_CHECKING:
     import wandb
-
-    from stackae.tracking.logger import StageLogger
 
 # A server that answers does so in about a second; a dead one costs this much, once.
 INIT_SECONDS = 10.0
 # For the upload of what is left when a stage ends, weights included; what is not uploaded stays on disk.
 FINISH_SECONDS = 60.0
-# For an edge in the graph of artifacts, which is dispensable.
-EDGE_SECONDS = 5.0
-# Where nobody wants to wait: after Ctrl-C, and for a server known to be silent.
-HURRY_SECONDS = 1.0
 # What was logged longer ago is on disk, whatever becomes of W&B's process.
 FLUSH_SECONDS = 0.5
 
@@ -103,7 +90,7 @@ class WandbTracker:
             except Exception as error:
                 level = self._step_down(level, f"opening a run for {name}", error)
             except BaseException:
-                _end_service()
+                end_service()
                 raise
         log = WandbStageLog(run, name, parents, failed=partial(self._step_down, level))
         try:
@@ -150,7 +137,7 @@ class WandbTracker:
                     self._make_folder()
                 self._level = level
             except Exception as error:
-                self._warn(f"W&B could not start ({_line(error)}); the run goes on without W&B")
+                self._warn(f"W&B could not start ({in_words(error)}); the run goes on without W&B")
         return self._level
 
     def _make_folder(self) -> None:
@@ -187,7 +174,7 @@ class WandbTracker:
                 return "online"
             fault = "no API key is configured" if self._mode == "online" else None
         except Exception as error:
-            fault = _line(error)
+            fault = in_words(error)
         if fault:
             self._warn(f"W&B: {fault}; logging offline (run 'wandb login' to log online)")
         return "offline"
@@ -245,8 +232,8 @@ class WandbTracker:
 
     def _step_down(self, level: Level, doing: str, error: Exception) -> Level:
         """Warn and go one level down, unless a failure at this level has done so before."""
-        if _service_is_gone(error):
-            _forget_service()
+        if service_is_gone(error):
+            forget_service()
         if level == self._level:
             self._level = "offline" if level == "online" else "off"
             then = (
@@ -254,221 +241,9 @@ class WandbTracker:
                 if self._level == "offline"
                 else "the run goes on without W&B"
             )
-            self._warn(f"W&B: {doing} failed ({_line(error)}); {then}")
+            self._warn(f"W&B: {doing} failed ({in_words(error)}); {then}")
         assert self._level is not None
         return self._level
-
-
-class WandbStageLog:
-    """The W&B run of one stage; after its first failure it takes everything and keeps nothing."""
-
-    def __init__(
-        self,
-        run: wandb.Run | None,
-        name: str,
-        parents: Sequence[str],
-        failed: Callable[[str, Exception], object],
-    ) -> None:
-        from stackae.tracking.logger import StageLogger
-
-        self._run = run
-        self._name = name
-        self._parents = parents
-        self._failed = failed
-        self._model: wandb.Artifact | None = None
-        self._broken = False
-        self._silent = False
-        self.logger: StageLogger = StageLogger(name, self._record, self._record_pictures)
-
-    def use_parents(self) -> None:
-        """Draw the edges from the parents' artifacts; needs the server."""
-        run = self._run
-        if run is None:
-            return
-        for key in self._parents:
-            # A parent that was never uploaded has no artifact, which is no fault; its key is in the config.
-            with suppress(Exception):
-                _wait_for(run, partial(run.use_artifact, f"{_artifact_name(key)}:latest"), limit=EDGE_SECONDS)
-
-    def finish(self, manifest: Mapping[str, Any], folder: Path) -> None:
-        """Put the metrics in the run's summary, the manifest in its config, the weights in an artifact."""
-        self._attempt(
-            "logging the result", lambda run: _wait_for(run, partial(self._log_result, run, manifest, folder))
-        )
-
-    def close(self, exit_code: int, *, hurried: bool = False) -> None:
-        """Finish the run; `exit_code` 0 marks it as finished, any other as failed.
-
-        `hurried` is for somebody who interrupted the run: what is not uploaded in a moment stays on disk.
-        """
-        run = self._run
-        if run is None:
-            return
-        try:
-            limit = HURRY_SECONDS if hurried or self._silent else None
-            _wait_for(run, partial(run.finish, exit_code=exit_code), limit=limit)
-        except Exception as error:
-            if isinstance(error, SilentServerError):
-                _end_service()
-            if not hurried:
-                self._failed(f"finishing the run of {self._name}", error)
-        except BaseException:
-            _end_service()
-            raise
-
-    def _record(self, metrics: dict[str, float]) -> None:
-        # Needs no server: W&B's own process takes it.
-        self._attempt("logging the metrics", lambda run: run.log(metrics))
-
-    def _record_pictures(self, pictures: Mapping[str, Any], epoch: int) -> None:
-        import wandb
-
-        def log(run: wandb.Run) -> None:
-            run.log({name: wandb.Image(picture) for name, picture in pictures.items()} | {"epoch": epoch})
-
-        self._attempt("logging the pictures", log)
-
-    def conclude(
-        self,
-        figures: Mapping[str, float],
-        verdict: Any,
-        report: Path | None,
-        predicted: Predicted | None,
-        importance: Mapping[str, Any] | None,
-    ) -> None:
-        """Put a whole run's figures in the summary, its report among the media, its predictions and plots."""
-        import wandb
-
-        def log(run: wandb.Run) -> None:
-            # Logged, not just summed up: a sweep's metric has a history.
-            run.log(dict(figures))
-            if verdict:
-                run.summary["verdict"] = verdict["text"]
-            if report is not None:
-                run.log({"report": wandb.Html(report.read_text(), inject=False)})
-            if predicted is not None:
-                run.log(evidence(predicted))
-            if importance is not None and importance["columns"]:
-                run.log({"importance": importance_plot(importance)})
-
-        self._attempt("logging the results", lambda run: _wait_for(run, partial(log, run)))
-
-    def record_curve(self, errors: Mapping[str, Mapping[int, float]]) -> None:
-        """Log a label curve as a plot."""
-        self._attempt("logging the curve", lambda run: run.log({"label_curve": label_curve(errors)}))
-
-    def keep_model(self, name: str, folder: Path, figures: Mapping[str, float], parent: str | None) -> None:
-        """Log a whole run's model as an artifact: the best of its name where no other validates better."""
-
-        def log(run: wandb.Run) -> None:
-            artifact = model_artifact(name, folder, figures, parent)
-            aliases = ["latest"]
-            if not run.offline and is_best(run, name, figures.get("val_error")):
-                aliases.append("best")
-            self._model = run.log_artifact(artifact, aliases=aliases)
-
-        if folder.is_dir():
-            self._attempt("logging the model", lambda run: _wait_for(run, partial(log, run)))
-
-    def link_model(self, name: str, registry: str) -> str | None:
-        """Link the model to a registry, under its name; return why that did not work, if so."""
-        run, model = self._run, self._model
-        if run is None or model is None or self._broken:
-            return "it is not logged"
-        if run.offline:
-            return "that needs the server"
-        try:
-            _wait_for(run, partial(run.link_artifact, model, f"wandb-registry-{registry}/{name}"))
-        except Exception as error:
-            return _line(error)
-        return None
-
-    def _attempt(self, doing: str, action: Callable[[wandb.Run], object]) -> None:
-        if self._run is None or self._broken:
-            return
-        try:
-            action(self._run)
-        except Exception as error:
-            self._broken = True
-            self._silent = isinstance(error, SilentServerError)
-            self._failed(f"{doing} of {self._name}", error)
-
-    def _log_result(self, run: wandb.Run, manifest: Mapping[str, Any], folder: Path) -> None:
-        metrics = {name: value for name, value in manifest.get("metrics", {}).items() if name != "schema"}
-        run.summary.update(metrics)
-        rest = {name: value for name, value in manifest.items() if name not in ("metrics", "config")}
-        run.config["manifest"] = rest
-        weights = folder / "weights.safetensors"
-        if self._name == "data":
-            run.log_artifact(dataset_artifact(_artifact_name(manifest["key"]), manifest), aliases=["latest"])
-        if weights.exists():
-            run.log_artifact(self._artifact(manifest["key"], weights), aliases=["latest", self._name])
-
-    def _artifact(self, key: str, weights: Path) -> wandb.Artifact:
-        import wandb
-
-        artifact = wandb.Artifact(
-            _artifact_name(key),
-            type="model",
-            metadata={"stage": self._name, "key": key, "parents": list(self._parents)},
-        )
-        # The store never changes a finished stage, so W&B need not copy the weights to its own folders.
-        artifact.add_file(str(weights.absolute()), policy="immutable", skip_cache=True)
-        return artifact
-
-
-def _wait_for(run: wandb.Run, action: Callable[[], object], *, limit: float | None = None) -> None:
-    """Carry out what needs the server if the run is online."""
-    if run.offline:
-        action()
-    else:
-        wait_for(run.settings.base_url, action, limit=limit)
-
-
-def _end_service() -> None:
-    """End W&B's own process, which would try on for minutes, keep Python from ending, and our output open."""
-    import wandb
-
-    if wandb.run is not None:
-        return  # the user's own run, which needs the process
-    try:
-        # W&B has no other way to it. Where there is none, it is left to itself.
-        with suppress(AttributeError):
-            process = wandb.setup()._connection._proc._process  # type: ignore[union-attr]
-            process.kill()
-            process.wait()
-    finally:
-        # A second Ctrl-C, too, must not leave a dead process to be asked at exit.
-        _forget_service()
-
-
-def _forget_service() -> None:
-    """Forget W&B's dead process: the next run starts a new one, and nothing waits for it at exit."""
-    import wandb
-
-    # Raises what the dead process caused, and SystemExit with its exit code.
-    with suppress(Exception, SystemExit):
-        wandb.teardown()
-
-
-def _artifact_name(key: str) -> str:
-    """Name an artifact by its stage's key, so that a child finds it, whichever run trained it."""
-    return f"stage-{key}"
-
-
-def _service_is_gone(error: Exception) -> bool:
-    """Tell whether W&B's own background process has ended; by name, as W&B does not publish these errors."""
-    return isinstance(error, ConnectionError) or type(error).__name__ in (
-        "MailboxClosedError",
-        "HandleAbandonedError",
-    )
-
-
-def _line(error: Exception) -> str:
-    if _service_is_gone(error):
-        return "its background process ended"
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else text[:199] + "…"
 
 
 def upload(folder: Path) -> int:

@@ -194,6 +194,7 @@ def fit(
             autosave.stepped(trainer, batch, len(train))
 
         task.stage, task.stepped = context.called, stepped
+        task.watched = bool(context.callbacks)
         task.automatic_optimization = False
         with signals.deferred():
             completed = _run(trainer, task, train, val, checkpoint)
