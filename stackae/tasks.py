@@ -260,10 +260,18 @@ class FinetuneTask(Task):
         self.register_buffer("weights", weights, persistent=False)
 
     def numbered(self, batch: Any, batch_idx: int) -> Batch:
-        """Return a batch of any loader as one that knows where it stands; DataError without classes."""
+        """Return a batch of any loader as one that knows where it stands.
+
+        DataError without classes and, for a committee, without the rows' folds.
+        """
         numbered = super().numbered(batch, batch_idx)
         if numbered.y is None:
             raise DataError("a batch without classes given; FinetuneTask takes (x, y)")
+        if isinstance(self.classifier, Committee) and numbered.fold is None:
+            raise DataError(
+                "a batch without its rows' folds given; for a committee FinetuneTask takes those of "
+                "stackae.data.batches.Batches with `fold`"
+            )
         return numbered
 
     def loss(self, batch: Batch) -> Tensor:

@@ -16,6 +16,7 @@ from documents import executed
 from pytorch_lightning.callbacks import EarlyStopping
 from torch.utils.data import DataLoader, TensorDataset
 
+from stackae.committee import Committee
 from stackae.config import FinetuneConfig, PretrainConfig
 from stackae.data.batches import Batch, Batches
 from stackae.errors import DataError
@@ -77,6 +78,16 @@ def test_a_batch_that_is_none_is_refused_in_a_line(batch: Any) -> None:
 def test_fine_tuning_needs_classes() -> None:
     with pytest.raises(DataError, match="without classes"):
         trainer(max_epochs=1).fit(finetune(), loader(X))
+
+
+def test_a_committee_needs_folds() -> None:
+    member = finetune().classifier
+    assert isinstance(member, Classifier)
+    task = FinetuneTask(
+        Committee([member, member]), FinetuneConfig(epochs=1), encoder_lr=0.1, seed=0, steps=9
+    )
+    with pytest.raises(DataError, match="rows' folds"):
+        trainer(max_epochs=1).fit(task, loader(X, Y))
 
 
 @pytest.mark.parametrize("interval", [1.0, 0.5])

@@ -69,7 +69,8 @@ def _text(config: Config, results: Mapping[str, Any], model: Mapping[str, Any], 
             ("the same network from scratch", "scratch"),
             ("the same from scratch, with labels alone", "labels_alone"),
         ):
-            if results[key] is not None:
+            # Results of earlier versions have no control with labels alone.
+            if results.get(key) is not None:
                 figures = results[key]["test"]
                 yield (
                     f"| {name} | {figures['accuracy']:.2%} | {figures['macro_f1']:.2%} "
