@@ -104,7 +104,7 @@ def _baselines(name: str, labels: str) -> str:
         names.append("boosting")
     # Its time grows with the square of the rows.
     if labels != "all":
-        names.append("svm")
+        names += ["svm", "label_spreading"]
     return f"[{', '.join(names)}]"
 
 

@@ -137,7 +137,41 @@ class Trees(nn.Module):
                 raise ValueError(f"baseline.{name} points nowhere")
 
 
-Baseline = Linear | Kernel | Trees
+class Neighbours(nn.Module):
+    """Rows that are as their nearest are: x (rows, columns) -> logits (rows, classes).
+
+    Columns are multiplied by `scale`. Of the `nearest` known places each has a say that falls with its
+    distance, in units of that of the farthest among them; what it says are its `shares` of the classes.
+    """
+
+    def __init__(self, columns: int, classes: int, *, rows: int, nearest: int) -> None:
+        super().__init__()
+        self.nearest = nearest
+        self.scale = nn.Buffer(torch.zeros(columns))
+        self.places = nn.Buffer(torch.zeros(rows, columns))
+        self.shares = nn.Buffer(torch.zeros(rows, classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_exporting() or len(x) <= CHUNK:
+            return self._logits(x)
+        return torch.cat([self._logits(part) for part in torch.split(x, CHUNK)])
+
+    def _logits(self, x: Tensor) -> Tensor:
+        # By sums of squares, in double precision: the exporters know no distances.
+        x, places = (x * self.scale).double(), self.places.double()
+        squares = x.square().sum(1, keepdim=True) + places.square().sum(1) - 2 * x @ places.T
+        near, which = squares.clamp(min=0).topk(self.nearest, largest=False)
+        say = (-near / near[:, -1:].clamp(min=1e-24)).exp()
+        mean = (say[:, :, None] * self.shares.double()[which]).sum(1) / say.sum(1, keepdim=True)
+        return mean.clamp(min=torch.finfo(torch.float32).tiny).log().to(self.shares.dtype)
+
+    def check(self) -> None:
+        """Raise ValueError where a file has filled it with what belongs to none."""
+        if not ((self.shares >= 0) & (self.shares <= 1)).all():
+            raise ValueError("baseline.shares are none")
+
+
+Baseline = Linear | Kernel | Trees | Neighbours
 
 
 LEAST = math.log(torch.finfo(torch.float32).tiny)

@@ -33,6 +33,7 @@ COLUMNS = (
     "logistic_regression",
     "svm",
     "boosting",
+    "label_spreading",
     "best baseline by cross-validation",
     "gain of pretraining",
 )

@@ -23,7 +23,8 @@ class CompareConfig(Section):
     than a tenth of the time of the training."""
     baselines: Literal["auto", "none"] | Annotated[tuple[BaselineName, ...], Field(min_length=1)] = "auto"
     """Classifiers of scikit-learn that are fitted to the same labelled rows, for the verdict: `extra_trees`,
-    `logistic_regression`, `svm`, `boosting`, each on the columns, and on these with the codes of all depths.
+    `logistic_regression`, `svm`, `boosting`, each on the columns, and on these with the codes of all depths;
+    and `label_spreading`, which learns from rows without labels too, on the columns that matter.
     `auto`: as many of them as take, by an estimate, a fifth of the time of the rest of the run. Those that
     are listed are fitted to the columns whatever they take."""
 

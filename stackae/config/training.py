@@ -20,7 +20,7 @@ from stackae.config.section import (
 
 OptimizerName = Literal["adam", "adamw", "sgd"]
 ScheduleName = Literal["constant", "cosine", "one_cycle"]
-BaselineName = Literal["extra_trees", "logistic_regression", "svm", "boosting"]
+BaselineName = Literal["extra_trees", "logistic_regression", "svm", "boosting", "label_spreading"]
 
 
 class FitConfig(Section):
@@ -112,8 +112,8 @@ class FinetuneConfig(FitConfig):
     control from scratch does so, too; another one, `labels-alone`, does not."""
     blend: Literal["none", "auto"] | BaselineName = "none"
     """Average the classifier's probabilities with those of a baseline on the columns, which the model then
-    holds: `extra_trees`, `logistic_regression`, `svm`, `boosting`, or `auto`, the one with which the mean is
-    best by cross-validation, and none where the classifier alone is as good."""
+    holds: `extra_trees`, `logistic_regression`, `svm`, `boosting`, `label_spreading`, or `auto`, the one with
+    which the mean is best by cross-validation, and none where the classifier alone is as good."""
     batch_norm: Switch = True
     """Normalise every layer over the batch while training; then it is folded into weights and biases."""
     noise: NonNegativeFloat | Literal["auto"] = "auto"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stackae.baseline import Baseline, Kernel, Linear, Trees
+from stackae.baseline import Baseline, Kernel, Linear, Neighbours, Trees
 from stackae.config.section import PositiveInt, Section
 
 Power = Annotated[float, Field(gt=0, le=100)]
@@ -22,13 +22,15 @@ class MixtureDescription(Section):
 class BaselineDescription(Section):
     """What a baseline that the classifier is averaged with is made of."""
 
-    type: Literal["linear", "kernel", "trees"]
+    type: Literal["linear", "kernel", "trees", "neighbours"]
     seen: PositiveInt
     """How many classes it knows."""
     vectors: PositiveInt = 1
     trees: PositiveInt = 1
     nodes: PositiveInt = 1
     entries: PositiveInt = 1
+    rows: PositiveInt = 1
+    nearest: PositiveInt = 1
     depth: Annotated[int, Field(ge=0, le=10_000, strict=True)] = 0
     sums: Literal["probabilities", "logits"] = "logits"
 
@@ -49,6 +51,8 @@ class BaselineDescription(Section):
                     depth=self.depth,
                     sums=self.sums,
                 )
+            case "neighbours":
+                return Neighbours(columns, self.seen, rows=self.rows, nearest=min(self.nearest, self.rows))
 
 
 def describe(baseline: Baseline, seen: int) -> BaselineDescription:
@@ -67,4 +71,8 @@ def describe(baseline: Baseline, seen: int) -> BaselineDescription:
                 entries=baseline.value.shape[1],
                 depth=baseline.depth,
                 sums=baseline.sums,
+            )
+        case Neighbours():
+            return BaselineDescription(
+                type="neighbours", seen=seen, rows=len(baseline.places), nearest=baseline.nearest
             )

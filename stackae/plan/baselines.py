@@ -14,7 +14,13 @@ from stackae.plan.layers import PlannedLayer
 
 On = Literal["columns", "columns and codes"]
 
-ORDER: tuple[BaselineName, ...] = ("extra_trees", "logistic_regression", "svm", "boosting")
+ORDER: tuple[BaselineName, ...] = (
+    "extra_trees",
+    "logistic_regression",
+    "svm",
+    "boosting",
+    "label_spreading",
+)
 """Who wins where several are as good."""
 SHARE = 0.2
 """What baselines may take, all together, of the estimated seconds of the rest of the run."""
@@ -23,7 +29,7 @@ SVM_ROWS = 20_000
 """Labelled rows beyond which no SVM is fitted: its time grows with their square."""
 CODES_ROWS, CODES_COLUMNS = 20_000, 5_000
 """Labelled rows, and columns and codes together, beyond which nothing is fitted to the codes."""
-STRENGTHS = {"extra_trees": 3, "logistic_regression": 4, "svm": 4, "boosting": 2}
+STRENGTHS = {"extra_trees": 3, "logistic_regression": 4, "svm": 4, "boosting": 2, "label_spreading": 3}
 """How many strengths are tried of each; `stages.baseline_models` has them."""
 
 
@@ -45,6 +51,7 @@ def called(name: str) -> str:
         "logistic_regression": "logistic regression",
         "svm": "the SVM",
         "boosting": "boosting",
+        "label_spreading": "label spreading",
     }[name]
 
 
@@ -80,6 +87,11 @@ def choose_baselines(
     if not named and not auto:
         return ChosenBaselines()
     learnt, columns = int(use.learn.sum()), math.prod(layers[0].shape)
+    others = max(0, train - learnt)
+    # Without rows to spread over it would be near neighbours alone.
+    if others < learnt:
+        auto.discard("label_spreading")
+    beside_codes.discard("label_spreading")
     with_codes = columns + sum(math.prod(layer.code) for layer in layers)
     budget = SHARE * training_seconds(config, use, layers, train, classes)
     spent = 0.0
@@ -88,7 +100,7 @@ def choose_baselines(
     for on, width in widths.items():
         wanted = named | auto if on == "columns" else beside_codes
         seconds = {
-            name: baseline_seconds(name, use, width, classes, test, STRENGTHS[name])
+            name: baseline_seconds(name, use, width, classes, test, STRENGTHS[name], others)
             for name in ORDER
             if name in wanted
         }

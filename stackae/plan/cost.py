@@ -22,6 +22,8 @@ MANY = 2000
 """Rows from which on the trees of a forest are grown by several threads; they are the same."""
 ITERATIONS = 100
 """Iterations of boosting."""
+GRAPH_ROWS = 4000
+"""The most rows of a graph over which labels spread, labelled ones included."""
 
 
 def training_seconds(
@@ -52,9 +54,18 @@ def training_seconds(
 
 
 def baseline_seconds(
-    name: BaselineName, use: LabelUse, columns: int, classes: int, test: int, strengths: int
+    name: BaselineName, use: LabelUse, columns: int, classes: int, test: int, strengths: int, others: int
 ) -> float:
-    """Estimate how long one of the baselines takes, with the choice among so many strengths."""
+    """Estimate how long one of the baselines takes, with the choice among so many strengths.
+
+    `others` are the training rows without a label.
+    """
+    if name == "label_spreading":
+        # The graph of each part serves all strengths.
+        graphs = (use.folds or 1) + 1
+        return graphs * _graph(int(use.learn.sum()), others, columns, classes, strengths) + test * (
+            2e-9 * columns * GRAPH_ROWS
+        )
     learnt, rows = int(use.learn.sum()), int(use.first.sum())
     rows -= rows // use.folds if use.folds else 0
     parts = use.folds or (use.hold_out is not None)
@@ -64,6 +75,13 @@ def baseline_seconds(
     chosen += _predict(name, rows, judged, columns, classes, search)
     last = _fit(name, learnt, columns, classes, TREES) + _predict(name, learnt, test, columns, classes, TREES)
     return strengths * chosen + last
+
+
+def _graph(labelled: int, others: int, columns: int, classes: int, strengths: int) -> float:
+    """Estimate how long a graph and its spreadings take, with the trees that scale its columns."""
+    rows = min(GRAPH_ROWS, labelled + others)
+    trees = _fit("extra_trees", min(labelled, MANY), columns, classes, 300)
+    return trees + rows * (1e-5 + 1.5e-9 * rows * columns) + strengths * rows * (1e-5 + 3e-6 * classes)
 
 
 def _fit(name: BaselineName, rows: int, columns: int, classes: int, trees: int) -> float:
@@ -82,6 +100,7 @@ def _fit(name: BaselineName, rows: int, columns: int, classes: int, trees: int) 
             leaves, bins = min(31, rows / 10), min(255, rows)
             tree = 3e-4 + columns * (6e-9 * leaves * bins + 7e-9 * rows)
             return ITERATIONS * (classes if classes > 2 else 1) * tree + 5e-8 * rows * columns
+    raise AssertionError(name)
 
 
 def _predict(name: BaselineName, rows: int, judged: int, columns: int, classes: int, trees: int) -> float:
@@ -94,6 +113,7 @@ def _predict(name: BaselineName, rows: int, judged: int, columns: int, classes: 
             return judged * trees * (2e-7 + 1e-8 * classes)
         case "boosting":
             return judged * ITERATIONS * (classes if classes > 2 else 1) * 1e-7
+    raise AssertionError(name)
 
 
 def _fit_seconds(fit: FitConfig, epochs: int, rows: int, operations: int, networks: int = 1) -> float:

@@ -2,7 +2,7 @@
 
 Each takes features (rows, columns) in float32 and classes (rows,), and gives probabilities (rows, classes).
 Trees and boosting do not mind how columns are scaled; the logistic regression standardises them; the SVM
-takes them as the network does.
+takes them as the network does. Labels spread over rows without labels, too.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from scipy.special import softmax
 from stackae.config import BaselineName
 from stackae.data.features import slices
 from stackae.plan.cost import ITERATIONS, MANY, SEARCH_TREES, TREES
+from stackae.stages.spreading import Spreading
 
 Strength = Mapping[str, float]
 """What is chosen of a classifier, by the names of its parameters."""
@@ -33,6 +34,8 @@ STRENGTHS: Mapping[BaselineName, Sequence[Strength]] = {
     # Gamma in units of 1 / (columns × their variance).
     "svm": [{"C": strength, "gamma": gamma} for strength in (10.0, 1.0) for gamma in (0.25, 1.0)],
     "boosting": [{"min_samples_leaf": leaf} for leaf in (20, 5)],
+    # What part of a row's label comes from its neighbours, in each round.
+    "label_spreading": [{"alpha": alpha} for alpha in (0.9, 0.5, 0.99)],
 }
 """The strengths that are tried, of which the first of several that are as good is taken."""
 SHARPNESS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -83,6 +86,7 @@ def make(name: BaselineName, strength: Strength, x: np.ndarray, seed: int, *, tr
                 early_stopping=False,
                 random_state=state,
             )
+    raise AssertionError(name)
 
 
 def fit(
@@ -94,8 +98,14 @@ def fit(
     *,
     weight: np.ndarray | None = None,
     trees: int = TREES,
+    others: np.ndarray | None = None,
 ) -> Any:
-    """Fit a classifier of a strength to rows, which count alike or in proportion to `weight`."""
+    """Fit a classifier of a strength to rows, which count alike or in proportion to `weight`.
+
+    Labels spread over `others` (rows, columns) too, whatever the weights.
+    """
+    if name == "label_spreading":
+        return Spreading(x, y, x[:0] if others is None else others, seed).spread(strength["alpha"])
     model = make(name, strength, x, seed, trees=trees)
     if weight is None:
         model.fit(x, y)
@@ -144,16 +154,21 @@ def left_out(
     weight: np.ndarray | None = None,
     trees: int = SEARCH_TREES,
     sharpness: float = 1.0,
+    graphs: Sequence[Spreading] = (),
 ) -> np.ndarray:
     """Compute probabilities of the judged rows, in their order, by a fit for each part that leaves it out.
 
-    With folds these are out-of-fold probabilities of all rows, (rows judged, classes).
+    With folds these are out-of-fold probabilities of all rows, (rows judged, classes). `graphs` are those of
+    the parts over which labels spread.
     """
     found = np.zeros((len(x), classes), np.float32)
     judged = np.zeros(len(x), bool)
     for number, (fitted, judge) in enumerate(parts):
         own = None if weight is None else weight[fitted]
-        model = fit(name, strength, x[fitted], y[fitted], seed + number, weight=own, trees=trees)
+        if graphs:
+            model: Any = graphs[number].spread(strength["alpha"])
+        else:
+            model = fit(name, strength, x[fitted], y[fitted], seed + number, weight=own, trees=trees)
         found[judge] = probabilities(model, x[judge], classes, sharpness)
         judged |= judge
     return found[judged]
@@ -168,10 +183,12 @@ def choose(
     seed: int,
     *,
     weight: np.ndarray | None = None,
+    others: np.ndarray | None = None,
 ) -> Chosen:
     """Choose the strength that is best on rows which a fit has not seen; the first where there are none.
 
-    Extra trees are judged by smaller forests than the one that is kept in the end.
+    Extra trees are judged by smaller forests than the one that is kept in the end. Labels spread over
+    `others` (rows, columns) too.
     """
     if not parts:
         first: Strength = STRENGTHS[name][0]
@@ -179,8 +196,14 @@ def choose(
     judged = np.any([judge for _, judge in parts], axis=0)
     truth = y[judged]
 
+    graphs = []
+    if name == "label_spreading":
+        beside = x[:0] if others is None else others
+        fitted = enumerate(part for part, _ in parts)
+        graphs = [Spreading(x[part], y[part], beside, seed + number) for number, part in fitted]
+
     def tried(strength: Strength) -> Chosen:
-        found = left_out(name, strength, x, y, parts, classes, seed, weight=weight)
+        found = left_out(name, strength, x, y, parts, classes, seed, weight=weight, graphs=graphs)
         return Chosen(strength, float((found.argmax(1) == truth).mean()), found)
 
     best = max(map(tried, STRENGTHS[name]), key=lambda each: each.accuracy or 0.0)

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from stackae.baseline import Baseline, Kernel, Linear, Trees
+from stackae.baseline import Baseline, Kernel, Linear, Neighbours, Trees
 from stackae.config import BaselineName
 
-Module = TypeVar("Module", Linear, Kernel, Trees)
+Module = TypeVar("Module", Linear, Kernel, Trees, Neighbours)
 
 
 def as_module(name: BaselineName, model: Any, sharpness: float = 1.0) -> Baseline:
@@ -25,6 +25,14 @@ def as_module(name: BaselineName, model: Any, sharpness: float = 1.0) -> Baselin
             return _forest(model)
         case "boosting":
             return _boosting(model)
+        case "label_spreading":
+            return _neighbours(model)
+
+
+def _neighbours(model: Any) -> Neighbours:
+    rows, columns = model.rows.shape
+    module = Neighbours(columns, len(model.classes_), rows=rows, nearest=model.nearest)
+    return _filled(module, scale=model.scale, places=model.rows, shares=model.shares)
 
 
 def _linear(model: Any) -> Linear:

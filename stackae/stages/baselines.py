@@ -15,6 +15,7 @@ from stackae.plan import Plan
 from stackae.seeds import derive
 from stackae.stage_context import StageContext, StageOutput
 from stackae.stages.baseline_models import choose, fit, probabilities
+from stackae.stages.spreading import rows_beside
 from stackae.store import Entry
 
 
@@ -45,9 +46,12 @@ def baselines(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -
     ):
         for number, name in enumerate(names):
             seed = derive(plan.seed(context.stage), name)
-            chosen = choose(name, x, y, parts, classes, seed, weight=weight)
+            others = None
+            if name == "label_spreading":
+                others = rows_beside(columns(data), rows, len(plan.split.train), seed)
+            chosen = choose(name, x, y, parts, classes, seed, weight=weight, others=others)
             sharpness = chosen.strength.get("sharpness", 1.0)
-            model = fit(name, chosen.strength, x[learnt], y[learnt], seed, weight=own)
+            model = fit(name, chosen.strength, x[learnt], y[learnt], seed, weight=own, others=others)
             chunks = (np.concatenate([part[chunk] for part in tests], 1) for chunk in slices(tests[0]))
             test = np.concatenate([probabilities(model, chunk, classes, sharpness) for chunk in chunks])
             for part, found in (("test", test), ("val", chosen.probabilities)):

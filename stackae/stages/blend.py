@@ -18,6 +18,7 @@ from stackae.stages.baseline_models import fit
 from stackae.stages.baseline_modules import as_module
 from stackae.stages.baselines import columns, judged, labels, weights
 from stackae.stages.means import best_mean, mean_probabilities, mixtures
+from stackae.stages.spreading import rows_beside
 from stackae.store import Entry
 from stackae.weights import WEIGHTS, save_weights
 
@@ -40,12 +41,15 @@ def blend(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> St
         if name is None:
             line.advance(1, 0.0, {})
             return StageOutput({"with": None}, [])
-        rows = np.flatnonzero(use.learn)
-        x = flat(columns(entries[plan.data.name]).take(rows))
+        rows, every = np.flatnonzero(use.learn), columns(entries[plan.data.name])
+        x = flat(every.take(rows))
         strength = fitted[name]["strength"]
         # As the stage of the baselines fits it, to the same trees.
         seed = derive(plan.seed(stage.name), name)
-        model = fit(name, strength, x, y[rows], seed, weight=weights(plan, rows))
+        others = None
+        if name == "label_spreading":
+            others = rows_beside(every, use.labelled, len(plan.split.train), seed)
+        model = fit(name, strength, x, y[rows], seed, weight=weights(plan, rows), others=others)
         module = as_module(name, model, strength.get("sharpness", 1.0))
         save_weights(context.folder / WEIGHTS, {"": module})
         logits = logarithms(means["test"][name])

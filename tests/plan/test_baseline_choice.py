@@ -54,7 +54,7 @@ def test_together_they_take_a_fifth_of_the_rest_at_most(tmp_path: Path, epochs: 
     assert use is not None
     widths = {"columns": 6, "columns and codes": 13}
     seconds = [
-        baseline_seconds(each.name, use, widths[each.on], 3, len(plan.split.test), STRENGTHS[each.name])
+        baseline_seconds(each.name, use, widths[each.on], 3, len(plan.split.test), STRENGTHS[each.name], 0)
         for each in plan.labelled.chosen.fitted
     ]
     rest = training_seconds(plan.config, use, plan.layers, len(plan.split.train), 3)
@@ -81,7 +81,20 @@ def test_what_is_blended_is_fitted_and_nothing_else(tmp_path: Path) -> None:
     assert names(plan) == ["the SVM on the columns"]
     assert stages(plan)[-2:] == ["baselines", "blend"]
     auto = planned(tmp_path, **LONG, compare={"baselines": "none"}, finetune={"blend": "auto"})
-    assert len(names(auto)) == len(ORDER)
+    assert len(names(auto)) == len(ORDER) - 1
+
+
+def test_labels_spread_where_most_rows_have_none_and_on_columns_alone(tmp_path: Path) -> None:
+    def told(labels: int) -> list[str]:
+        chosen = planned(
+            tmp_path, 400, data={"source": str(tmp_path / "400-6.npz"), "labels": labels}, **LONG
+        )
+        every = [*chosen.labelled.chosen.fitted, *(each for each, _ in chosen.labelled.chosen.left_out)]
+        return [str(each) for each in every if each.name == "label_spreading"]
+
+    planned(tmp_path, 400)
+    assert told(60) == ["label spreading on the columns"]
+    assert told(200) == []
 
 
 @pytest.mark.parametrize(
