@@ -66,6 +66,7 @@ def examples(
                     f"repeat={repeat}",
                     f"compare.baselines={_baselines(name, count)}",
                     "compare.probe=false",
+                    "compare.importance=false",
                     "report=false",
                     "tracking.wandb=disabled",
                     *(override or []),

@@ -27,7 +27,7 @@ layers:
 pretrain: {epochs: 1}
 unroll: {epochs: 1}
 finetune: {epochs: 1, validation: {share: 0.2}, blend: svm, semi_supervised: {type: ladder}}
-compare: {baselines: [extra_trees, logistic_regression, svm, boosting]}
+compare: {baselines: [extra_trees, logistic_regression, svm, boosting, label_spreading]}
 tracking: {wandb: disabled}
 """
 SECTIONS = {section.title: section for section in sections(REPOSITORY / "docs" / "results.md")}

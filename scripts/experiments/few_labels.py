@@ -98,12 +98,12 @@ def _accuracies(line: Line) -> list[float]:
     best = max(baselines, key=lambda name: baselines[name].get("val", 0.0))
     model = line["blend"]["test"] if line["blend"] else network
     shares = [model, network, line["scratch"]["test"]]
-    shares += [baselines[name]["test"] if name in baselines else np.nan for name in COLUMNS[3:7]]
+    shares += [baselines[name]["test"] if name in baselines else np.nan for name in COLUMNS[3:8]]
     return [100 * share for share in (*shares, baselines[best]["test"])]
 
 
 def _shown(figures: np.ndarray) -> list[str]:
-    best = np.nanmax(figures[[0, 3, 4, 5, 6]])
+    best = np.nanmax(figures[[0, *range(3, 8)]])
     return [
         "" if np.isnan(figure) else f"**{figure:.1f}**" if figure == best else f"{figure:.1f}"
         for figure in figures

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sparse
 
-from stackae.data.features import Together, flat
+from stackae.data.features import Together
 from stackae.plan.cost import GRAPH_ROWS
 from stackae.stages.input_scale import importances
 
@@ -28,7 +29,7 @@ def rows_beside(x: Together, labelled: np.ndarray, train: int, seed: int) -> np.
     most = max(0, GRAPH_ROWS - len(labelled))
     if len(others) > most:
         others = np.sort(np.random.default_rng(seed).choice(others, most, replace=False))
-    return flat(x.take(others))
+    return x.take(others).reshape(len(others), math.prod(x.shape[1:]))
 
 
 class Spreading:

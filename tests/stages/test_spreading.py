@@ -99,6 +99,7 @@ def test_how_far_labels_spread_is_chosen_by_folds_that_share_their_graph() -> No
 def test_rows_beside_are_training_rows_whose_labels_are_not_used() -> None:
     x = Together(np.arange(9, dtype=np.float32)[:, None], np.full((5, 1), -1, np.float32))
     assert rows_beside(x, np.array([2, 5, 11]), 9, 0).ravel().tolist() == [0, 1, 3, 4, 6, 7, 8]
+    assert rows_beside(x, np.arange(9), 9, 0).shape == (0, 1)
     many = Together(np.arange(3 * GRAPH_ROWS, dtype=np.float32)[:, None])
     taken = rows_beside(many, np.arange(50), 3 * GRAPH_ROWS, 0).ravel()
     assert len(set(taken)) == len(taken) == GRAPH_ROWS - 50
