@@ -23,8 +23,8 @@ tables. *The model* is what `predict` uses: the network, mixed with the baseline
 chose. *From scratch* is the control of the network. The baselines see the same labelled rows, their
 strengths chosen by cross-validation on them, or on rows held out, and label spreading 4,000 rows, most of
 them unlabelled; it is left out with 50 labels, which were measured before there was one, boosting where it
-takes too long, and the SVM with all labels. The gain is the network's over its control, with its interval of 95 %
-over repetitions (Student's t).
+takes too long, and the SVM with all labels. The gain is the network's over its control, with its interval
+of 95 % over repetitions (Student's t).
 """
 COLUMNS = (
     "the model",
