@@ -41,8 +41,10 @@ def carried_out(folder: Path, *words: str) -> Any:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_learns_and_leaves_a_plain_model(method: str, tmp_path: Path) -> None:
+    # Of the methods nothing but the first fit differs; one of them has controls.
+    controlled = method == "ladder"
     words = f"finetune.semi_supervised={METHODS[method]}"
-    results = carried_out(tmp_path, words)
+    results = carried_out(tmp_path, words, f"compare.scratch={str(controlled).lower()}")
     by_stage = {stage["stage"]: stage for stage in results.stages}
 
     history = list(csv.DictReader((tmp_path / "run" / "metrics" / "finetune.csv").open()))
@@ -50,12 +52,13 @@ def test_each_method_learns_and_leaves_a_plain_model(method: str, tmp_path: Path
     for row in history:
         total = float(row["cross_entropy"]) + float(row["unlabelled"])
         assert float(row["train_loss"]) == pytest.approx(total, rel=1e-3)
-    alone = (tmp_path / "run" / "metrics" / "labels-alone.csv").read_text()
-    assert "unlabelled" not in alone
-    assert by_stage["labels-alone"]["epochs"] > 8
-    assert results.labels_alone["test"] != results.scratch["test"]
+    if controlled:
+        alone = (tmp_path / "run" / "metrics" / "labels-alone.csv").read_text()
+        assert "unlabelled" not in alone
+        assert by_stage["labels-alone"]["epochs"] > 8
+        assert results.labels_alone["test"] != results.scratch["test"]
+        assert results.scratch["test"]["accuracy"] > 0.6
     assert results.classifier["test"]["accuracy"] > 0.6
-    assert results.scratch["test"]["accuracy"] > 0.6
 
     names = set(load_file(tmp_path / "run" / "model" / "classifier.safetensors"))
     assert names == {
@@ -83,7 +86,10 @@ def test_its_export_predicts_the_same(tmp_path: Path, cli: Cli) -> None:
 
 def test_each_fold_learns_without_its_own_labels(tmp_path: Path) -> None:
     results = carried_out(
-        tmp_path, f"finetune.semi_supervised={METHODS['ladder']}", "finetune.validation={folds: 2}"
+        tmp_path,
+        f"finetune.semi_supervised={METHODS['ladder']}",
+        "finetune.validation={folds: 2}",
+        "compare.scratch=false",
     )
     assert results.data["folds"] == 2
     # Out of fold it is judged by what it has not learnt, and right more often than chance.

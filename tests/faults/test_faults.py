@@ -58,12 +58,11 @@ DEATHS_WITH_ROWS_HELD_OUT = [
     Point(1, "scratch", "epoch over"),
 ]
 LADDER = "finetune.semi_supervised={type: ladder, weights: [1, 1], batch_size: 200}"
-JOINT = [*OFTEN, "unroll.epochs=0", "finetune.validation=none", LADDER]
+JOINT = [*OFTEN, "unroll.epochs=0", "finetune.validation=none", "compare.scratch=false", LADDER]
 DEATHS_WITH_UNLABELLED_ROWS = [
     Point(7, "finetune", "batch"),
     Point(1, "finetune", "epoch over"),
-    Point(5, "scratch", "step"),
-    Point(3, "labels-alone", "batch"),
+    Point(3, "finetune", "step"),
 ]
 
 
