@@ -320,9 +320,9 @@ class FinetuneTask(Task):
         return build_optimizer(self._fit, parts, self._steps)
 
 
-def _with_joint(loss: Tensor, costs: Sequence[Tensor]) -> dict[str, Tensor]:
+def _with_joint(loss: Tensor, costs: list[Tensor]) -> dict[str, Tensor]:
     """Return the terms of a loss with the costs of the rows that stand beside the labelled ones."""
-    cost = torch.stack(list(costs)).sum()
+    cost = torch.stack(costs).sum()
     return {"loss": loss + cost, "cross_entropy": loss, "unlabelled": cost}
 
 

@@ -50,6 +50,12 @@ def training_seconds(
         # Up to the best epoch once more.
         epochs += max(1, epochs - patience)
     fit = _fit_seconds(settings, epochs, learnt, networks * network, networks)
+    if (joint := settings.semi_supervised) is not None:
+        # Epochs go over all rows, up and down again, each step beside a batch of labelled ones.
+        steps = epochs * math.ceil(train / joint.batch_size)
+        rows = 2 * epochs * train + steps * min(learnt, int(settings.batch_size))
+        overhead = FOLD_STEP * networks if networks > 1 else STEP
+        fit = steps * overhead + rows * networks * network * 6 * OPERATION
     return seconds + fit * (2 if config.compare.scratch else 1)
 
 

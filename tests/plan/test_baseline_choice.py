@@ -69,6 +69,20 @@ def test_those_that_are_listed_are_fitted_whatever_they_take(tmp_path: Path) -> 
     assert names(plan)[:2] == ["extra trees on the columns", "boosting on the columns"]
 
 
+def test_epochs_over_all_rows_leave_more_time(tmp_path: Path) -> None:
+    def seconds(method: object) -> float:
+        fine = {"epochs": 10, "semi_supervised": method}
+        plan = planned(
+            tmp_path, 4000, data={"source": str(tmp_path / "4000-6.npz"), "labels": 60}, finetune=fine
+        )
+        assert plan.labels is not None
+        return training_seconds(plan.config, plan.labels, plan.layers, len(plan.split.train), 3)
+
+    planned(tmp_path, 4000)
+    shorter, longer = (seconds({"type": "ladder", "batch_size": size}) for size in (400, 40))
+    assert seconds(None) < shorter < longer
+
+
 def test_none_is_none(tmp_path: Path) -> None:
     for changes in ({"compare": {"baselines": "none"}}, {"finetune": None}):
         plan = planned(tmp_path, **LONG | changes)
