@@ -89,8 +89,12 @@ def choose_baselines(
     learnt, columns = int(use.learn.sum()), math.prod(layers[0].shape)
     others = max(0, train - learnt)
     # Without rows to spread over it would be near neighbours alone.
+    mixed = set()
     if others < learnt:
         auto.discard("label_spreading")
+    elif blend == "auto":
+        # A part of the model, not of what stands beside it, and bounded by its own most rows.
+        mixed.add("label_spreading")
     beside_codes.discard("label_spreading")
     with_codes = columns + sum(math.prod(layer.code) for layer in layers)
     budget = SHARE * training_seconds(config, use, layers, train, classes)
@@ -106,13 +110,13 @@ def choose_baselines(
         }
         # The cheapest first: more of them fit in.
         for name in sorted(seconds, key=lambda name: seconds[name]):
-            asked_for = name in named and on == "columns"
+            asked_for = name in named | mixed and on == "columns"
             over = spent + seconds[name] > budget and not asked_for
             why = _beyond(name, on, learnt, width) or over * TOO_LONG
             if why:
                 left_out.append((Baseline(name, on), why))
             else:
-                spent += seconds[name]
+                spent += 0.0 if name in mixed else seconds[name]
                 fitted.append(Baseline(name, on))
 
     def place(each: Baseline) -> tuple[bool, int]:

@@ -70,7 +70,7 @@ def baseline_seconds(
         # The graph of each part serves all strengths.
         graphs = (use.folds or 1) + 1
         return graphs * _graph(int(use.learn.sum()), others, columns, classes, strengths) + test * (
-            2e-9 * columns * GRAPH_ROWS
+            4e-11 * columns * GRAPH_ROWS
         )
     learnt, rows = int(use.learn.sum()), int(use.first.sum())
     rows -= rows // use.folds if use.folds else 0
@@ -87,7 +87,8 @@ def _graph(labelled: int, others: int, columns: int, classes: int, strengths: in
     """Estimate how long a graph and its spreadings take, with the trees that scale its columns."""
     rows = min(GRAPH_ROWS, labelled + others)
     trees = _fit("extra_trees", min(labelled, MANY), columns, classes, 300)
-    return trees + rows * (1e-5 + 1.5e-9 * rows * columns) + strengths * rows * (1e-5 + 3e-6 * classes)
+    near = rows * (1e-5 + rows * (5e-9 + 4e-11 * columns))
+    return trees + near + strengths * rows * (5e-6 + 2e-6 * classes)
 
 
 def _fit(name: BaselineName, rows: int, columns: int, classes: int, trees: int) -> float:

@@ -107,6 +107,11 @@ def test_labels_spread_where_most_rows_have_none_and_on_columns_alone(tmp_path: 
         return [str(each) for each in every if each.name == "label_spreading"]
 
     planned(tmp_path, 400)
+    source = {"source": str(tmp_path / "400-6.npz"), "labels": 60}
+    short: dict[str, Any] = {"pretrain": {"epochs": 1}, "finetune": {"epochs": 1}}
+    assert "label spreading on the columns" not in names(planned(tmp_path, 400, data=source, **short))
+    short["finetune"]["blend"] = "auto"
+    assert "label spreading on the columns" in names(planned(tmp_path, 400, data=source, **short))
     assert told(60) == ["label spreading on the columns"]
     assert told(200) == []
 
