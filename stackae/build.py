@@ -21,7 +21,7 @@ from stackae.config import (
     SwapConfig,
 )
 from stackae.shallow.activations import ACTIVATIONS, Activation, top_k
-from stackae.shallow.conv import ConvUnit, conv_code_shape, with_channels
+from stackae.shallow.conv import ConvUnit, TiedConvTranspose, conv_code_shape, with_channels
 from stackae.shallow.corruptions import Corruption, Gaussian, Masking, Mix, SaltPepper, Swap
 from stackae.shallow.gaussian import GaussianUnit
 from stackae.shallow.losses import LOSSES, Loss
@@ -29,7 +29,7 @@ from stackae.shallow.mixed import Block, Mixed, columns_of
 from stackae.shallow.objectives import Emphasis, Reconstruction
 from stackae.shallow.penalties import L1, Contractive, GaussianKL, KLSparsity
 from stackae.shallow.rbm import ContrastiveDivergence
-from stackae.shallow.units import DenseUnit
+from stackae.shallow.units import DenseUnit, TiedLinear
 
 Shape = tuple[int, ...]
 LARGEST_CODE = 1 << 28
@@ -78,6 +78,13 @@ def build_unit(layer: LayerConfig, shape: Shape, *, first: bool) -> AnyUnit:
             tied=layer.tied,
         )
     return DenseUnit(shape, layer.width, activation, tied=layer.tied, connectivity=layer.connectivity)
+
+
+def untie(unit: AnyUnit) -> None:
+    """Give a tied unit a decoder with weights of its own, which does the same; others stay as they are."""
+    for number, layer in enumerate(unit.decoder):
+        if isinstance(layer, TiedLinear | TiedConvTranspose):
+            unit.decoder[number] = layer.untied()
 
 
 def build_loss(loss: str, blocks: Blocks = None) -> Loss:

@@ -129,6 +129,7 @@ def write_run(out: Path, plan: Plan, entries: dict[str, Entry], results: Results
         novelty=entries[plan.top.name].metrics["novelty"],
         reading=reading_of(self_contained.data, table=plan.source.columns is not None),
         temperature=results.temperature,
+        untied=plan.unroll is not None and plan.config.unroll.untie,
     )
     model_config = json.loads((out / "model" / "config.json").read_text())
     model_card = card(plan.config, asdict(results), model_config, f"runs/{plan.config.name}")

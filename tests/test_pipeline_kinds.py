@@ -15,6 +15,7 @@ import stackae
 from stackae.build import build_corruption, build_objective, output_activation
 from stackae.config import LayerConfig, SwapConfig
 from stackae.errors import ConfigError, DataError, StackaeError
+from stackae.export.folder import write_folder
 from stackae.shallow.corruptions import Masking, Mix, Swap
 from stackae.shallow.mixed import Block, Mixed
 from stackae.shallow.objectives import Reconstruction
@@ -101,6 +102,24 @@ def test_unrolling_makes_the_reconstruction_better_and_the_model_has_its_weights
     again = stackae.load(tmp_path / "run").reconstruct(test * 16) / 16
     assert np.square(again - test).mean() == pytest.approx(deep.reconstruction["test"]["mse"], rel=1e-4)
     assert again.shape == test.shape
+
+
+def test_untied_layers_are_unrolled_with_decoders_that_go_their_own_way(tmp_path: Path) -> None:
+    layers = ["{unit: conv, kind: plain, width: 4, tied: true}", "{kind: plain, width: 16}", KINDS["rbm"] % 8]
+    path = write(tmp_path, layers, "unroll: {epochs: 3, batch_size: 20}\n")
+    words = ("finetune=null", "compare.probe=false", "pretrain.epochs=1")
+    tied = carry_out(tmp_path, path, *words)
+    results = carry_out(tmp_path, path, *words, "unroll.untie=true")
+    assert [stage["reused"] for stage in results.stages] == [True, True, True, False]
+    mse = results.reconstruction["test"]["mse"]
+    assert mse != tied.reconstruction["test"]["mse"]
+    model = stackae.load(tmp_path / "run")
+    code, up = model.encoder.layers[2][1], model.decoder.layers[0][0][0]
+    assert not torch.allclose(up.weight, code.weight.t())
+    write_folder(tmp_path / "run", tmp_path / "hub")
+    test = np.load(next((tmp_path / "store").glob("data-*/features-test.npy")))
+    for loaded in (model, stackae.load(tmp_path / "hub")):
+        assert np.square(loaded.reconstruct(test * 16) / 16 - test).mean() == pytest.approx(mse, rel=1e-4)
 
 
 def test_an_overcomplete_layer_with_early_stopping_does_not_learn_the_identity(tmp_path: Path) -> None:

@@ -152,3 +152,5 @@ class UnrollConfig(FitConfig):
     epochs: EpochsOrNone = 0
     """Epochs of training the whole stack, mirrored into a deep autoencoder, to reconstruct its input; 0:
     none."""
+    untie: Switch = False
+    """Give tied layers decoders of their own first, which start as the encoders' transposes."""

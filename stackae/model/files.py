@@ -14,7 +14,15 @@ from pydantic import Field, ValidationError
 from torch import nn
 
 from stackae.baseline import Blend
-from stackae.build import AnyUnit, Shape, build_loss, build_unit, code_shape, output_activation
+from stackae.build import (
+    AnyUnit,
+    Shape,
+    build_loss,
+    build_unit,
+    code_shape,
+    output_activation,
+    untie,
+)
 from stackae.committee import Committee, together
 from stackae.config import DataConfig, LayerConfig
 from stackae.config.section import PositiveFloat, PositiveInt, Section, changed
@@ -69,6 +77,8 @@ class Description(Section):
     """How."""
     reading: Reading = Reading()
     """How its rows are read from files."""
+    untied: Annotated[bool, Field(strict=True)] = False
+    """Whether the decoders of tied layers got weights of their own."""
     layers: tuple[LayerConfig, ...] = Field(min_length=1)
     """With the loss that each was trained with, never `auto`."""
 
@@ -85,11 +95,13 @@ def save(
     novelty: float,
     reading: Reading,
     temperature: float = 1.0,
+    untied: bool = False,
 ) -> None:
     """Write weights as safetensors, and preprocessing and architecture as `config.json`, into `folder`.
 
     Each of `layers` names the loss that it was trained with, never `auto`. `reading` says how rows are read
-    from files. The model divides its logits by `temperature`.
+    from files. The model divides its logits by `temperature`. `untied` says that the decoders of tied layers
+    have weights of their own.
     """
     folder.mkdir(parents=True, exist_ok=True)
     parts: dict[str, nn.Module | None] = {"encoder": encoder, "decoder": decoder, "classifier": classifier}
@@ -116,6 +128,7 @@ def save(
         "networks": len(network) if isinstance(network, Committee) else 1,
         "shortcut": network is not None and network.shortcut is not None,
         "temperature": temperature,
+        **({"untied": True} if untied else {}),
         **beside,
         "reading": changed(reading),
         "layers": [layer.model_dump(mode="json", by_alias=True) for layer in layers],
@@ -262,6 +275,8 @@ def _networks(description: Description, blocks: tuple[Block, ...] | None) -> tup
     for layer in description.layers:
         code = code_shape(layer, shape, first=below is None)
         units.append(build_unit(layer, shape, first=below is None))
+        if description.untied:
+            untie(units[-1])
         # Index tensors, which no file of weights has, and which are as large as the preprocessing's.
         with torch.device("cpu"):
             activation = output_activation(layer.loss, below, blocks if below is None else None)

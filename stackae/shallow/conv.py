@@ -109,6 +109,19 @@ class TiedConvTranspose(nn.Module):
         x: Tensor = conv_transpose(code, conv.weight, self.bias, conv.stride, padding, self.beyond)
         return x
 
+    @torch.no_grad()
+    def untied(self) -> nn.ConvTranspose1d | nn.ConvTranspose2d:
+        """Return a layer with weights of its own that does the same."""
+        conv = self.conv
+        padding = cast(tuple[int, ...], conv.padding)
+        own = transpose(
+            conv.out_channels, conv.in_channels, conv.kernel_size[0], conv.stride[0], padding[0], self.beyond
+        )
+        own.weight.copy_(conv.weight)
+        assert own.bias is not None
+        own.bias.copy_(self.bias)
+        return own
+
 
 def transpose(
     width: int, channels: int, kernel: int, stride: int, padding: int, beyond: tuple[int, ...]

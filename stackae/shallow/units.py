@@ -69,6 +69,18 @@ class TiedLinear(nn.Module):
         weight = self.linear.connected() if isinstance(self.linear, SparseLinear) else self.linear.weight
         return F.linear(code, weight.t(), self.bias)
 
+    @torch.no_grad()
+    def untied(self) -> nn.Linear:
+        """Return a layer with weights of its own that does the same."""
+        tied = self.linear
+        own = nn.Linear(tied.out_features, tied.in_features)
+        if isinstance(tied, SparseLinear):
+            own = SparseLinear(tied.out_features, tied.in_features, 1.0)
+            own.mask.copy_(tied.mask.t())
+        own.weight.copy_(tied.weight.t())
+        own.bias.copy_(self.bias)
+        return own
+
 
 class DenseUnit(nn.Module):
     """A dense autoencoder: code = activation(W x + b), output = V code + c.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 
 from stackae.baseline import Blend
-from stackae.build import AnyUnit
+from stackae.build import AnyUnit, untie
 from stackae.committee import Committee, together
 from stackae.mixture import Mixture
 from stackae.model import BaselineDescription
@@ -28,6 +28,9 @@ def load_units(plan: Plan, entries: Mapping[str, Entry], *, upto: int | None = N
     for layer, unit in zip(layers, units, strict=True):
         fill(unit, entries[layer.stage.name].file(WEIGHTS))
     if upto is None and plan.unroll and plan.unroll.name in entries:
+        if plan.config.unroll.untie:
+            for unit in units:
+                untie(unit)
         fill(mirrored(plan.layers, units), entries[plan.unroll.name].file(WEIGHTS))
     return [unit.eval() for unit in units]
 

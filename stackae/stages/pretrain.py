@@ -11,7 +11,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from stackae.build import AnyUnit, activation_of, build_corruption, build_loss, build_penalties
+from stackae.build import (
+    AnyUnit,
+    activation_of,
+    build_corruption,
+    build_loss,
+    build_penalties,
+    untie,
+)
 from stackae.config import FitConfig
 from stackae.data.batches import Batches
 from stackae.data.features import (
@@ -87,6 +94,9 @@ def unroll(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> S
     seed = derive(context.seed, context.stage)
     torch.manual_seed(derive(seed, "init"))
     data, units = entries[plan.data.name], load_units(plan, entries)
+    if settings.untie:
+        for unit in units:
+            untie(unit)
     deep = mirrored(plan.layers, units)
     objective = Reconstruction(
         build_loss(first.loss, first.blocks),

@@ -164,6 +164,7 @@ FIT = {
     "epochs": 3,
     "patience": 2,
 }
+UNROLL = {**FIT, "untie": True}
 FINETUNE = {
     "batch_norm": False,
     "noise": 0.05,
@@ -191,7 +192,7 @@ def test_every_setting_of_a_fit_is_tried() -> None:
     assert tried == set(FinetuneConfig.model_fields)
     others = {path.split(".")[2] for path, _, _ in CHANGES if path.startswith("layers.")}
     assert set(FIT) | others == set(LayerConfig.model_fields)
-    assert set(FIT) == set(UnrollConfig.model_fields)
+    assert set(UNROLL) == set(UnrollConfig.model_fields)
 
 
 @pytest.mark.parametrize("name", FIT)
@@ -249,10 +250,10 @@ def test_unrolling_moves_the_keys_of_what_starts_from_it_and_no_others(data: Pat
     assert keys(changed(config, "unroll.lr", 0.5)) == before
 
 
-@pytest.mark.parametrize("name", FIT)
+@pytest.mark.parametrize("name", UNROLL)
 def test_every_setting_of_unrolling_is_part_of_its_key(name: str, data: Path) -> None:
     config = changed(described(data), "unroll.epochs", 5)
-    after = keys(changed(config, f"unroll.{name}", FIT[name]))
+    after = keys(changed(config, f"unroll.{name}", UNROLL[name]))
     assert moved(keys(config), after) == {"unroll", "finetune", "probe"}
 
 

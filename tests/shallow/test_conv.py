@@ -18,7 +18,7 @@ from scipy.signal import convolve, correlate
 from torch import Tensor, nn
 
 from stackae.shallow.activations import ACTIVATIONS
-from stackae.shallow.conv import ConvUnit, conv_code_shape, with_channels
+from stackae.shallow.conv import ConvUnit, TiedConvTranspose, conv_code_shape, with_channels
 
 
 def unit(shape: tuple[int, ...], width: int, activation: str = "linear", **options: Any) -> ConvUnit:
@@ -232,6 +232,23 @@ def test_a_tied_decoder_is_the_adjoint_of_the_encoder(
     code = layer.encoder(x)
     y = torch.randn(code.shape, dtype=torch.float64)
     assert (code * y).sum().item() == pytest.approx((x * layer.decoder(y)).sum().item(), rel=1e-10)
+
+
+@pytest.mark.parametrize("shape", [(23,), (3, 12, 9)])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (4, 2, None), (3, 4, 0)])
+def test_an_untied_decoder_does_the_same_with_weights_of_its_own(
+    shape: tuple[int, ...], kernel: int, stride: int, padding: int | None
+) -> None:
+    layer = with_biases(unit(shape, 5, kernel=kernel, stride=stride, padding=padding, tied=True))
+    tied = layer.decoder[-2]
+    assert isinstance(tied, TiedConvTranspose)
+    code = layer.encoder(torch.randn(2, *shape))
+    own, expected = tied.untied(), tied(code)
+    torch.testing.assert_close(own(code), expected)
+    with torch.no_grad():
+        layer.conv.weight.zero_()
+        tied.bias.zero_()
+    torch.testing.assert_close(own(code), expected)
 
 
 def test_initial_weights_keep_to_their_fans() -> None:

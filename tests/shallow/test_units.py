@@ -138,3 +138,19 @@ def test_tied_weights_stay_tied_through_a_state_dict() -> None:
 
 def test_tied_weights_stay_tied_through_a_change_of_precision() -> None:
     _assert_tied(make(tied=True).float().double())
+
+
+@pytest.mark.parametrize("connectivity", [1.0, 0.5])
+def test_an_untied_decoder_does_the_same_with_weights_of_its_own(connectivity: float) -> None:
+    unit = DenseUnit(SHAPE, WIDTH, ACTIVATIONS["tanh"], tied=True, connectivity=connectivity)
+    tied = unit.decoder[0]
+    assert isinstance(tied, TiedLinear)
+    with torch.no_grad():
+        tied.bias.normal_()
+    own, code = tied.untied(), torch.randn(7, WIDTH)
+    expected = tied(code)
+    torch.testing.assert_close(own(code), expected)
+    with torch.no_grad():
+        unit.linear.weight.zero_()
+        tied.bias.zero_()
+    torch.testing.assert_close(own(code), expected)
