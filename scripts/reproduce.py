@@ -64,6 +64,9 @@ def reproduce(
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to its configs.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds, from 0, of experiments that take several.")] = 1,
+    quick: Annotated[
+        bool, typer.Option(help="An epoch of everything, to see it work; writes into RUNS/docs.")
+    ] = False,
     list_: Annotated[bool, typer.Option("--list", help="List the experiments.")] = False,
     docs: Annotated[Path, typer.Option(help="Folder of experiments.md and pictures/.")] = Path("docs"),
     store: Annotated[Path, typer.Option(help="Folder of finished stages.")] = Path(".stackae"),
@@ -76,8 +79,10 @@ def reproduce(
         return
     if name != "all" and name not in EXPERIMENTS:
         raise typer.BadParameter(f"'{name}'; use all, or one of {', '.join(EXPERIMENTS)}", param_hint="NAME")
+    if quick:
+        docs = runs / "docs"
     for chosen in EXPERIMENTS if name == "all" else [name]:
-        lab = Lab(overrides or [], store, runs, docs / "pictures" / f"{chosen}.png", seeds)
+        lab = Lab(overrides or [], store, runs, docs / "pictures" / f"{chosen}.png", seeds, quick)
         try:
             found = EXPERIMENTS[chosen](lab)
         except StackaeError as fault:

@@ -66,14 +66,19 @@ def test_an_experiment_writes_its_section_and_its_picture(
         "reproduce",
         "toy_bits",
         "tracking.wandb=disabled",
-        "unroll.epochs=2",
         "report=false",
+        "--quick",
         *folders,
     )
-    text = (tmp_path / "docs" / "experiments.md").read_text()
+    # What has learnt for an epoch must not take the place of what is documented.
+    assert not (tmp_path / "docs").exists()
+    docs = tmp_path / "runs" / "docs"
+    text = (docs / "experiments.md").read_text()
     assert "<!-- toy_bits -->" in text
-    assert (tmp_path / "docs" / "pictures" / "toy_bits.png").stat().st_size > 1000
-    told = json.loads((tmp_path / "docs" / "experiments.json").read_text())["toy_bits"]
+    assert (docs / "pictures" / "toy_bits.png").stat().st_size > 1000
+    results = json.loads((tmp_path / "runs" / "toy_bits" / "results.json").read_text())
+    assert results["stages"][-1]["epochs"] == 1
+    told = json.loads((docs / "experiments.json").read_text())["toy_bits"]
     assert told["seeds"] == [0]
     assert [cell in text for row in told["rows"] for cell in row.values()].count(False) == 0
 

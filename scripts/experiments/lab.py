@@ -122,11 +122,13 @@ class Lab:
     picture: Path
     seeds: int = 1
     """Over how many seeds, from 0, experiments that take several are carried out."""
+    quick: bool = False
+    """Whether all that is trained is trained for an epoch."""
     done: list[Run] = field(default_factory=list)
 
     def carry_out(self, config: str, *overrides: str, name: str | None = None) -> Run:
         """Runs configs/`config`.yaml into the folder `name`, by default the config's own."""
-        words = [*overrides, *self.overrides]
+        words = [*overrides, *self.overrides, *(_epoch_each(config) if self.quick else [])]
         folder = self.runs / (name or config)
         print(" ".join(["stackae run", f"configs/{config}.yaml", *words, "--out", str(folder)]), flush=True)
         results = stackae.run(CONFIGS / f"{config}.yaml", words, out=folder, store=self.store, quiet=False)
@@ -138,3 +140,10 @@ class Lab:
         """How long all stages took when they were trained; one that several runs share counts once."""
         stages = {stage["key"]: stage["seconds"] or 0.0 for run in self.done for stage in run.results.stages}
         return sum(stages.values())
+
+
+def _epoch_each(config: str) -> list[str]:
+    """Overrides by which whatever a config trains is trained for an epoch."""
+    whole = load_config(CONFIGS / f"{config}.yaml")
+    sections = {"pretrain": whole.pretrain, "unroll": whole.unroll, "finetune": whole.finetune}
+    return [f"{name}.epochs=1" for name, section in sections.items() if section and section.epochs != 0]
