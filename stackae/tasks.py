@@ -288,11 +288,14 @@ class FinetuneTask(Task):
                 own = batch.select(learnt)
                 means.append(_cross_entropy(member, own, self.weights, smoothing))
         # Each network's mean over its own rows, and the sum of these: each learns as if it were alone.
-        terms = {"loss": torch.stack(means).sum()}
+        terms = {"loss": reduce(torch.add, means)}
         if batch.beside is not None:
             terms = _with_joint(terms["loss"], [joint(batch.beside) for joint in self.joint])
-        self.sums.add(len(batch.x), {name: term / len(means) for name, term in terms.items()})
-        return terms["loss"]
+        loss = terms["loss"]
+        if len(means) > 1:
+            terms = {name: term / len(means) for name, term in terms.items()}
+        self.sums.add(len(batch.x), terms)
+        return loss
 
     def validate(self, batch: Batch) -> None:
         assert batch.y is not None
@@ -332,9 +335,10 @@ def _cross_entropy(classifier: nn.Module, batch: Batch, weights: Tensor | None, 
     It is 0 where there are no rows.
     """
     assert batch.y is not None
-    losses = F.cross_entropy(
-        classifier(batch.x).float(), batch.y, label_smoothing=smoothing, reduction="none"
-    )
+    logits = classifier(batch.x).float()
+    if weights is None and batch.weight is None and len(logits):
+        return F.cross_entropy(logits, batch.y, label_smoothing=smoothing)
+    losses = F.cross_entropy(logits, batch.y, label_smoothing=smoothing, reduction="none")
     if weights is not None:
         losses = weights[batch.y] * losses
     if batch.weight is not None:
