@@ -38,12 +38,14 @@ EXPERIMENTS: dict[str, Callable[[Lab], Found]] = {
         deep.mnist_deep_belief,
         deep.mnist_deep_denoising,
         classifiers.mnist_k_sparse,
+        classifiers.mnist_linear_probe,
         classifiers.mnist_contractive,
         classifiers.mnist_sparse_kl,
         classifiers.mnist_conv_stack,
         joint.mnist_100_labels,
         joint.mnist_ladder_1000,
         joint.mnist_ladder_all,
+        joint.mnist_ladder_basic,
     )
 }
 """The experiments by name, each a function whose docstring says what it redoes."""

@@ -39,12 +39,14 @@ class DivergenceGuard:
         else:
             raise self._diverged(f"the loss is {loss} in epoch {batch.epoch + 1}, batch {batch.number + 1}")
 
-    def check_epoch(self, row: Mapping[str, float], state: Any) -> None:
-        """Check an epoch's means, and the `state` of weights and optimisers that it ends with."""
-        epoch = row["epoch"]
+    def check_means(self, row: Mapping[str, float]) -> None:
+        """Check an epoch's means."""
         for name, value in row.items():
             if not math.isfinite(value):
-                raise self._diverged(f"{name} is {value} in epoch {epoch}")
+                raise self._diverged(f"{name} is {value} in epoch {row['epoch']}")
+
+    def check_epoch(self, epoch: int, state: Any) -> None:
+        """Check the `state` of weights and optimisers that an epoch ends with."""
         self._check_tensors(state, f"at the end of epoch {epoch}")
 
     def check_state(self, state: Mapping[str, Any], place: str) -> None:

@@ -33,7 +33,8 @@ from stackae.training.threads import choose_threads
 Pictures = Callable[[], Mapping[str, np.ndarray]]
 """Draws pictures of what is being trained, by name, as bytes."""
 
-# In batches: reading the loss waits for the device to come so far, which on the CPU it has in any case.
+# In batches: reading the loss waits for the device to come so far, which on the CPU it has in any case, and
+# looking at all weights takes as long as a small network's step.
 LOOK_EVERY = 50
 
 
@@ -72,6 +73,7 @@ class Recorder(pl.Callback):
         self.history: list[dict[str, float]] = []
         self._earlier_seconds, self._started = 0.0, time.monotonic()
         self._shown = self._started
+        self._unchecked = 0
 
     @property
     def seconds(self) -> float:
@@ -93,6 +95,7 @@ class Recorder(pl.Callback):
             self._guard.check_loss(loss.item(), batch)
         elif batch.number % LOOK_EVERY == 0:
             self._guard.check_loss(task.sums.mean("loss"), batch)
+        self._unchecked += 1
         now = time.monotonic()
         if now - self._shown > 0.2:
             self._shown = now
@@ -102,8 +105,11 @@ class Recorder(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         epoch = trainer.current_epoch + 1
         row: dict[str, float] = {"epoch": epoch} | _task(pl_module).close_epoch()
-        states = [pl_module.state_dict(), *(optimizer.state_dict() for optimizer in trainer.optimizers)]
-        self._guard.check_epoch(row, states)
+        self._guard.check_means(row)
+        if self._unchecked >= LOOK_EVERY or epoch == trainer.max_epochs:
+            states = [pl_module.state_dict(), *(optimizer.state_dict() for optimizer in trainer.optimizers)]
+            self._guard.check_epoch(epoch, states)
+            self._unchecked = 0
         row["seconds"] = self.seconds
         self.history.append(row)
         for logger in trainer.loggers:

@@ -126,9 +126,16 @@ class Overflowing(Breaking):
 def test_an_optimiser_whose_state_is_no_number_is_noticed(autosave: float, tmp_path: Path) -> None:
     task = Overflowing(STEPS + 2, poison=1e25)
     with pytest.raises(TrainingError, match="'exp_avg_sq' holds NaN or infinity"):
-        fit(task, tmp_path, FitConfig(epochs=9), autosave=autosave)
+        fit(task, tmp_path, FitConfig(epochs=90), autosave=autosave)
     assert math.isfinite(task.steps.item())
-    assert len(task.batches) == (STEPS + 2 if autosave == 0 else 2 * STEPS)
+    # Before a checkpoint, else at the end of the first epoch after fifty steps.
+    assert len(task.batches) == (STEPS + 2 if autosave == 0 else 51)
+
+
+def test_an_optimiser_whose_state_is_no_number_is_noticed_after_the_last_step(tmp_path: Path) -> None:
+    task = Overflowing(STEPS + 2, poison=1e25)
+    with pytest.raises(TrainingError, match="'exp_avg_sq' holds NaN or infinity at the end of epoch 2"):
+        fit(task, tmp_path, FitConfig(epochs=2))
 
 
 class Waiting(Tensor):
