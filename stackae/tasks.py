@@ -19,6 +19,7 @@ from stackae.errors import DataError
 from stackae.machine.memory import by_chunks
 from stackae.seeds import derive
 from stackae.shallow.normalisation import measure
+from stackae.side_by_side import SideBySide
 from stackae.stack import Classifier
 
 
@@ -244,7 +245,7 @@ class FinetuneTask(Task):
 
     def __init__(
         self,
-        classifier: Classifier | Committee,
+        classifier: Classifier | Committee | SideBySide,
         fit: FinetuneConfig,
         *,
         encoder_lr: float,
@@ -267,7 +268,7 @@ class FinetuneTask(Task):
         numbered = super().numbered(batch, batch_idx)
         if numbered.y is None:
             raise DataError("a batch without classes given; FinetuneTask takes (x, y)")
-        if isinstance(self.classifier, Committee) and numbered.fold is None:
+        if isinstance(self.classifier, Committee | SideBySide) and numbered.fold is None:
             raise DataError(
                 "a batch without its rows' folds given; for a committee FinetuneTask takes those of "
                 "stackae.data.batches.Batches with `fold`"
@@ -276,26 +277,36 @@ class FinetuneTask(Task):
 
     def loss(self, batch: Batch) -> Tensor:
         _seed_dropout(self, batch)
-        smoothing = self._fit.label_smoothing
-        if not isinstance(self.classifier, Committee):
-            means = [_cross_entropy(self.classifier, batch, self.weights, smoothing)]
-        else:
-            assert batch.fold is not None
-            means = []
-            for number, member in enumerate(self.classifier.members):
-                # What is not learnt from is not seen either: it would have a part in the batch's statistics.
-                learnt = (batch.fold != number).nonzero().squeeze(1)
-                own = batch.select(learnt)
-                means.append(_cross_entropy(member, own, self.weights, smoothing))
-        # Each network's mean over its own rows, and the sum of these: each learns as if it were alone.
-        terms = {"loss": reduce(torch.add, means)}
+        loss, networks = self._cross_entropy(batch)
+        terms = {"loss": loss}
         if batch.beside is not None:
-            terms = _with_joint(terms["loss"], [joint(batch.beside) for joint in self.joint])
+            terms = _with_joint(loss, [joint(batch.beside) for joint in self.joint])
         loss = terms["loss"]
-        if len(means) > 1:
-            terms = {name: term / len(means) for name, term in terms.items()}
+        if networks > 1:
+            terms = {name: term / networks for name, term in terms.items()}
         self.sums.add(len(batch.x), terms)
         return loss
+
+    def _cross_entropy(self, batch: Batch) -> tuple[Tensor, int]:
+        """Return the sum over the networks of each one's mean over its own rows, and how many there are.
+
+        With the sum each learns as if it were alone.
+        """
+        network, weights, smoothing = self.classifier, self.weights, self._fit.label_smoothing
+        if isinstance(network, Classifier):
+            return _mean_loss(network(batch.x), batch, weights, smoothing), 1
+        # What is not learnt from is not seen either: it would have a part in the batch's statistics.
+        assert batch.fold is not None
+        if isinstance(network, SideBySide):
+            numbers, present = network.own_rows(batch.fold)
+            own = batch.select(numbers)
+            losses = _losses(network(own.x, present), own, weights, smoothing) * present
+            return (losses.sum(1) / present.sum(1).clamp(min=1)).sum(), len(network)
+        means = []
+        for number, member in enumerate(network.members):
+            own = batch.select((batch.fold != number).nonzero().squeeze(1))
+            means.append(_mean_loss(member(own.x), own, weights, smoothing))
+        return reduce(torch.add, means), len(means)
 
     def validate(self, batch: Batch) -> None:
         assert batch.y is not None
@@ -316,6 +327,8 @@ class FinetuneTask(Task):
         outer: nn.Module
         if isinstance(network, Committee):
             encoder, outer = network.parts
+        elif isinstance(network, SideBySide):
+            encoder, outer = network.layers, network.outer
         else:
             encoder, outer = network.encoder, network.outer
         rate = self._fit.lr
@@ -329,23 +342,24 @@ def _with_joint(loss: Tensor, costs: list[Tensor]) -> dict[str, Tensor]:
     return {"loss": loss + cost, "cross_entropy": loss, "unlabelled": cost}
 
 
-def _cross_entropy(classifier: nn.Module, batch: Batch, weights: Tensor | None, smoothing: float) -> Tensor:
-    """Return the mean cross-entropy of a batch, whose rows count by their weights and those of their classes.
-
-    It is 0 where there are no rows.
-    """
+def _mean_loss(logits: Tensor, batch: Batch, weights: Tensor | None, smoothing: float) -> Tensor:
+    """Return the mean cross-entropy of a batch; it is 0 where there are no rows."""
     assert batch.y is not None
-    logits = classifier(batch.x).float()
     if weights is None and batch.weight is None and len(logits):
-        return F.cross_entropy(logits, batch.y, label_smoothing=smoothing)
-    losses = F.cross_entropy(logits, batch.y, label_smoothing=smoothing, reduction="none")
-    if weights is not None:
-        losses = weights[batch.y] * losses
-    if batch.weight is not None:
-        losses = batch.weight * losses
+        return F.cross_entropy(logits.float(), batch.y, label_smoothing=smoothing)
     # Divided by the rows, not by their weights as PyTorch does: a batch without a rare class would otherwise
     # count as much as one with it, and the classes would not weigh alike.
-    return losses.sum() / max(1, len(losses))
+    return _losses(logits, batch, weights, smoothing).sum() / max(1, len(logits))
+
+
+def _losses(logits: Tensor, batch: Batch, weights: Tensor | None, smoothing: float) -> Tensor:
+    """Return the cross-entropy of each row (*rows, classes), times its weight and that of its class."""
+    assert batch.y is not None
+    flat, y = logits.float().flatten(0, -2), batch.y.flatten()
+    losses = F.cross_entropy(flat, y, label_smoothing=smoothing, reduction="none").view_as(batch.y)
+    if weights is not None:
+        losses = weights[batch.y] * losses
+    return losses if batch.weight is None else batch.weight * losses
 
 
 def _seed_dropout(task: Task, batch: Batch) -> None:

@@ -32,6 +32,7 @@ FLOORS = {
     "weights": 3,
     "outputs": 3,
     "committee": 3,
+    "side_by_side": 4,
     "conditioning": 3,
     "joint": 4,
     "console": 3,

@@ -21,7 +21,7 @@ from stackae.plan.baseline_stages import plan_baselines
 from stackae.plan.baselines import ChosenBaselines
 from stackae.plan.importance import importance_left_out
 from stackae.plan.layers import PlannedLayer, architecture
-from stackae.plan.networks import build_members
+from stackae.plan.networks import build_members, learn_side_by_side
 from stackae.plan.stage import Stage, describe, weight_bytes
 
 PRETRAINED_ONLY = {"encoder_lr_scale", "freeze_encoder"}
@@ -194,6 +194,8 @@ def _fit_describer(
                 size=lambda: size(weights=weights),
             )
 
+        if learn_side_by_side(layers, settings, use.folds):
+            covered = {**covered, "side_by_side": True}
         length = fit(length_name, start.key, weights=False) if use.refit else None
         return length, fit(name, (length or start).key, weights=True)
 

@@ -28,6 +28,17 @@ def stacked(layers: Sequence[PlannedLayer], units: Sequence[AnyUnit]) -> tuple[E
     return Encoder([unit.encoder for unit in units]), Decoder(decoders)
 
 
+MOST_WEIGHTS = 200_000
+"""Weights of a layer up to which networks side by side take less time than one after the other."""
+
+
+def learn_side_by_side(layers: Sequence[PlannedLayer], settings: FinetuneConfig, networks: int) -> bool:
+    """Say whether the networks of folds learn as one: small dense ones, whose steps are spent on calls."""
+    dense = all(layer.config.unit == "dense" and layer.config.connectivity == 1.0 for layer in layers)
+    weights = max(math.prod(layer.shape) * math.prod(layer.code) for layer in layers)
+    return networks > 1 and dense and weights <= MOST_WEIGHTS and settings.semi_supervised is None
+
+
 class Member(NamedTuple):
     """A classifier, and the units whose encoders it has."""
 

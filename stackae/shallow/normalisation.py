@@ -65,6 +65,17 @@ def standardise(x: Tensor) -> Tensor:
     return F.batch_norm(x.float(), None, None, training=True, eps=VARIANCE)
 
 
+def standardise_present(x: Tensor, share: Tensor) -> Tensor:
+    """Give each channel of each network mean 0 and variance 1 over its rows: (networks, rows, channels).
+
+    `share` (networks, rows, 1) is what each row counts; of a network the rows' add up to 1.
+    """
+    x = x.float()
+    centred = x - (share * x).sum(1, keepdim=True)
+    variance = (share * centred.square()).sum(1, keepdim=True)
+    return centred * torch.rsqrt(variance + VARIANCE)
+
+
 def normalise(encoder: nn.Sequential, noise: float = 0.0) -> None:
     """Put a normalisation behind the linear map or convolution of a unit's encoder, in place."""
     place, linear = _linear(encoder)

@@ -18,8 +18,9 @@ from stackae.data.features import Together, encode, open_features, read_array, s
 from stackae.data.paired import Paired
 from stackae.data.rows import chunk_rows
 from stackae.metrics import classification
-from stackae.plan import Plan, build_members
+from stackae.plan import Plan, build_members, learn_side_by_side
 from stackae.seeds import derive
+from stackae.side_by_side import SideBySide
 from stackae.stage_context import StageContext, StageOutput
 from stackae.stages.finished import load_units
 from stackae.stages.input_scale import importances
@@ -155,13 +156,24 @@ class _Fit:
             train = Paired(labelled, Batches(x, batch_size=size, seed=seed))
         steps = settings.epochs * len(train)
         lr, network = settings.lr * self.scale, self.network
+        learner: SideBySide | None = None
+        if not self.frozen and learn_side_by_side(self.plan.layers, settings, len(self.members)):
+            learner = SideBySide(self.classifiers)
         task = FinetuneTask(
-            network, settings, encoder_lr=lr, seed=self.seed, steps=steps, weights=weights, joint=joint
+            learner or network,
+            settings,
+            encoder_lr=lr,
+            seed=self.seed,
+            steps=steps,
+            weights=weights,
+            joint=joint,
         )
         if samples and val is not None:
             task.measure_before_validation(network, samples[0])
         limited = settings if epochs is None else settings.model_copy(update={"epochs": epochs})
         fitted = fit(self.context, task, train, val, limited, keep_best=keep_best)
+        if learner is not None:
+            learner.hand_back()
         for classifier, sampled in zip(self.classifiers, samples, strict=False):
             unconditioned(classifier, sampled)
         self.network.eval()
