@@ -27,13 +27,17 @@ import pandas as pd
 import torch
 import typer
 from bench_memory import memory
+from bench_peers import peers
 from bench_step import CASES, Case, figures, line, measure
 
 import stackae
+from stackae.build import build_unit
 from stackae.commands.predict import predict as predict_rows
-from stackae.config import TrainerConfig
+from stackae.config import LayerConfig, TrainerConfig
 from stackae.config_file import load_config
+from stackae.data.features import encode
 from stackae.data.new_rows import read_rows
+from stackae.data.rows import CHUNK
 from stackae.machine.hardware import resolve
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -110,6 +114,63 @@ def whole(
     return made
 
 
+@app.command("peers")
+def against_peers(
+    rows: Annotated[int, typer.Option(help="Training rows of an epoch.")] = 20_000,
+    rounds: Annotated[int, typer.Option(help="Timed epochs of each, in turn.")] = 5,
+    processor: Annotated[
+        bool, typer.Option("--processor", help="Processor time, which waiting for other work is no part of.")
+    ] = False,
+) -> list[dict[str, Any]]:
+    """Times epochs of pretraining by ours and by packages that others publish, those that are installed."""
+    hardware, made = resolve(TrainerConfig.model_validate({"precision": "32-true"})), []
+    print(f"{rows} rows; medians of {rounds} rounds; {torch.get_num_threads()} threads\n")
+    print("| package | layer | batch | s/epoch | times ours |")
+    print("|---|---|---|---|---|")
+    for inputs, units, batch in (CASES[0], CASES[-1]):
+        with tempfile.TemporaryDirectory() as folder:
+            case = Case(inputs, units, batch, Path(folder), hardware)
+            case.write(rows)
+            clock = time.process_time if processor else time.monotonic
+            seconds = measure(case, rounds, clock, peers(case))
+        for name, each in seconds.items():
+            took = statistics.median(each)
+            times = statistics.median(a / b for a, b in zip(each, seconds["ours"], strict=True))
+            made.append({"package": name, "layer": f"{inputs}-{units}", "s": took, "times ours": times})
+            print(f"| {name} | {inputs}-{units} | {batch} | {took:.3f} | {times:.2f} |", flush=True)
+    return made
+
+
+@app.command("encode")
+def encoding(
+    rows: Annotated[int, typer.Option(help="Rows that are encoded.")] = 50_000,
+    rounds: Annotated[int, typer.Option(help="Timed encodings of each.")] = 5,
+) -> list[dict[str, Any]]:
+    """Times how a layer's features are written, beside the matrix products of them."""
+    hardware, made = resolve(TrainerConfig.model_validate({"precision": "32-true"})), []
+    print("| layer | s | rows/s | products, s | products/ours |")
+    print("|---|---|---|---|---|")
+    for inputs, units, batch in (CASES[0], CASES[-1]):
+        with tempfile.TemporaryDirectory() as folder:
+            case = Case(inputs, units, batch, Path(folder), hardware)
+            case.write(rows)
+            unit, x = build_unit(LayerConfig(width=units), (inputs,), first=True), case.read("train")
+            weight = unit.encoder[1].weight.detach()
+
+            def ours(encoder: Any = unit.encoder, x: Any = x, folder: str = folder) -> None:
+                encode(encoder, x, Path(folder) / "codes.npy", hardware.device)
+
+            def products(weight: Any = weight, x: Any = x) -> None:
+                for at in range(0, rows, CHUNK):
+                    _ = torch.from_numpy(np.array(x[at : at + CHUNK])) @ weight.t()
+
+            pairs = [(_seconds(ours), _seconds(products)) for _ in range(rounds + 1)][1:]
+        took, bare = (statistics.median(each) for each in zip(*pairs, strict=True))
+        made.append({"layer": f"{inputs}-{units}", "s": took, "share": bare / took})
+        print(f"| {inputs}-{units} | {took:.3f} | {rows / took:,.0f} | {bare:.3f} | {bare / took:.2f} |")
+    return made
+
+
 def _children() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
@@ -141,6 +202,7 @@ def everything(
     rounds = 3 if small else 15
     made: dict[str, Any] = {"start": start(rounds), "step": step(rounds=rounds, small=small)}
     made |= {"predict": predict(rows=10_000 if small else 100_000, rounds=rounds), "whole": whole(None)}
+    made |= {"encode": encoding(rounds=rounds), "peers": against_peers(rounds=rounds)}
     if as_json:
         print(json.dumps(made, indent=1))
 

@@ -95,9 +95,14 @@ class Rounds(NoProgress):
         self._began = self._clock()
 
 
-def measure(case: Case, rounds: int, clock: Callable[[], float]) -> dict[str, list[float]]:
-    """Seconds of each variant's epochs; before them each does one that does not count."""
-    meter = Rounds({"hand": _by_hand(case), "products": _products(case)}, clock)
+def measure(
+    case: Case, rounds: int, clock: Callable[[], float], others: Mapping[str, Epoch] | None = None
+) -> dict[str, list[float]]:
+    """Seconds of each variant's epochs; before them each does one that does not count.
+
+    The others are by default a loop by hand and the matrix products.
+    """
+    meter = Rounds(others or {"hand": _by_hand(case), "products": _products(case)}, clock)
     train, val = (
         Batches(case.read(part), case.classes(part), batch_size=size, seed=seed)
         for part, size, seed in (("train", case.batch, 0), ("val", CHUNK, None))

@@ -58,6 +58,16 @@ def test_the_benchmark_of_memory_prints_a_row_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def test_the_benchmarks_of_encoding_and_of_peers_have_a_row_for_each_layer(
+    carry_out: Callable[..., str],
+) -> None:
+    encoded = carry_out("bench", "encode", "--rows", "500", "--rounds", "1").splitlines()
+    assert [line.split("|")[1].strip() for line in encoded[2:]] == ["64-32", "784-1000"]
+    printed = carry_out("bench", "peers", "--rows", "300", "--rounds", "1").splitlines()
+    ours = [line.split("|")[2].strip() for line in printed if line.startswith("| ours")]
+    assert ours == ["64-32", "784-1000"]
+
+
 def test_an_experiment_writes_its_section_and_its_picture(
     tmp_path: Path, carry_out: Callable[..., str]
 ) -> None:
