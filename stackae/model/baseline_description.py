@@ -79,7 +79,7 @@ class BlendDescription(Section):
     def build(
         self, network: Classifier | Committee, coder: Encoder, *, columns: int, codes: int, classes: int
     ) -> Blend:
-        """Build one of this shape around a network, for rows of so many columns and so many codes by `coder`."""
+        """Build one of this shape around a network, for rows of so many columns, and codes by `coder`."""
         partners = [each.build(columns + each.on_codes * codes, classes) for each in self.partners]
         taken = any(each.on_codes for each in self.partners)
         return Blend(network, partners, coder if taken else None, Mixture(self.shares, self.powers))

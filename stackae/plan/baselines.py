@@ -55,6 +55,21 @@ def called(name: str) -> str:
     }[name]
 
 
+def short(baseline: Baseline) -> str:
+    """Return a baseline's name as the config has it, with what it is fitted to unless that is the columns."""
+    return baseline.name if baseline.on == "columns" else f"{baseline.name} on {baseline.on}"
+
+
+def named(several: str) -> str:
+    """Return what people call baselines, whose names `short` gives, with commas between them."""
+    names = []
+    for each in several.split(", "):
+        name, on, rest = each.partition(" on ")
+        names.append(f"{called(name)}{on and ' on the '}{rest}")
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 @dataclass(frozen=True)
 class ChosenBaselines:
     """The baselines of a run, and why others are left out."""
@@ -73,7 +88,8 @@ def choose_baselines(
     """Choose the baselines of a run by its config, its rows and its networks alone, never by a clock.
 
     `train` and `test` are the numbers of rows. Those that `compare.baselines` lists, and the one that
-    `finetune.blend` names, are fitted to the columns whatever they take.
+    `finetune.blend` names, are fitted to the columns whatever they take. Where it is `auto`, so are those that
+    gain by rows without labels: label spreading, and a logistic regression on columns and codes.
     """
     assert config.finetune is not None
     asked, blend = config.compare.baselines, config.finetune.blend

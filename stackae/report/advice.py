@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from stackae.plan.baselines import Baseline, called
+from stackae.plan.baselines import Baseline, named
 from stackae.report.verdict import paired, repeated
 
 Name = TypeVar("Name")
@@ -20,8 +20,8 @@ class Advice:
     `stack`, `baseline` or `mean`.
 
     `val` and `test` have the accuracies of the `baseline`, of the `stack`, and of the `mean` of the stack's
-    probabilities and those of `mean_with`, the baseline on the columns that suits it best; the test rows
-    decide nothing. `p` is McNemar's, of baseline and stack on the rows of `val`. Over several repetitions
+    probabilities and those of `mean_with`, baselines in the shares that suit it best; the test rows decide
+    nothing. `p` is McNemar's, of baseline and stack on the rows of `val`. Over several repetitions
     the accuracies are means, and `p` is that of the paired t-test of those of `val`.
     """
 
@@ -45,7 +45,7 @@ class Judged:
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """What may be used after one repetition; `means` are the stack's with each baseline on the columns."""
+    """What may be used after one repetition; `means` are the stack's with baselines, by their names."""
 
     stack: Judged
     baselines: Mapping[Baseline, Judged]
@@ -55,7 +55,7 @@ class Candidates:
 def advise(repetitions: Sequence[Candidates], *, folds: bool, blended: str | None = None) -> Advice | None:
     """Say what to use, by the mean over the repetitions.
 
-    `blended` is the baseline that the model holds already. None where no rows validate, or no baseline is
+    `blended` are the baselines that the model holds already. None where no rows validate, or no baseline is
     among those of all repetitions.
     """
     baselines = _in_all([each.baselines for each in repetitions])
@@ -75,12 +75,12 @@ def advise(repetitions: Sequence[Candidates], *, folds: bool, blended: str | Non
     over = f", means of {len(repetitions)} repetitions" if len(repetitions) > 1 else ""
     text = _compared(best, val, test, certainty, f"{how}{over}")
     if blended is not None:
-        text += f" The model averages the stack's probabilities with those of {called(blended)}."
+        text += f" The model averages the stack's probabilities with those of {named(blended)}."
     elif use == "mean" and mean_with is not None:
         figures = f"{_percent(val['mean'])}; {_percent(test['mean'])} on the test rows"
         text += (
             f" Better still by {how} is the mean of the probabilities of the stack and of "
-            f"{called(mean_with)} ({figures}): set finetune.blend: {mean_with}."
+            f"{named(mean_with)} ({figures}): set finetune.blend: auto."
         )
     none: dict[str, float | None] = {"mean": None}
     return Advice(best.name, best.on, use, mean_with, {**none, **val}, {**none, **test}, certainty.p, text)

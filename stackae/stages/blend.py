@@ -33,9 +33,8 @@ def blend(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> St
     use = plan.labels
     assert use is not None
     y, mean = labels(entries[plan.data.name]), wanted_mean(plan, entries)
-    with context.progress.stage(
-        context.called, 1 if mean is None else len(mean.partners), step="baseline"
-    ) as line:
+    steps = 1 if mean is None else len(mean.partners)
+    with context.progress.stage(context.called, steps, step="baseline") as line:
         if mean is None:
             line.advance(1, 0.0, {})
             return StageOutput({"with": None}, [])

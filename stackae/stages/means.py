@@ -11,7 +11,7 @@ from scipy.special import softmax
 from stackae.data.features import read_array
 from stackae.mixture import LEAST, Mixture, alike, cross_mixed, fit_mixture, logarithms
 from stackae.plan import Plan
-from stackae.plan.baselines import Baseline
+from stackae.plan.baselines import Baseline, short
 from stackae.seeds import derive
 from stackae.stages.baselines import labels, weights
 from stackae.stages.finetune import class_weights
@@ -82,20 +82,15 @@ class Mean:
         return ", ".join(sorted(shares, key=lambda name: -shares[name]))
 
 
-def short(baseline: Baseline) -> str:
-    """Return a baseline's name as the config has it, with what it is fitted to unless that is the columns."""
-    return baseline.name if baseline.on == "columns" else f"{baseline.name} on {baseline.on}"
-
-
 def wanted_mean(plan: Plan, entries: Mapping[str, Entry]) -> Mean | None:
     """Average the classifier with the baseline that the config names, or as `best_mean` does; None if so."""
     assert plan.config.finetune is not None
     wanted = plan.config.finetune.blend
     if wanted == "none":
         return None
-    return (
-        best_mean(plan, entries) if wanted == "auto" else _mean(plan, entries, [Baseline(wanted, "columns")])
-    )
+    if wanted == "auto":
+        return best_mean(plan, entries)
+    return _mean(plan, entries, [Baseline(wanted, "columns")])
 
 
 def best_mean(plan: Plan, entries: Mapping[str, Entry]) -> Mean | None:
