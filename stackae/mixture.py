@@ -41,7 +41,7 @@ class Mixture:
         mixed: np.ndarray = sum(
             share * softmax(power * each, axis=1)
             for share, power, each in zip(self.shares, self.powers, logits, strict=True)
-        )  # type: ignore[assignment]  # of one classifier at least
+        )
         return mixed
 
     @property

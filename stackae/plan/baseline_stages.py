@@ -63,8 +63,9 @@ def plan_baselines(
         )
     if config.finetune.blend != "none" and baselines is not None:
         # What a config names is a baseline on the columns.
-        several = config.finetune.blend == "auto" and codes is not None
-        mixed = [baselines, codes] if several else [baselines]
+        mixed = [baselines]
+        if config.finetune.blend == "auto" and codes is not None:
+            mixed.append(codes)
         blend = describe(
             "blend",
             finetune.key,

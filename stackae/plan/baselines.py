@@ -88,8 +88,8 @@ def choose_baselines(
     """Choose the baselines of a run by its config, its rows and its networks alone, never by a clock.
 
     `train` and `test` are the numbers of rows. Those that `compare.baselines` lists, and the one that
-    `finetune.blend` names, are fitted to the columns whatever they take. Where it is `auto`, so are those that
-    gain by rows without labels: label spreading, and a logistic regression on columns and codes.
+    `finetune.blend` names, are fitted to the columns whatever they take. Where it is `auto`, so are those
+    that gain by rows without labels: label spreading, and a logistic regression on columns and codes.
     """
     assert config.finetune is not None
     asked, blend = config.compare.baselines, config.finetune.blend

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 
 from stackae.plan.baselines import Baseline, named
 from stackae.report.verdict import paired, repeated
-
-Name = TypeVar("Name")
 
 
 @dataclass(frozen=True)
@@ -45,11 +43,12 @@ class Judged:
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """What may be used after one repetition; `means` are the stack's with baselines, by their names."""
+    """What may be used after one repetition; `mean` is the stack's with the baselines `mean_with`, if any."""
 
     stack: Judged
     baselines: Mapping[Baseline, Judged]
-    means: Mapping[str, Judged]
+    mean: Judged | None = None
+    mean_with: str | None = None
 
 
 def advise(repetitions: Sequence[Candidates], *, folds: bool, blended: str | None = None) -> Advice | None:
@@ -63,10 +62,11 @@ def advise(repetitions: Sequence[Candidates], *, folds: bool, blended: str | Non
         return None
     best = max(baselines, key=lambda each: _accuracy(baselines[each], "val"))
     judged = {"baseline": baselines[best], "stack": [each.stack for each in repetitions]}
-    means = _in_all([each.means for each in repetitions])
-    mean_with = max(means, key=lambda each: _accuracy(means[each], "val"), default=None)
+    means = [each.mean for each in repetitions if each.mean is not None]
+    # Of several repetitions those of the first, whose model is kept.
+    mean_with = repetitions[0].mean_with if len(means) == len(repetitions) else None
     if mean_with is not None:
-        judged["mean"] = means[mean_with]
+        judged["mean"] = means
     val = {name: _accuracy(each, "val") for name, each in judged.items()}
     test = {name: _accuracy(each, "test") for name, each in judged.items()}
     certainty = _certainty(judged["baseline"], judged["stack"])
@@ -102,7 +102,7 @@ def _certainty(first: Sequence[Judged], second: Sequence[Judged]) -> _Certainty:
     return _Certainty(repeated(gains, len(pairs[0][0])).p, "paired t-test")
 
 
-def _in_all(repetitions: Sequence[Mapping[Name, Judged]]) -> dict[Name, list[Judged]]:
+def _in_all(repetitions: Sequence[Mapping[Baseline, Judged]]) -> dict[Baseline, list[Judged]]:
     """Gather what all repetitions have."""
     first = repetitions[0]
     return {

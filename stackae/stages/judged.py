@@ -98,5 +98,6 @@ def _candidates(repetition: Repetition) -> Candidates | None:
     return Candidates(
         judged({part: stack_probabilities(plan, entries, part) for part in truth}),
         {each: judged(of(each)) for each in fitted},
-        {} if mean is None else {str(mean): judged({"val": mean.val, "test": mean.test})},
+        None if mean is None else judged({"val": mean.val, "test": mean.test}),
+        None if mean is None else str(mean),
     )
