@@ -70,6 +70,11 @@ def named(several: str) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def in_short(several: str) -> str:
+    """Name baselines, as `named`, where there is little room: more than one are several."""
+    return "several baselines" if ", " in several else several.replace("_", " ")
+
+
 @dataclass(frozen=True)
 class ChosenBaselines:
     """The baselines of a run, and why others are left out."""
