@@ -7,6 +7,7 @@ are tensors alone, kept as all weights are, and work in an exported network too.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -178,25 +179,49 @@ LEAST = math.log(torch.finfo(torch.float32).tiny)
 """The least logarithm of a probability."""
 
 
-class Blend(nn.Module):
-    """A classifier averaged with a baseline: (rows, *shape) -> logits (rows, classes).
+class Partner(nn.Module):
+    """A baseline that a classifier is averaged with: (rows, columns) -> logits (rows, classes).
 
-    The softmax of the logits is the mean of both's probabilities, as the mixture has it. The baseline knows
-    the classes `seen`.
+    It knows the classes `seen`. It takes the columns or, `on_codes`, the codes of all depths beside them.
+    """
+
+    def __init__(self, baseline: Baseline, seen: Tensor, classes: int, *, on_codes: bool) -> None:
+        super().__init__()
+        self.baseline, self.classes, self.on_codes = baseline, classes, on_codes
+        self.seen = nn.Buffer(seen.to(torch.int32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.baseline(x).log_softmax(1).clamp(min=LEAST).to(x.dtype)
+        # Of classes that it does not know it says that they are next to impossible.
+        nothing = torch.full((x.shape[0], self.classes), LEAST, dtype=x.dtype, device=x.device)
+        return nothing.scatter(1, self.seen.long().expand(x.shape[0], -1), found)
+
+    def check(self) -> None:
+        """Raise ValueError where a file has filled it with what belongs to none."""
+        if ((self.seen < 0) | (self.seen >= self.classes)).any():
+            raise ValueError("seen points nowhere")
+        self.baseline.check()
+
+
+class Blend(nn.Module):
+    """A classifier averaged with baselines: (rows, *shape) -> logits (rows, classes).
+
+    The softmax of the logits is the mean of all probabilities, as the mixture has it, in which the network
+    comes first. `coder` makes the codes, the pretrained encoder; None where no baseline takes any.
     """
 
     def __init__(
         self,
         network: Classifier | Committee,
-        baseline: Baseline,
-        seen: Tensor,
-        classes: int,
+        partners: Sequence[Partner],
+        coder: Encoder | None,
         mixture: Mixture,
     ) -> None:
         super().__init__()
-        self.mixture = mixture
-        self.network, self.baseline, self.classes = network, baseline, classes
-        self.seen = nn.Buffer(seen.to(torch.int32))
+        self.network, self.mixture, self.coder = network, mixture, coder
+        self.partners = nn.ModuleList(partners)
+        # The same once more, with their type.
+        self._partners = tuple(partners)
 
     @property
     def encoder(self) -> Encoder:
@@ -204,18 +229,19 @@ class Blend(nn.Module):
         return self.network.encoder
 
     def forward(self, x: Tensor) -> Tensor:
-        share, (first, second) = self.mixture.share, self.mixture.powers
-        own: Tensor = (first * self.network(x)).softmax(1)
-        # Of classes that it does not know it says that they are next to impossible.
-        found = self.baseline(x.flatten(1)).log_softmax(1).clamp(min=LEAST).to(own.dtype)
-        places = self.seen.long().expand(x.shape[0], -1)
-        theirs = torch.full_like(own, LEAST).scatter(1, places, found)
-        mean = share * own + (1 - share) * (second * theirs).softmax(1)
-        logits: Tensor = mean.clamp(min=torch.finfo(torch.float32).tiny).log()
-        return logits
+        logits, columns = [self.network(x)], x.flatten(1)
+        beside = columns
+        if self.coder is not None:
+            beside = torch.cat([columns, *(code.flatten(1) for code in self.coder.depths(x))], 1)
+        logits += [each(beside if each.on_codes else columns) for each in self._partners]
+        shares = [
+            share * (power * each).softmax(1)
+            for share, power, each in zip(self.mixture.shares, self.mixture.powers, logits, strict=True)
+        ]
+        mean = torch.stack(shares).sum(0)
+        return mean.clamp(min=torch.finfo(torch.float32).tiny).log()
 
     def check(self) -> None:
         """Raise ValueError where a file has filled it with what belongs to none."""
-        if ((self.seen < 0) | (self.seen >= self.classes)).any():
-            raise ValueError("seen points nowhere")
-        self.baseline.check()
+        for each in self._partners:
+            each.check()

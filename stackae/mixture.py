@@ -1,16 +1,21 @@
-"""How the probabilities of two classifiers are mixed, by rows that neither was fitted to."""
+"""How the probabilities of several classifiers are mixed, by rows that none was fitted to."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import softmax
 
-from stackae.temperature import fit_temperature, losses
+from stackae.temperature import fit_temperature
 
-SHARES = np.linspace(0.0, 1.0, 21)
-"""The shares of the first that are weighed against each other."""
+PRIOR = 5.0
+"""How many rows the shares are worth that are taken for granted, as many for each classifier."""
+LEAST = 0.05
+"""A smaller share is none, where there is a choice; docs/recipe.md has the figures."""
+ROUNDS, CLOSE = 1000, 1e-9
+"""Rounds in which shares are found, at most, and the change in one that is none."""
 TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -22,63 +27,87 @@ def logarithms(probabilities: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Mixture:
-    """The mean of two classifiers' probabilities, `share` of it the first's.
+    """The mean of several classifiers' probabilities, of which each has one of the `shares`, 1 in all.
 
-    Before, the probabilities of each are raised to a power and normalised: the first are often too sure of
-    themselves, the others too little.
+    Before, the probabilities of each are raised to a power and normalised: some are too sure of themselves,
+    others too little.
     """
 
-    share: float = 0.5
-    powers: tuple[float, float] = (1.0, 1.0)
+    shares: tuple[float, ...]
+    powers: tuple[float, ...]
 
-    def of(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Mix the probabilities that have these logits, both (rows, classes)."""
-        one, other = (
-            softmax(power * logits, axis=1)
-            for power, logits in zip(self.powers, (first, second), strict=True)
+    def of(self, logits: Sequence[np.ndarray]) -> np.ndarray:
+        """Mix the probabilities that have these logits, each (rows, classes)."""
+        mixed: np.ndarray = sum(
+            share * softmax(power * each, axis=1)
+            for share, power, each in zip(self.shares, self.powers, logits, strict=True)
         )
-        mixed: np.ndarray = self.share * one + (1.0 - self.share) * other
         return mixed
+
+    @property
+    def parts(self) -> list[int]:
+        """The numbers of the classifiers that have a share."""
+        return [number for number, share in enumerate(self.shares) if share > 0]
+
+    def without_the_others(self) -> Mixture:
+        """Return the mixture of those alone that have a share."""
+        return Mixture(*(tuple(each[number] for number in self.parts) for each in (self.shares, self.powers)))
+
+
+def alike(classifiers: int) -> Mixture:
+    """Return the plain mean of so many classifiers."""
+    return Mixture((1.0 / classifiers,) * classifiers, (1.0,) * classifiers)
 
 
 def fit_mixture(
-    first: np.ndarray, second: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None
+    logits: Sequence[np.ndarray], y: np.ndarray, weight: np.ndarray | None = None, *, least: float = 0.0
 ) -> Mixture:
-    """Find the mixture of two classifiers for rows that neither was fitted to.
+    """Find the mixture of classifiers for rows that none was fitted to.
 
-    Logits (rows, classes) of both, classes y (rows,), and how much each row counts, None: alike. The powers
-    are the inverse temperatures with the least NLL. The share is the mean over shares from 0 to 1, each as
-    likely as it makes the classes: few rows leave it near a half, many find the best.
+    Logits (rows, classes) of each, classes y (rows,), and how much each row counts, None: alike. The powers
+    are the inverse temperatures with the least NLL. The shares are the likeliest under a prior that is worth
+    PRIOR rows, spread evenly: few rows leave them nearly equal, many find the best. A share below `least` is
+    none, but that of the first.
     """
-    powers = (1.0 / fit_temperature(first, y, weight), 1.0 / fit_temperature(second, y, weight))
+    powers = tuple(1.0 / fit_temperature(each, y, weight) for each in logits)
     rows = np.arange(len(y))
-    one, other = (softmax(p * z, axis=1)[rows, y] for p, z in zip(powers, (first, second), strict=True))
+    told = np.stack([softmax(p * z, axis=1)[rows, y] for p, z in zip(powers, logits, strict=True)], axis=1)
     counts = np.ones(len(y)) if weight is None else weight / weight.mean()
-    told = np.array([(counts * logarithms(share * one + (1 - share) * other)).sum() for share in SHARES])
-    likely = np.exp(told - told.max())
-    return Mixture(float((likely * SHARES).sum() / likely.sum()), powers)
+    shares = _shares(np.maximum(told, TINY), counts)
+    kept = (shares >= least) | (np.arange(len(shares)) == 0)
+    shares = np.where(kept, shares, 0.0)
+    return Mixture(tuple((shares / shares.sum()).tolist()), powers)
+
+
+def _shares(told: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Find shares by expectation and maximisation, from the classes' probabilities (rows, classifiers)."""
+    prior = np.full(told.shape[1], PRIOR / told.shape[1])
+    shares = prior / PRIOR
+    for _ in range(ROUNDS):
+        before, likely = shares, told * shares
+        likely /= likely.sum(1, keepdims=True)
+        shares = (counts @ likely + prior) / (counts.sum() + PRIOR)
+        if np.abs(shares - before).max() < CLOSE:
+            break
+    return shares
 
 
 def cross_mixed(
-    first: np.ndarray,
-    second: np.ndarray,
+    logits: Sequence[np.ndarray],
     y: np.ndarray,
     part: np.ndarray,
     weight: np.ndarray | None = None,
+    *,
+    least: float = 0.0,
 ) -> np.ndarray:
     """Mix the probabilities (rows, classes) of each part of the rows as suits the other parts.
 
-    `part` (rows,) numbers them, of which there are two at least.
+    `part` (rows,) numbers them, of which there are two at least; the rest is as for `fit_mixture`.
     """
-    mixed = np.empty(first.shape)
+    mixed = np.empty(logits[0].shape)
     for number in np.unique(part):
         own, others = part == number, part != number
         counts = None if weight is None else weight[others]
-        mixed[own] = fit_mixture(first[others], second[others], y[others], counts).of(first[own], second[own])
+        mixture = fit_mixture([each[others] for each in logits], y[others], counts, least=least)
+        mixed[own] = mixture.of([each[own] for each in logits])
     return mixed
-
-
-def log_loss(probabilities: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> float:
-    """Compute the mean negative log-likelihood of classes, in nats."""
-    nll = losses(logarithms(probabilities), y)
-    return float(np.average(nll, weights=weight))

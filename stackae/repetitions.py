@@ -68,7 +68,7 @@ def _blend(repetitions: Sequence[Results]) -> dict[str, Any] | None:
     if not names:
         return None
     mean = _mean([each["blend"] or each["classifier"] for each in repetitions])
-    return {"with": " or ".join(names), **(mean or {})}
+    return {"with": " or ".join(names), "partners": [], **(mean or {})}
 
 
 def _baselines(first: Sequence[Results], repetitions: Sequence[Results]) -> Iterator[dict[str, Any]]:

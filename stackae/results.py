@@ -239,10 +239,10 @@ def _stage_result(outcome: Outcome) -> dict[str, Any]:
 
 
 def _blend(entry: Entry | None) -> dict[str, Any] | None:
-    """Return what the model's classifier is averaged with, and the figures of the mean."""
+    """Return what the model's classifier is averaged with, in which shares, and the figures of the mean."""
     if entry is None or entry.metrics["with"] is None:
         return None
-    return {name: entry.metrics[name] for name in ("with", "val", "test")}
+    return {name: entry.metrics[name] for name in ("with", "partners", "val", "test")}
 
 
 def _importance(plan: Plan, entry: Entry | None) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ import numpy as np
 from stackae.console import show_lines, show_table
 from stackae.errors import ArtifactError, ConfigError
 from stackae.machine.disk import write_atomically
+from stackae.plan.baselines import in_short
 from stackae.repetitions import averaged, every_stage
 from stackae.report.comparison_figures import overlay
 from stackae.report.page import Report, to_html
@@ -129,7 +130,7 @@ def _row(run: Finished) -> list[str]:
         _percent(classifier["test"]["error"]) if classifier else "",
         _percent(scratch["test"]["error"]) if scratch else "",
         _baseline(verdict),
-        f"{_percent(blend['test']['error'])} {blend['with'].replace('_', ' ')}" if blend else "",
+        f"{_percent(blend['test']['error'])} {in_short(blend['with'])}" if blend else "",
         f"{100 * verdict['gain']:+.2f}" if verdict and verdict["gain"] is not None else "",
         f"{sum(stage['seconds'] or 0.0 for stage in every_stage(results)):.1f}",
     ]

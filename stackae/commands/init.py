@@ -89,7 +89,7 @@ def _lines(guess: Guess, source: Source, fitted: Preprocessing) -> Iterator[str]
     yield from (f"  - {{width: {width}, corruption: {SWAP}}}" for width in WIDTHS)
     yield ""
     if source.classes:
-        yield "# averaged with the classifier of scikit-learn with which it is best by cross-validation"
+        yield "# averaged with classifiers of scikit-learn, in the shares that cross-validation makes likely"
         yield "finetune: {blend: auto}"
     else:
         yield "finetune: null  # no labels, no classifier" + (

@@ -112,8 +112,10 @@ class FinetuneConfig(FitConfig):
     control from scratch does so, too; another one, `labels-alone`, does not."""
     blend: Literal["none", "auto"] | BaselineName = "none"
     """Average the classifier's probabilities with those of a baseline on the columns, which the model then
-    holds: `extra_trees`, `logistic_regression`, `svm`, `boosting`, `label_spreading`, or `auto`, the one with
-    which the mean is best by cross-validation, and none where the classifier alone is as good."""
+    holds: `extra_trees`, `logistic_regression`, `svm`, `boosting`, `label_spreading`. `auto`: with all that
+    the run fits, to the columns or to these and the codes of all layers, in the shares that make the rows
+    that validate likely; those with less than a twentieth are left out, all of them where too few rows
+    validate."""
     batch_norm: Switch = True
     """Normalise every layer over the batch while training; then it is folded into weights and biases."""
     noise: NonNegativeFloat | Literal["auto"] = "auto"

@@ -1,6 +1,6 @@
 """A finished model in a folder: saved by a run, loaded and used without the rest."""
 
-from stackae.model.baseline_description import BaselineDescription, describe
+from stackae.model.baseline_description import BlendDescription, describe_blend
 from stackae.model.files import EXPORTED_WEIGHTS, load, load_reading, save
 from stackae.model.model import Model
 from stackae.model.novelty import novelty
@@ -10,9 +10,9 @@ from stackae.weights import fill
 
 __all__ = [
     "EXPORTED_WEIGHTS",
-    "BaselineDescription",
+    "BlendDescription",
     "Model",
-    "describe",
+    "describe_blend",
     "fill",
     "load",
     "load_reading",

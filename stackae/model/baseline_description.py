@@ -1,26 +1,28 @@
-"""A baseline that a classifier is averaged with, as a model's `config.json` describes it."""
+"""What a classifier is averaged with, as a model's `config.json` describes it."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+import torch
+from pydantic import Field, model_validator
+from torch import nn
 
-from stackae.baseline import Baseline, Kernel, Linear, Neighbours, Trees
+from stackae.baseline import Baseline, Blend, Kernel, Linear, Neighbours, Partner, Trees
+from stackae.committee import Committee
 from stackae.config.section import PositiveInt, Section
+from stackae.mixture import Mixture
+from stackae.stack import Classifier, Encoder
 
 Power = Annotated[float, Field(gt=0, le=100)]
 
 
-class MixtureDescription(Section):
-    """The classifier's share of the mean, and the powers to which its probabilities and others are raised."""
-
-    share: Annotated[float, Field(ge=0, le=1)] = 0.5
-    powers: tuple[Power, Power] = (1.0, 1.0)
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class BaselineDescription(Section):
-    """What a baseline that the classifier is averaged with is made of."""
+    """What one of the baselines that the classifier is averaged with is made of."""
 
     type: Literal["linear", "kernel", "trees", "neighbours"]
     seen: PositiveInt
@@ -33,9 +35,15 @@ class BaselineDescription(Section):
     nearest: PositiveInt = 1
     depth: Annotated[int, Field(ge=0, le=10_000, strict=True)] = 0
     sums: Literal["probabilities", "logits"] = "logits"
+    on_codes: Annotated[bool, Field(strict=True)] = False
+    """Whether it takes the codes of all depths beside the columns."""
 
-    def build(self, columns: int) -> Baseline:
-        """Build one of this shape for rows of so many columns."""
+    def build(self, columns: int, classes: int) -> Partner:
+        """Build one of this shape for rows of so many columns, codes included, and so many classes."""
+        seen = torch.zeros(self.seen)
+        return Partner(self._baseline(columns), seen, classes, on_codes=self.on_codes)
+
+    def _baseline(self, columns: int) -> Baseline:
         match self.type:
             case "linear":
                 return Linear(columns, self.seen)
@@ -55,24 +63,54 @@ class BaselineDescription(Section):
                 return Neighbours(columns, self.seen, rows=self.rows, nearest=min(self.nearest, self.rows))
 
 
-def describe(baseline: Baseline, seen: int) -> BaselineDescription:
-    """Describe a baseline that knows so many classes; `build` makes one of the same shape."""
+class BlendDescription(Section):
+    """What the classifier is averaged with, and how: its own share and power come first."""
+
+    partners: Annotated[tuple[BaselineDescription, ...], Field(min_length=1, max_length=100)]
+    shares: tuple[Share, ...]
+    powers: tuple[Power, ...]
+
+    @model_validator(mode="after")
+    def _as_many(self) -> Self:
+        if not len(self.shares) == len(self.powers) == len(self.partners) + 1:
+            raise ValueError("not as many shares and powers as classifiers")
+        return self
+
+    def build(
+        self, network: Classifier | Committee, coder: Encoder, *, columns: int, codes: int, classes: int
+    ) -> Blend:
+        """Build one of this shape around a network, for rows of so many columns, and codes by `coder`."""
+        partners = [each.build(columns + each.on_codes * codes, classes) for each in self.partners]
+        taken = any(each.on_codes for each in self.partners)
+        return Blend(network, partners, coder if taken else None, Mixture(self.shares, self.powers))
+
+
+def describe_blend(partners: Iterable[nn.Module], mixture: Mixture) -> BlendDescription:
+    """Describe what a classifier is averaged with, and how; `build` makes one of the same shape."""
+    described = tuple(_describe(each) for each in partners if isinstance(each, Partner))
+    return BlendDescription(partners=described, shares=mixture.shares, powers=mixture.powers)
+
+
+def _describe(partner: Partner) -> BaselineDescription:
+    """Describe a baseline; `build` makes one of the same shape."""
+    baseline = partner.baseline
+    common: dict[str, Any] = {"seen": len(partner.seen), "on_codes": partner.on_codes}
     match baseline:
         case Linear():
-            return BaselineDescription(type="linear", seen=seen)
+            return BaselineDescription(type="linear", **common)
         case Kernel():
-            return BaselineDescription(type="kernel", seen=seen, vectors=len(baseline.vectors))
+            return BaselineDescription(type="kernel", vectors=len(baseline.vectors), **common)
         case Trees():
             return BaselineDescription(
                 type="trees",
-                seen=seen,
                 trees=len(baseline.root),
                 nodes=len(baseline.feature),
                 entries=baseline.value.shape[1],
                 depth=baseline.depth,
                 sums=baseline.sums,
+                **common,
             )
         case Neighbours():
             return BaselineDescription(
-                type="neighbours", seen=seen, rows=len(baseline.places), nearest=baseline.nearest
+                type="neighbours", rows=len(baseline.places), nearest=baseline.nearest, **common
             )

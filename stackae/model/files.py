@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,8 +29,7 @@ from stackae.config_file.faults import show
 from stackae.data.preprocessing.load import Preprocessing, load_preprocessing
 from stackae.data.preprocessing.sklearn_file import FITTED
 from stackae.errors import ArtifactError, in_a_line
-from stackae.mixture import Mixture
-from stackae.model.baseline_description import BaselineDescription, MixtureDescription, describe
+from stackae.model.baseline_description import BlendDescription, describe_blend
 from stackae.model.model import Model
 from stackae.model.places import located
 from stackae.model.reading import Reading
@@ -71,10 +69,8 @@ class Description(Section):
     """Whether each adds a linear map of the input to its logits."""
     temperature: Annotated[float, Field(ge=LEAST, le=MOST)] = 1.0
     """By what the classifier's logits are divided."""
-    baseline: BaselineDescription | None = None
-    """What it averages them with once more."""
-    mixture: MixtureDescription = MixtureDescription()
-    """How."""
+    blend: BlendDescription | None = None
+    """What it averages them with once more, and how."""
     reading: Reading = Reading()
     """How its rows are read from files."""
     untied: Annotated[bool, Field(strict=True)] = False
@@ -115,10 +111,9 @@ def save(
     network = classifier.network if isinstance(classifier, Blend) else classifier
     beside = {}
     if isinstance(classifier, Blend):
-        beside["baseline"] = describe(classifier.baseline, len(classifier.seen)).model_dump(
-            exclude_defaults=True
+        beside["blend"] = describe_blend(classifier.partners, classifier.mixture).model_dump(
+            mode="json", exclude_defaults=True
         )
-        beside["mixture"] = asdict(classifier.mixture)
     description = {
         "format": FORMAT,
         "shape": list(preprocessing.shape),
@@ -219,13 +214,26 @@ def _classifier(
             inputs = 0
         members.append(Classifier(encoder, code, classes, dropout=0.0, input_dropout=0.0, inputs=inputs))
     network = together(members)
-    if description.baseline is None:
+    if description.blend is None:
         return network
-    seen = torch.zeros(description.baseline.seen)
-    baseline = description.baseline.build(math.prod(description.shape))
-    mixed = description.mixture
-    mixture = Mixture(mixed.share, mixed.powers)
-    return Blend(network, baseline, seen, len(description.classes), mixture)
+    # The pretrained layers as the baselines' codes are made by them; fine-tuning changed the networks' own.
+    coder, _, _ = _networks(description, blocks)
+    return description.blend.build(
+        network,
+        coder,
+        columns=math.prod(description.shape),
+        codes=_codes(description),
+        classes=len(description.classes),
+    )
+
+
+def _codes(description: Description) -> int:
+    """Count the codes of all depths."""
+    shape, codes = description.shape, 0
+    for number, layer in enumerate(description.layers):
+        shape = code_shape(layer, shape, first=number == 0)
+        codes += math.prod(shape)
+    return codes
 
 
 def _fill(module: nn.Module, folder: Path, part: str) -> None:

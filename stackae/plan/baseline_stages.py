@@ -62,13 +62,18 @@ def plan_baselines(
             size=lambda: size(on_codes),
         )
     if config.finetune.blend != "none" and baselines is not None:
+        # What a config names is a baseline on the columns.
+        mixed = [baselines]
+        if config.finetune.blend == "auto" and codes is not None:
+            mixed.append(codes)
         blend = describe(
             "blend",
             finetune.key,
-            {"blend": config.finetune.blend, "baselines": baselines.key},
+            {"blend": config.finetune.blend, "baselines": [stage.key for stage in mixed]},
             section="finetune",
-            reads=(data.name,),
-            needs=(baselines.name,),
+            # It fits again what it takes, to the same features.
+            reads=mixed[-1].reads,
+            needs=tuple(stage.name for stage in mixed),
             size=lambda: 4 * classes * test,
         )
     return chosen, (baselines, codes, blend)

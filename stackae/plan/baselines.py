@@ -55,6 +55,26 @@ def called(name: str) -> str:
     }[name]
 
 
+def short(baseline: Baseline) -> str:
+    """Return a baseline's name as the config has it, with what it is fitted to unless that is the columns."""
+    return baseline.name if baseline.on == "columns" else f"{baseline.name} on {baseline.on}"
+
+
+def named(several: str) -> str:
+    """Return what people call baselines, whose names `short` gives, with commas between them."""
+    names = []
+    for each in several.split(", "):
+        name, on, rest = each.partition(" on ")
+        names.append(f"{called(name)}{on and ' on the '}{rest}")
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def in_short(several: str) -> str:
+    """Name baselines, as `named`, where there is little room: more than one are several."""
+    return "several baselines" if ", " in several else several.replace("_", " ")
+
+
 @dataclass(frozen=True)
 class ChosenBaselines:
     """The baselines of a run, and why others are left out."""
@@ -73,7 +93,8 @@ def choose_baselines(
     """Choose the baselines of a run by its config, its rows and its networks alone, never by a clock.
 
     `train` and `test` are the numbers of rows. Those that `compare.baselines` lists, and the one that
-    `finetune.blend` names, are fitted to the columns whatever they take.
+    `finetune.blend` names, are fitted to the columns whatever they take. Where it is `auto`, so are those
+    that gain by rows without labels: label spreading, and a logistic regression on columns and codes.
     """
     assert config.finetune is not None
     asked, blend = config.compare.baselines, config.finetune.blend
@@ -88,13 +109,17 @@ def choose_baselines(
         return ChosenBaselines()
     learnt, columns = int(use.learn.sum()), math.prod(layers[0].shape)
     others = max(0, train - learnt)
+    # Parts of the model, not of what stands beside it: they take their time.
+    mixed = set[Baseline]()
+    if blend == "auto":
+        beside_codes.add("logistic_regression")
+        mixed.add(Baseline("logistic_regression", "columns and codes"))
     # Without rows to spread over it would be near neighbours alone.
-    mixed = set()
     if others < learnt:
         auto.discard("label_spreading")
     elif blend == "auto":
-        # A part of the model, not of what stands beside it, and bounded by its own most rows.
-        mixed.add("label_spreading")
+        # Bounded by its own most rows.
+        mixed.add(Baseline("label_spreading", "columns"))
     beside_codes.discard("label_spreading")
     with_codes = columns + sum(math.prod(layer.code) for layer in layers)
     budget = SHARE * training_seconds(config, use, layers, train, classes)
@@ -110,14 +135,15 @@ def choose_baselines(
         }
         # The cheapest first: more of them fit in.
         for name in sorted(seconds, key=lambda name: seconds[name]):
-            asked_for = name in named | mixed and on == "columns"
+            each = Baseline(name, on)
+            asked_for = each in mixed or (name in named and on == "columns")
             over = spent + seconds[name] > budget and not asked_for
             why = _beyond(name, on, learnt, width) or over * TOO_LONG
             if why:
-                left_out.append((Baseline(name, on), why))
+                left_out.append((each, why))
             else:
-                spent += 0.0 if name in mixed else seconds[name]
-                fitted.append(Baseline(name, on))
+                spent += 0.0 if each in mixed else seconds[name]
+                fitted.append(each)
 
     def place(each: Baseline) -> tuple[bool, int]:
         return each.on != "columns", ORDER.index(each.name)

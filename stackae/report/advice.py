@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 
-from stackae.plan.baselines import Baseline, called
+from stackae.plan.baselines import Baseline, named
 from stackae.report.verdict import paired, repeated
-
-Name = TypeVar("Name")
 
 
 @dataclass(frozen=True)
@@ -20,8 +18,8 @@ class Advice:
     `stack`, `baseline` or `mean`.
 
     `val` and `test` have the accuracies of the `baseline`, of the `stack`, and of the `mean` of the stack's
-    probabilities and those of `mean_with`, the baseline on the columns that suits it best; the test rows
-    decide nothing. `p` is McNemar's, of baseline and stack on the rows of `val`. Over several repetitions
+    probabilities and those of `mean_with`, baselines in the shares that suit it best; the test rows decide
+    nothing. `p` is McNemar's, of baseline and stack on the rows of `val`. Over several repetitions
     the accuracies are means, and `p` is that of the paired t-test of those of `val`.
     """
 
@@ -45,17 +43,18 @@ class Judged:
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """What may be used after one repetition; `means` are the stack's with each baseline on the columns."""
+    """What may be used after one repetition; `mean` is the stack's with the baselines `mean_with`, if any."""
 
     stack: Judged
     baselines: Mapping[Baseline, Judged]
-    means: Mapping[str, Judged]
+    mean: Judged | None = None
+    mean_with: str | None = None
 
 
 def advise(repetitions: Sequence[Candidates], *, folds: bool, blended: str | None = None) -> Advice | None:
     """Say what to use, by the mean over the repetitions.
 
-    `blended` is the baseline that the model holds already. None where no rows validate, or no baseline is
+    `blended` are the baselines that the model holds already. None where no rows validate, or no baseline is
     among those of all repetitions.
     """
     baselines = _in_all([each.baselines for each in repetitions])
@@ -63,10 +62,11 @@ def advise(repetitions: Sequence[Candidates], *, folds: bool, blended: str | Non
         return None
     best = max(baselines, key=lambda each: _accuracy(baselines[each], "val"))
     judged = {"baseline": baselines[best], "stack": [each.stack for each in repetitions]}
-    means = _in_all([each.means for each in repetitions])
-    mean_with = max(means, key=lambda each: _accuracy(means[each], "val"), default=None)
+    means = [each.mean for each in repetitions if each.mean is not None]
+    # Of several repetitions those of the first, whose model is kept.
+    mean_with = repetitions[0].mean_with if len(means) == len(repetitions) else None
     if mean_with is not None:
-        judged["mean"] = means[mean_with]
+        judged["mean"] = means
     val = {name: _accuracy(each, "val") for name, each in judged.items()}
     test = {name: _accuracy(each, "test") for name, each in judged.items()}
     certainty = _certainty(judged["baseline"], judged["stack"])
@@ -75,12 +75,12 @@ def advise(repetitions: Sequence[Candidates], *, folds: bool, blended: str | Non
     over = f", means of {len(repetitions)} repetitions" if len(repetitions) > 1 else ""
     text = _compared(best, val, test, certainty, f"{how}{over}")
     if blended is not None:
-        text += f" The model averages the stack's probabilities with those of {called(blended)}."
+        text += f" The model averages the stack's probabilities with those of {named(blended)}."
     elif use == "mean" and mean_with is not None:
         figures = f"{_percent(val['mean'])}; {_percent(test['mean'])} on the test rows"
         text += (
             f" Better still by {how} is the mean of the probabilities of the stack and of "
-            f"{called(mean_with)} ({figures}): set finetune.blend: {mean_with}."
+            f"{named(mean_with)} ({figures}): set finetune.blend: auto."
         )
     none: dict[str, float | None] = {"mean": None}
     return Advice(best.name, best.on, use, mean_with, {**none, **val}, {**none, **test}, certainty.p, text)
@@ -102,7 +102,7 @@ def _certainty(first: Sequence[Judged], second: Sequence[Judged]) -> _Certainty:
     return _Certainty(repeated(gains, len(pairs[0][0])).p, "paired t-test")
 
 
-def _in_all(repetitions: Sequence[Mapping[Name, Judged]]) -> dict[Name, list[Judged]]:
+def _in_all(repetitions: Sequence[Mapping[Baseline, Judged]]) -> dict[Baseline, list[Judged]]:
     """Gather what all repetitions have."""
     first = repetitions[0]
     return {

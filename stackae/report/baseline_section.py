@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure as Canvas
 
+from stackae.plan.baselines import in_short
 from stackae.report.left_out import left_out_line
 from stackae.report.parts import Section, Table
 from stackae.report.plotting import GREEN, INK, ORANGE, PURPLE, Figure, draw
@@ -49,7 +50,7 @@ def _rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, tupl
             yield name, *_accuracies(results[key]), "", (results[key]["test"]["accuracy"], colour)
     if results["blend"]:
         blend = results["blend"]
-        name = f"mean with {blend['with'].replace('_', ' ')}"
+        name = f"mean with {in_short(blend['with'])}"
         yield name, *_accuracies(blend), "", (blend["test"]["accuracy"], GREEN)
     for each in results["baselines"]:
         strength = ", ".join(f"{name} {value:g}" for name, value in each["strength"].items())

@@ -11,6 +11,7 @@ import numpy as np
 
 from stackae.data.label_use import in_words
 from stackae.metrics import per_class
+from stackae.plan.baselines import in_short
 from stackae.repetitions import averaged, every_stage
 from stackae.report.baseline_section import baseline_section
 from stackae.report.classifier_figures import classifier_figures, mistakes
@@ -133,7 +134,7 @@ def _numbers(results: Any) -> Iterator[Number]:
         name = f"test error, {best['name'].replace('_', ' ')} on the {best['on']}{mean}"
         yield Number(name, percent(1 - best["test"]["baseline"]))
     if results["blend"]:
-        blended = results["blend"]["with"].replace("_", " ")
+        blended = in_short(results["blend"]["with"])
         name = f"test error, mean with {blended}, which the model predicts{mean}"
         yield Number(name, percent(results["blend"]["test"]["error"]))
     if verdict and verdict["gain"] is not None:

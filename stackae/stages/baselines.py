@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def baselines(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -
     data, rows = entries[plan.data.name], use.labelled
     y = labels(data)[rows]
     y_test = read_array(data.file("labels-test.npy"))
-    x = np.concatenate([columns(entry).take(rows).reshape(len(rows), -1) for entry in depths], 1)
+    x = side_by_side(depths, rows)
     parts, learnt = use.parts(rows), use.learn[rows]
     weight = weights(plan, rows)
     own = None if weight is None else weight[learnt]
@@ -74,6 +74,11 @@ def baselines(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -
 def columns(entry: Entry) -> Together:
     """Open a stage's features of the training and the validation rows, one after the other."""
     return Together(*(open_features(entry.file, part) for part in ("train", "val")))
+
+
+def side_by_side(stages: Sequence[Entry], rows: np.ndarray) -> np.ndarray:
+    """Read stages' features of rows of training and validation: (rows, features of all stages)."""
+    return np.concatenate([columns(stage).take(rows).reshape(len(rows), -1) for stage in stages], 1)
 
 
 def labels(data: Entry) -> np.ndarray:

@@ -12,7 +12,7 @@ from stackae.metrics import calibration_error
 from stackae.mixture import logarithms
 from stackae.plan import Plan
 from stackae.stages.baselines import labels
-from stackae.stages.means import judged_weights, mean_probabilities, parts_of, stack_logits
+from stackae.stages.means import judged_weights, parts_of, stack_logits, wanted_mean
 from stackae.store import Entry
 from stackae.temperature import cross_fitted, fit_temperature, losses
 
@@ -62,11 +62,11 @@ def calibrate(plan: Plan, entries: Mapping[str, Entry]) -> Calibration | None:
 
 
 def _predicted(plan: Plan, entries: Mapping[str, Entry], part: str) -> np.ndarray:
-    """Return the logits (rows, classes) of the network, or of its mean with a baseline."""
-    mixed = entries["blend"].metrics["with"] if "blend" in entries else None
-    if mixed is None:
+    """Return the logits (rows, classes) of the network, or of its mean with baselines."""
+    mean = wanted_mean(plan, entries) if "blend" in entries else None
+    if mean is None:
         return stack_logits(plan, entries, part)
-    return logarithms(mean_probabilities(plan, entries)[part][mixed])
+    return logarithms(mean.val if part == "val" else mean.test)
 
 
 def _figures(logits: np.ndarray, y: np.ndarray) -> dict[str, float]:

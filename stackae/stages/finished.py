@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import torch
-
 from stackae.baseline import Blend
 from stackae.build import AnyUnit, untie
 from stackae.committee import Committee, together
-from stackae.mixture import Mixture
-from stackae.model import BaselineDescription
-from stackae.plan import Plan, build_members, mirrored
+from stackae.model import BlendDescription
+from stackae.plan import Plan, build_members, mirrored, stacked
 from stackae.stack import Classifier
 from stackae.store import Entry
 from stackae.weights import WEIGHTS, fill
@@ -49,13 +46,18 @@ def load_network(plan: Plan, entry: Entry) -> Classifier | Committee:
 
 
 def load_classifier(plan: Plan, entries: Mapping[str, Entry]) -> Classifier | Committee | Blend:
-    """Load what classifies: the network, averaged with a baseline where the run has blended them."""
+    """Load what classifies: the network, averaged with baselines where the run has blended them."""
     network = load_network(plan, entries["finetune"])
     if "blend" not in entries or entries["blend"].metrics["with"] is None:
         return network
-    metrics = entries["blend"].metrics
-    seen = torch.tensor(metrics["seen"])
-    baseline = BaselineDescription.model_validate(metrics["baseline"]).build(math.prod(plan.layers[0].shape))
-    fill(baseline, entries["blend"].file(WEIGHTS))
-    mixture = Mixture(metrics["mixture"]["share"], tuple(metrics["mixture"]["powers"]))
-    return Blend(network, baseline, seen, len(plan.classes), mixture)
+    description = BlendDescription.model_validate(entries["blend"].metrics["blend"])
+    encoder, _ = stacked(plan.layers, load_units(plan, entries))
+    blend = description.build(
+        network,
+        encoder,
+        columns=math.prod(plan.layers[0].shape),
+        codes=sum(math.prod(layer.code) for layer in plan.layers),
+        classes=len(plan.classes),
+    )
+    fill(blend.partners, entries["blend"].file(WEIGHTS))
+    return blend

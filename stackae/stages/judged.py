@@ -13,7 +13,7 @@ from stackae.plan import Plan, Stage
 from stackae.plan.baselines import Baseline
 from stackae.report.advice import Advice, Candidates, Judged, advise
 from stackae.report.verdict import verdict
-from stackae.stages.means import best_mean, mean_probabilities, stack_probabilities
+from stackae.stages.means import best_mean, stack_probabilities
 from stackae.store import Entry
 
 
@@ -78,7 +78,7 @@ def _correct(repetition: Repetition, name: str) -> np.ndarray | None:
 
 
 def _candidates(repetition: Repetition) -> Candidates | None:
-    """Judge the fine-tuned network, each baseline, and their means; None where there are no baselines."""
+    """Judge the fine-tuned network, each baseline, and the mean of all; None where there are no baselines."""
     plan, entries = repetition.plan, repetition.entries
     fitted = plan.labelled.chosen.fitted
     if not fitted or plan.labels is None:
@@ -94,10 +94,10 @@ def _candidates(repetition: Repetition) -> Candidates | None:
         stage = entries["baselines" if baseline.on == "columns" else "baselines-codes"]
         return {part: read_array(stage.file(f"probabilities-{part}-{baseline.name}.npy")) for part in truth}
 
-    means = mean_probabilities(plan, entries)
-    chosen = best_mean(plan, entries, means["val"])
+    mean = best_mean(plan, entries)
     return Candidates(
         judged({part: stack_probabilities(plan, entries, part) for part in truth}),
         {each: judged(of(each)) for each in fitted},
-        {} if chosen is None else {chosen: judged({part: means[part][chosen] for part in truth})},
+        None if mean is None else judged({"val": mean.val, "test": mean.test}),
+        None if mean is None else str(mean),
     )

@@ -1,25 +1,22 @@
-"""The means of a classifier's probabilities and each baseline's, and which of them to take."""
+"""The mean of a classifier's probabilities and baselines', in the shares that rows left out make likely."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import softmax
 
 from stackae.data.features import read_array
-from stackae.mixture import Mixture, cross_mixed, fit_mixture, log_loss, logarithms
+from stackae.mixture import LEAST, Mixture, alike, cross_mixed, fit_mixture, logarithms
 from stackae.plan import Plan
+from stackae.plan.baselines import Baseline, short
 from stackae.seeds import derive
 from stackae.stages.baselines import labels, weights
 from stackae.stages.finetune import class_weights
 from stackae.store import Entry
-from stackae.temperature import cross_fitted
 
-PREFERRED, CLEARLY = "extra_trees", 2.0
-"""The baseline that is mixed with unless the rows that validate are likelier by so many nats, all together,
-otherwise; docs/recipe.md has the figures."""
 PARTS = 5
 """Parts of the rows that were held out, each judged by what was fitted to the others."""
 
@@ -65,65 +62,68 @@ def judged_weights(plan: Plan, y: np.ndarray) -> np.ndarray | None:
     return balanced if weight is None else balanced * weight
 
 
-def mixtures(plan: Plan, entries: Mapping[str, Entry]) -> dict[str, Mixture]:
-    """Return how the classifier is mixed with each baseline on the columns, by its name.
+@dataclass(frozen=True, eq=False)
+class Mean:
+    """The classifier's probabilities averaged with those of `partners`, as the mixture has it, in which the
+    classifier comes first.
 
-    Half and half where fewer than two parts of rows validate.
+    `val` and `test` are the probabilities (rows, classes) of the rows that validate, each part mixed as
+    suits the others, and of the test rows.
     """
-    own, y, weight = _judged(plan, entries)
-    if len(np.unique(parts_of(plan))) < 2:
-        return {name: Mixture() for name in _names(plan)}
-    return {
-        name: fit_mixture(own, _baseline_logits(entries, "val", name), y, weight) for name in _names(plan)
-    }
+
+    partners: tuple[Baseline, ...]
+    mixture: Mixture
+    val: np.ndarray
+    test: np.ndarray
+
+    def __str__(self) -> str:
+        """Name the partners, the one with the greatest share first."""
+        shares = dict(zip(map(short, self.partners), self.mixture.shares[1:], strict=True))
+        return ", ".join(sorted(shares, key=lambda name: -shares[name]))
 
 
-def mean_probabilities(plan: Plan, entries: Mapping[str, Entry]) -> dict[str, dict[str, np.ndarray]]:
-    """Return the mixtures of the classifier's probabilities with each baseline's on the columns, by part.
+def wanted_mean(plan: Plan, entries: Mapping[str, Entry]) -> Mean | None:
+    """Average the classifier with the baseline that the config names, or as `best_mean` does; None if so."""
+    assert plan.config.finetune is not None
+    wanted = plan.config.finetune.blend
+    if wanted == "none":
+        return None
+    if wanted == "auto":
+        return best_mean(plan, entries)
+    return _mean(plan, entries, [Baseline(wanted, "columns")])
 
-    Those of rows that validate are mixed as suits the other rows.
+
+def best_mean(plan: Plan, entries: Mapping[str, Entry]) -> Mean | None:
+    """Average the classifier with all baselines in the shares that rows that validate make likely.
+
+    None where no baseline has a share that counts, or too few rows validate.
     """
-    if not _names(plan):
-        return {"test": {}, "val": {}}
-    own, y, weight = _judged(plan, entries)
-    part = parts_of(plan)
-    test = stack_logits(plan, entries, "test")
-    several = len(np.unique(part)) > 1
-    found: dict[str, dict[str, np.ndarray]] = {"test": {}, "val": {}}
-    for name, mixture in mixtures(plan, entries).items():
-        found["test"][name] = mixture.of(test, _baseline_logits(entries, "test", name))
-        theirs = _baseline_logits(entries, "val", name)
-        found["val"][name] = cross_mixed(own, theirs, y, part, weight) if several else mixture.of(own, theirs)
-    return found
+    fitted = plan.labelled.chosen.fitted
+    if not fitted or len(np.unique(parts_of(plan))) < 2:
+        return None
+    mean = _mean(plan, entries, fitted, least=LEAST)
+    return mean if mean.partners else None
 
 
-def _names(plan: Plan) -> list[Any]:
-    return plan.labelled.chosen.names("columns") if plan.labelled.baselines is not None else []
-
-
-def _judged(plan: Plan, entries: Mapping[str, Entry]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Return logits, classes and weights of the rows that validate."""
+def _mean(plan: Plan, entries: Mapping[str, Entry], among: Sequence[Baseline], *, least: float = 0.0) -> Mean:
+    """Mix the classifier with baselines; all alike where fewer than two parts of rows validate."""
     assert plan.labels is not None
     y = labels(entries[plan.data.name])[plan.labels.judged]
-    return stack_logits(plan, entries, "val"), y, judged_weights(plan, y)
+    weight, part = judged_weights(plan, y), parts_of(plan)
+    val, test = (
+        [stack_logits(plan, entries, rows), *(_baseline_logits(entries, rows, each) for each in among)]
+        for rows in ("val", "test")
+    )
+    if len(np.unique(part)) < 2:
+        mixture = alike(len(val))
+        mixed = mixture.of(val)
+    else:
+        mixture = fit_mixture(val, y, weight, least=least)
+        mixed = cross_mixed(val, y, part, weight, least=least)
+    kept = tuple(among[number - 1] for number in mixture.parts if number)
+    return Mean(kept, mixture.without_the_others(), mixed, mixture.of(test))
 
 
-def _baseline_logits(entries: Mapping[str, Entry], part: str, name: str) -> np.ndarray:
-    return logarithms(read_array(entries["baselines"].file(f"probabilities-{part}-{name}.npy")))
-
-
-def best_mean(plan: Plan, entries: Mapping[str, Entry], means: Mapping[str, np.ndarray]) -> Any:
-    """Name the baseline to mix with: extra trees, unless another makes rows that validate clearly likelier.
-
-    None where the classifier alone makes them clearly likelier, or too few rows validate.
-    """
-    own, y, weight = _judged(plan, entries)
-    part = parts_of(plan)
-    if len(np.unique(part)) < 2 or not means:
-        return None
-    loss = {name: len(y) * log_loss(shares, y, weight) for name, shares in means.items()}
-    best = min(loss, key=lambda name: loss[name])
-    if PREFERRED in loss and loss[PREFERRED] <= loss[best] + CLEARLY:
-        best = PREFERRED
-    alone = len(y) * log_loss(softmax(cross_fitted(own, y, part, weight), axis=1), y, weight)
-    return best if loss[best] <= alone + CLEARLY else None
+def _baseline_logits(entries: Mapping[str, Entry], part: str, baseline: Baseline) -> np.ndarray:
+    stage = entries["baselines" if baseline.on == "columns" else "baselines-codes"]
+    return logarithms(read_array(stage.file(f"probabilities-{part}-{baseline.name}.npy")))

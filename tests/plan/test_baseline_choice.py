@@ -95,7 +95,12 @@ def test_what_is_blended_is_fitted_and_nothing_else(tmp_path: Path) -> None:
     assert names(plan) == ["the SVM on the columns"]
     assert stages(plan)[-2:] == ["baselines", "blend"]
     auto = planned(tmp_path, **LONG, compare={"baselines": "none"}, finetune={"blend": "auto"})
-    assert len(names(auto)) == len(ORDER) - 1
+    assert len(names(auto)) == len(ORDER)
+    assert names(auto)[-1] == "logistic regression on the columns and codes"
+    assert [stage.needs for stage in auto.labelled.in_order][-1] == ("baselines", "baselines-codes")
+    # A part of the model takes its time, whatever it is.
+    short = planned(tmp_path, pretrain={"epochs": 1}, finetune={"blend": "auto", "epochs": 1})
+    assert names(short)[-1] == "logistic regression on the columns and codes"
 
 
 def test_labels_spread_where_most_rows_have_none_and_on_columns_alone(tmp_path: Path) -> None:

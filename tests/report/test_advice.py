@@ -21,7 +21,7 @@ def right(val: int, test: int, rows: int = 1000) -> Judged:
 
 
 def advised(stack: Judged, trees: Judged, line: Judged, mean: Judged, blended: str | None = None) -> Advice:
-    given = Candidates(stack, {TREES: trees, LINE: line}, {"extra_trees": mean})
+    given = Candidates(stack, {TREES: trees, LINE: line}, mean, "extra_trees, svm")
     found = advise([given], folds=True, blended=blended)
     assert found is not None
     return found
@@ -69,18 +69,21 @@ def test_equals_are_called_so_and_the_stack_is_kept() -> None:
 def test_a_mean_that_is_best_is_offered_and_one_that_is_there_is_told() -> None:
     given = right(609, 600), right(669, 671), right(500, 999), right(695, 690)
     found = advised(*given)
-    assert (found.use, found.mean_with) == ("mean", "extra_trees")
+    assert (found.use, found.mean_with) == ("mean", "extra_trees, svm")
     assert found.text.endswith(
         "use them instead. Better still by cross-validation is the mean of the probabilities of the stack "
-        "and of extra trees (69.5 %; 69.0 % on the test rows): set finetune.blend: extra_trees."
+        "and of extra trees and the SVM (69.5 %; 69.0 % on the test rows): set finetune.blend: auto."
     )
-    blended = advised(*given, blended="extra_trees")
-    assert blended.text.endswith("The model averages the stack's probabilities with those of extra trees.")
+    blended = advised(*given, blended="extra_trees, svm, logistic_regression on columns and codes")
+    assert blended.text.endswith(
+        "The model averages the stack's probabilities with those of extra trees, the SVM and logistic "
+        "regression on the columns and codes."
+    )
     assert "set finetune.blend" not in blended.text
 
 
 def test_held_out_rows_are_called_by_their_name() -> None:
-    found = advise([Candidates(right(1, 1), {TREES: right(2, 2)}, {})], folds=False)
+    found = advise([Candidates(right(1, 1), {TREES: right(2, 2)})], folds=False)
     assert found is not None
     assert "by the rows held out" in found.text
     assert json.loads(json.dumps(asdict(found)))["val"] == {"mean": None, "baseline": 0.002, "stack": 0.001}
@@ -88,8 +91,8 @@ def test_held_out_rows_are_called_by_their_name() -> None:
 
 def test_where_nothing_validates_nothing_is_advised() -> None:
     none = Judged(np.zeros(0, bool), np.ones(5, bool))
-    assert advise([Candidates(none, {TREES: none}, {})], folds=False) is None
-    assert advise([Candidates(right(1, 1), {}, {})], folds=True) is None
+    assert advise([Candidates(none, {TREES: none})], folds=False) is None
+    assert advise([Candidates(right(1, 1), {})], folds=True) is None
 
 
 def test_over_repetitions_the_best_is_the_best_on_average() -> None:
@@ -97,7 +100,7 @@ def test_over_repetitions_the_best_is_the_best_on_average() -> None:
     stack, trees, line = ([right(val, val + 1) for val in vals[name]] for name in vals)
     found = advise(
         [
-            Candidates(one, {TREES: two, LINE: three}, {})
+            Candidates(one, {TREES: two, LINE: three})
             for one, two, three in zip(stack, trees, line, strict=True)
         ],
         folds=True,
@@ -111,9 +114,9 @@ def test_over_repetitions_the_best_is_the_best_on_average() -> None:
 
 
 def test_a_baseline_that_not_all_repetitions_have_is_not_the_best() -> None:
-    first = Candidates(right(600, 600), {TREES: right(900, 900), LINE: right(500, 500)}, {})
-    second = Candidates(right(600, 600), {LINE: right(510, 510)}, {})
+    first = Candidates(right(600, 600), {TREES: right(900, 900), LINE: right(500, 500)})
+    second = Candidates(right(600, 600), {LINE: right(510, 510)})
     found = advise([first, second], folds=True)
     assert found is not None
     assert found.name == "logistic_regression"
-    assert advise([first, Candidates(right(600, 600), {}, {})], folds=True) is None
+    assert advise([first, Candidates(right(600, 600), {})], folds=True) is None

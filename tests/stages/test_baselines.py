@@ -23,7 +23,7 @@ import stackae
 from stackae.config_file import load_config
 from stackae.data.read import read_source
 from stackae.errors import ArtifactError
-from stackae.mixture import cross_mixed, fit_mixture
+from stackae.mixture import LEAST, cross_mixed, fit_mixture
 from stackae.plan import make_plan
 from stackae.seeds import derive
 
@@ -93,15 +93,16 @@ def test_the_verdict_names_the_best_by_cross_validation(finished: Finished) -> N
     use = finished.plan.labels
     assert use is not None
     assert use.fold is not None
-    loss, right = {}, {}
-    for name in NAMES["baselines"]:
-        theirs = log(finished.array("baselines", f"probabilities-val-{name}"))
-        mean = cross_mixed(finished.array("finetune", "logits-folds"), theirs, y, use.fold[use.judged])
-        loss[name], right[name] = -np.log(mean[np.arange(len(y)), y]).sum(), accuracy(mean, y)
-    likeliest = min(loss, key=lambda name: loss[name])
-    close = loss["extra_trees"] <= loss[likeliest] + 2
-    assert best["mean_with"] == ("extra_trees" if close else likeliest)
-    assert best["val"]["mean"] == right[best["mean_with"]]
+    stages = {"columns": "baselines", "columns and codes": "baselines-codes"}
+    logits = [finished.array("finetune", "logits-folds").astype(np.float64)]
+    for each in baselines:
+        logits.append(log(finished.array(stages[each["on"]], f"probabilities-val-{each['name']}")))
+    mean = cross_mixed(logits, y, use.fold[use.judged], least=LEAST)
+    assert best["val"]["mean"] == accuracy(mean, y)
+    shares = fit_mixture(logits, y, least=LEAST).shares[1:]
+    kept = sum(share >= LEAST for share in shares)
+    assert len(best["mean_with"].split(", ")) == kept
+    assert best["mean_with"].startswith(baselines[int(np.argmax(shares))]["name"])
     assert best["text"] in verdict["text"]
 
 
@@ -252,12 +253,14 @@ def test_a_blended_model_predicts_the_mean(boxes: Path, cli: Cli, name: str) -> 
     folder = next(boxes.glob(".stackae/baselines-*[0-9a-f]"))
     shares = np.load(folder / f"probabilities-test-{name}.npy")
     mixture = blended.classifier.mixture
-    expected = mixture.of(log(untempered(alone, rows)), log(shares))
+    expected = mixture.of([log(untempered(alone, rows)), log(shares)])
     key = next(each["key"] for each in results["stages"] if each["stage"] == "finetune")
     tuned = boxes / ".stackae" / f"finetune-{key[:16]}"
     val = log(np.load(folder / f"probabilities-val-{name}.npy"))
-    fitted = fit_mixture(np.load(tuned / "logits-folds.npy"), val, judged_classes(boxes))
-    assert mixture.share == pytest.approx(fitted.share, rel=1e-4)
+    fitted = fit_mixture([np.load(tuned / "logits-folds.npy"), val], judged_classes(boxes))
+    assert mixture.shares == pytest.approx(fitted.shares, rel=1e-4)
+    partner = {"name": name, "on": "columns", "share": mixture.shares[1]}
+    assert results["blend"]["partners"] == [pytest.approx(partner)]
     assert mixture.powers == pytest.approx(fitted.powers, rel=1e-4)
     np.testing.assert_allclose(blended.predict_proba(rows), expected, atol=2e-5)
 
@@ -309,7 +312,7 @@ def test_trees_that_point_nowhere_are_refused(boxes: Path, tmp_path: Path, tenso
     shutil.copytree(boxes / "runs/extra_trees", run)
     path = run / "model/classifier.safetensors"
     weights = load_file(path)
-    changed = weights[f"baseline.{tensor}"]
+    changed = weights[f"partners.0.baseline.{tensor}"]
     changed.flat[-2:] = value
     save_file(weights, path)
     with pytest.raises(ArtifactError, match="damaged") as caught:
@@ -325,13 +328,16 @@ def test_a_forest_loads_in_less_than_a_second(boxes: Path) -> None:
     assert time.process_time() - started < 1
 
 
-def test_auto_blends_with_the_one_that_is_best_and_with_none_where_none_helps(boxes: Path, cli: Cli) -> None:
+def test_auto_blends_with_all_that_have_a_share_and_with_none_untold(boxes: Path, cli: Cli) -> None:
     words = ["run", "boxes.yaml", "finetune.blend=auto", "report=false", "--out", "runs/auto"]
     assert cli(words, boxes).returncode == 0
     results = results_of(boxes, "auto")
     best = results["verdict"]["baseline"]
     assert results["blend"]["with"] == best["mean_with"]
     assert results["blend"]["val"]["accuracy"] == pytest.approx(best["val"]["mean"])
+    partners = results["blend"]["partners"]
+    assert len(partners) == len(results["blend"]["with"].split(", "))
+    assert all(each["share"] >= LEAST for each in partners)
 
     # No rows tell which is best.
     words = [*words[:-1], "runs/none", "finetune.validation=none"]
@@ -353,7 +359,8 @@ def test_the_estimator_averages_too() -> None:
     assert alone.results_.baselines == []
     mixture = blended.model_.classifier.mixture
     own = softmax(mixture.powers[0] * log(untempered(alone.model_, x)), axis=1)
-    shares = (untempered(blended.model_, x) - mixture.share * own) / (1 - mixture.share)
+    first, second = mixture.shares
+    shares = (untempered(blended.model_, x) - first * own) / second
     assert shares.min() > -1e-5
     # Trees know the rows that they were fitted to.
     assert accuracy(shares, y) > 0.95

@@ -165,7 +165,7 @@ def test_of_a_mean_with_a_baseline_it_is_the_mean_that_is_tempered(tmp_path: Pat
     assert use.fold is not None
     trees = np.log(np.maximum(done.array("baselines", "probabilities-val-extra_trees").astype(float), tiny))
     network, part = done.array("finetune", "logits-folds"), use.fold[use.judged]
-    mean = np.log(np.maximum(cross_mixed(network, trees, judged(done), part), tiny))
+    mean = np.log(np.maximum(cross_mixed([network, trees], judged(done), part), tiny))
     assert told["temperature"] in (1.0, pytest.approx(fit_temperature(mean, judged(done))))
     test = done.array("blend", "logits-test")
     assert told["test"]["before"]["nll"] == pytest.approx(done.results.blend["test"]["nll"], rel=1e-5)
