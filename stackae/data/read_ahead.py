@@ -19,17 +19,17 @@ class ReadAhead:
 
     Left to itself a system reads one touched place after the other, each with much around it that rows in
     random order have no use for. Where memory can hold the file, that is what fills it fastest, so nothing
-    is done then; nor where the rows `x` (rows, *shape) are no memory map of a whole file.
+    is done then; nor where the rows `x` (rows, *shape) are no memory map of a whole file. `rows` is how many
+    rows to be ahead, 0 where nothing is done.
     """
 
     def __init__(self, x: object) -> None:
-        self.rows = 0
-        """Number of rows to be ahead; 0 where nothing is done."""
+        self.rows = self._start = self._size = 0
         if not (isinstance(x, np.memmap) and isinstance(x.base, mmap.mmap) and hasattr(os, "posix_fadvise")):
             return
         if 2 * x.nbytes > memory.size() and len(x) and x.filename is not None:
             self._start, self._size = x.offset, x.nbytes // len(x)
-            self._file = os.open(x.filename, os.O_RDONLY)
+            self._file: int = os.open(x.filename, os.O_RDONLY)
             weakref.finalize(self, os.close, self._file)
             self.rows = max(1, READ_AHEAD // self._size)
 
