@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 import time
@@ -15,11 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
+import xxhash
 
 from stackae.config import Config
 from stackae.data.batches import Batches
 from stackae.data.features import create
 from stackae.data.new_rows import read_rows
+from stackae.data.read import read_source
 from stackae.machine import memory
 from stackae.model import load
 from stackae.pipeline import run
@@ -38,30 +41,45 @@ def scale(
     rows: Annotated[int, typer.Option(help="Rows of the table.")] = 20_000,
     gib: Annotated[float, typer.Option(help="Size of the file that is read at random; 0 for none.")] = 4.0,
 ) -> None:
-    """Takes the processor time of a run on a Parquet table of 1,000 numbers, and reads of a cold file.
+    """Takes the processor time of a run on 1,000 columns of numbers, and reads of a cold file.
 
     Layers of 256 and 64 units, an epoch each. Cold: what Linux keeps of the file is dropped first.
     """
+    print(f"{rows:,} rows of {COLUMNS:,} columns, one thread, processor time\n")
+    print("| work | Parquet, s | rows/s | .npy, s | rows/s |")
+    print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(dir=folder) as made:
-        _table(Path(made) / "rows.parquet", rows)
-        _run(Path(made), rows)
+        data = _write(Path(made), rows)
+        found = [_run(Path(made) / name, words) for name, words in data.items()]
+        for work in found[0]:
+            cells = (f"{seconds[work]:.2f} | {rows / seconds[work]:,.0f}" for seconds in found)
+            print(f"| {work} | {' | '.join(cells)} |", flush=True)
+        _hashes(next(Path(made).rglob("features-train.npy")))
     if gib:
         with tempfile.TemporaryDirectory(dir=folder) as made:
             _reads(Path(made) / "x.npy", max(BATCH * 16, int(gib * 2**30) // (4 * COLUMNS)))
 
 
-def _table(path: Path, rows: int) -> None:
-    """Writes rows around one of two directions, and which it is."""
+def _write(folder: Path, rows: int) -> dict[str, dict[str, str]]:
+    """Writes rows around one of two directions, and which it is, in two forms; what a config says of each."""
     rng = np.random.default_rng(0)
     middles = rng.normal(0, 1, (2, COLUMNS)).astype(np.float32)
+    y = rng.integers(0, 2, rows)
+    x = create(folder / "x.npy", (rows, COLUMNS))
     names = [f"c{at}" for at in range(COLUMNS)]
     schema = pa.schema([*((name, pa.float32()) for name in names), ("label", pa.string())])
-    with pq.ParquetWriter(path, schema) as file:
+    with pq.ParquetWriter(folder / "rows.parquet", schema) as file:
         for start in range(0, rows, GROUP):
-            y = rng.integers(0, 2, min(GROUP, rows - start))
-            x = middles[y] + rng.standard_normal((len(y), COLUMNS), dtype=np.float32)
-            cells = [*np.ascontiguousarray(x.T), np.array(["no", "yes"])[y]]
+            here = slice(start, start + GROUP)
+            x[here] = middles[y[here]] + rng.standard_normal((len(y[here]), COLUMNS), dtype=np.float32)
+            cells = [*np.ascontiguousarray(x[here].T), np.array(["no", "yes"])[y[here]]]
             file.write_table(pa.table(cells, schema=schema))
+    x.flush()
+    np.save(folder / "y.npy", y)
+    return {
+        "parquet": {"source": str(folder / "rows.parquet"), "target": "label"},
+        "npy": {"source": str(folder / "x.npy"), "target": str(folder / "y.npy")},
+    }
 
 
 class Meter(NullTracker):
@@ -79,10 +97,11 @@ class Meter(NullTracker):
         self.seconds[name] = time.process_time() - start
 
 
-def _run(folder: Path, rows: int) -> None:
+def _run(folder: Path, data: dict[str, str]) -> dict[str, float]:
+    """The seconds of a run's parts, and of a finished model's work on all rows."""
     config = Config.model_validate(
         {
-            "data": {"source": str(folder / "rows.parquet"), "target": "label"},
+            "data": data,
             "layers": [{"width": 256}, {"width": 64}],
             "pretrain": {"epochs": 1, "batch_size": BATCH},
             "finetune": {"epochs": 1, "batch_size": BATCH},
@@ -91,22 +110,27 @@ def _run(folder: Path, rows: int) -> None:
             "report": False,
         }
     )
-    meter, start = Meter(), time.process_time()
+    made = {"reading: types, fingerprint": _seconds(lambda: read_source(config.data))}
+    meter = Meter()
     run(config, Store(folder / "store", print), meter, NoProgress(), out=folder / "run")
-    whole = time.process_time() - start
     model = load(folder / "run")
-    new = read_rows(str(folder / "rows.parquet"), config.data, model.preprocessing)
-    meter.seconds |= {
+    new = read_rows(data["source"], config.data, model.preprocessing)
+    return {
+        **made,
+        **meter.seconds,
         "encode": _seconds(lambda: [None for _ in model.map(new.rows, model.encode)]),
         "predict, with flags": _seconds(lambda: [None for _ in model.map(new.rows, model.judge)]),
     }
-    source, store = (_size(folder / name) for name in ("rows.parquet", "store"))
-    print(f"{rows:,} rows of {COLUMNS:,} columns, one thread, processor time\n")
-    print("| work | s | rows/s |")
-    print("|---|---|---|")
-    for name, seconds in {"whole run": whole, **meter.seconds}.items():
-        print(f"| {name} | {seconds:.2f} | {rows / seconds:,.0f} |")
-    print(f"\nsource {source / rows:,.0f} bytes a row, store {store / rows:,.0f} bytes a row", flush=True)
+
+
+def _hashes(path: Path) -> None:
+    print("\n| hash of a file in memory | MiB/s |")
+    print("|---|---|")
+    path.read_bytes()
+    for name, algorithm in {"sha256": "sha256", "xxh3": xxhash.xxh3_128}.items():
+        with path.open("rb") as file:
+            seconds = _seconds(partial(hashlib.file_digest, file, algorithm))
+        print(f"| {name} | {path.stat().st_size / seconds / 2**20:,.0f} |", flush=True)
 
 
 def _reads(path: Path, rows: int) -> None:
@@ -159,8 +183,3 @@ def _seconds(work: Callable[[], object]) -> float:
     start = time.process_time()
     work()
     return time.process_time() - start
-
-
-def _size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
