@@ -65,7 +65,7 @@ def what_is_searched(settings: Config, space: Mapping[str, Any], fingerprint: st
         exclude_defaults=True,
         exclude={
             **dict.fromkeys(("name", "trainer", "tracking", "report", "compare", "repeats"), True),
-            "data": {"source", "test", "unlabelled", "root"},
+            "data": {"source", "test", "unlabelled", "target", "root"},
         },
     )
     text = json.dumps([plain, {key: repr(values) for key, values in space.items()}, fingerprint])

@@ -7,12 +7,15 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from conftest import Cli
 from faults.forked import forked
+
+from stackae.commands.shared_study import what_is_searched
+from stackae.config import Config
 
 TINY = """\
 data: {source: digits, labels: 200}
@@ -112,6 +115,25 @@ def test_two_machines_share_a_search(database: str, tmp_path: Path, cli: Cli) ->
     assert "its study 'tiny' was begun with another config" in refused.stderr
     other = cli([*words, "data.labels=100", "name=other", "--trials", "1", "--quiet"], folders[0])
     assert (other.returncode, other.stderr) == (0, "")
+
+
+def test_a_search_is_known_by_what_errors_depend_on() -> None:
+    def known(space: Sequence[int] = (1, 2), fingerprint: str = "content", **words: object) -> str:
+        plain = {"data": {"source": "x.npy", "target": "y.npy"}, "layers": [{"width": 12}], **words}
+        return what_is_searched(Config.model_validate(plain), {"seed": space}, fingerprint)
+
+    elsewhere = {"source": "s3://b/x.npy", "target": "s3://b/y.npy"}
+    assert known() == known(
+        data=elsewhere, name="other", trainer={"threads": 1}, tracking={"wandb": "disabled"}
+    )
+    others = [
+        known((1, 3)),
+        known(fingerprint="others"),
+        known(seed=1),
+        known(layers=[{"width": 13}]),
+        known(data=elsewhere | {"labels": 10}),
+    ]
+    assert len({known(), *others}) == 6
 
 
 @pytest.mark.parametrize(
