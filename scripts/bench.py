@@ -26,8 +26,10 @@ import numpy as np
 import pandas as pd
 import torch
 import typer
+from bench_gpu import gpu
 from bench_memory import memory
 from bench_peers import peers
+from bench_scale import scale
 from bench_step import CASES, Case, figures, line, measure
 
 import stackae
@@ -43,7 +45,9 @@ from stackae.machine.hardware import resolve
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 
+app.command()(gpu)
 app.command()(memory)
+app.command()(scale)
 
 
 @app.callback()
@@ -198,7 +202,7 @@ def everything(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON in the end.")] = False,
     small: Annotated[bool, typer.Option("--small", help="The smallest layers alone, few rounds.")] = False,
 ) -> None:
-    """Takes all of these measurements but `memory`, which takes gigabytes of disk."""
+    """Takes all of these measurements but `gpu`, and `memory` and `scale`, which take gigabytes of disk."""
     rounds = 3 if small else 15
     made: dict[str, Any] = {"start": start(rounds), "step": step(rounds=rounds, small=small)}
     made |= {"predict": predict(rows=10_000 if small else 100_000, rounds=rounds), "whole": whole(None)}

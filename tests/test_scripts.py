@@ -5,13 +5,18 @@ from __future__ import annotations
 import importlib
 import itertools
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import REPOSITORY
 from faults import forked
+from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
+
+from stackae.machine.hardware import Hardware
 
 AS_A_SCRIPT = """
 import runpy, sys
@@ -66,6 +71,47 @@ def test_the_benchmarks_of_encoding_and_of_peers_have_a_row_for_each_layer(
     printed = carry_out("bench", "peers", "--rows", "300", "--rounds", "1").splitlines()
     ours = [line.split("|")[2].strip() for line in printed if line.startswith("| ours")]
     assert ours == ["64-32", "784-1000"]
+
+
+def test_the_benchmark_of_scale_prints_each_stage_and_leaves_nothing(
+    tmp_path: Path, carry_out: Callable[..., str]
+) -> None:
+    words = ("scale", "--folder", tmp_path, "--rows", "300", "--gib", "0.001")
+    rows = [line.split("|")[1].strip() for line in carry_out("bench", *words).splitlines() if "|" in line]
+    stages = ["data", "pretrain-1", "pretrain-2", "finetune"]
+    assert [row for row in rows if row in stages] == stages
+    assert {"encode", "predict, with flags", "at random, asked for ahead"} <= set(rows)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_benchmark_of_a_device_needs_one() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    done = forked.carry_out(["gpu"], REPOSITORY, program=AS_A_SCRIPT)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("no CUDA device")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_benchmark_of_a_device_counts_what_is_computed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(REPOSITORY / "scripts")
+    bench_gpu, bench_step = (importlib.import_module(name) for name in ("bench_gpu", "bench_step"))
+    hardware = Hardware("cpu", "auto", "32-true", 1)
+    case = bench_step.Case(24, 16, 10, tmp_path, hardware)
+    case.write(40)
+    meter = bench_step.Rounds({}, time.monotonic)
+    with FlopCounterMode(display=False) as counter:
+        bench_step.fit_ours(case, 1, meter)
+    assert counter.get_total_flops() == 2 * bench_gpu.epoch_flops(24, 16, 40)
+
+    (made,) = bench_gpu.table(hardware, [bench_gpu.Load(24, 16, 10, 40, 2)], 64)
+    assert made["steps/s"] == pytest.approx(4 / made["seconds"])
+    assert made["flop/s"] == pytest.approx(bench_gpu.epoch_flops(24, 16, 40) / made["seconds"])
+    assert made["share"] > 0
+    assert "| pretrain 24-16 | 10 |" in capsys.readouterr().out
 
 
 def test_an_experiment_writes_its_section_and_its_picture(

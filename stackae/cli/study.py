@@ -92,6 +92,14 @@ def tune(
         Path | None, typer.Option("--out", metavar="DIR", help="Folder; runs/<name>-tune by default.")
     ] = None,
     store: StoreOption = Path(".stackae"),
+    database: Annotated[
+        str | None,
+        typer.Option(
+            "--study",
+            metavar="URL",
+            help="Database of the study, for several machines; else a file in --out.",
+        ),
+    ] = None,
     jobs: JobsOption = "1",
     quiet: Annotated[bool, typer.Option("--quiet", help="Print warnings and errors only.")] = False,
 ) -> None:
@@ -101,4 +109,14 @@ def tune(
     """
     from stackae.commands.tune import tune as command
 
-    command(config, overrides or [], space, trials, out=out, store=store, quiet=quiet, jobs=jobs)
+    command(
+        config,
+        overrides or [],
+        space,
+        trials,
+        out=out,
+        store=store,
+        quiet=quiet,
+        jobs=jobs,
+        database=database,
+    )

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from stackae.commands.run import Jobs, run_config
+from stackae.commands.shared_study import (
+    Place,
+    begin,
+    database_faults,
+    open_study,
+    optuna_itself,
+    place_of,
+    quiet_optuna,
+    what_is_searched,
+)
 from stackae.config import Config
 from stackae.config_file import dump_config, load_config, read_plain
 from stackae.console import make_progress, show_lines, show_table
@@ -24,8 +32,6 @@ from stackae.seeds import derive
 if TYPE_CHECKING:
     import optuna
 
-# A trial whose process was killed is taken up again once it has been silent for so long.
-HEARTBEAT_SECONDS = 30
 FORM = "{low: 50, high: 500}, with 'log: true' if wanted, or a list of choices"
 
 
@@ -51,10 +57,12 @@ def tune(
     store: Path,
     quiet: bool,
     jobs: Jobs = 1,
+    database: str | None = None,
 ) -> Path:
     """Search `space` for the least validation error until there were so many trials; return `best.yaml`.
 
-    The study lies in `study.db` (SQLite): a second start goes on, and several processes can share it. Bad
+    The study lies in `study.db` (SQLite), or under the config's name in a `database` by its URL: a second
+    start goes on, and several processes can share it, by a database also those of several machines. Bad
     trials are pruned while they fine-tune, but for folds, which are judged at their end alone. Test rows are
     not looked at; controls are left out. So many `jobs` carry out trials side by side.
     """
@@ -66,16 +74,17 @@ def tune(
     searched = read_space(space)
     for end in (0, -1):
         load_config(config, [*overrides, *_corner(searched, end)])
-    _check_validation(config, settings)
     folder = out or Path("runs") / f"{settings.name}-tune"
     check_folder("out", folder)
+    place = place_of(database, settings.name, folder)
+    fingerprint = _checked_data(config, settings)
     folder.mkdir(parents=True, exist_ok=True)
     progress = make_progress(quiet=quiet)
 
     from stackae.jobs import Workers, count
 
-    search = Search(config, tuple(overrides), space, trials, folder, store)
-    study = _study(folder / "study.db")
+    search = Search(config, tuple(overrides), space, trials, folder, store, place)
+    study = begin(place, what_is_searched(settings, searched, fingerprint))
     number = count(jobs)
     if number == 1:
         carry_out(search, progress)
@@ -110,6 +119,7 @@ class Search:
     trials: int
     folder: Path
     store: Path
+    place: Place
 
 
 def carry_out(search: Search, progress: Progress) -> None:
@@ -117,7 +127,7 @@ def carry_out(search: Search, progress: Progress) -> None:
     from optuna.study import MaxTrialsCallback
     from optuna.trial import TrialState
 
-    library, searched = _optuna(), read_space(search.space)
+    library, searched = optuna_itself(), read_space(search.space)
     config, overrides = search.config, search.overrides
 
     def objective(trial: optuna.Trial) -> float:
@@ -143,22 +153,25 @@ def carry_out(search: Search, progress: Progress) -> None:
         assert results.classifier is not None
         return 1.0 - float(results.classifier["val"]["accuracy"])
 
-    study, ended = _study(search.folder / "study.db"), (TrialState.COMPLETE, TrialState.PRUNED)
-    if len(study.get_trials(deepcopy=False, states=ended)) < search.trials:
-        with _quiet_optuna():
+    study, ended = open_study(search.place), (TrialState.COMPLETE, TrialState.PRUNED)
+    with database_faults(search.place), quiet_optuna():
+        if len(study.get_trials(deepcopy=False, states=ended)) < search.trials:
             study.optimize(objective, callbacks=[MaxTrialsCallback(search.trials, states=ended)])
 
 
-def _check_validation(path: Path, settings: Config) -> None:
+def _checked_data(path: Path, settings: Config) -> str:
+    """Return the data's fingerprint; ConfigError where no rows of it validate."""
     from stackae.data.read import read_source
     from stackae.plan import make_plan
 
-    use = make_plan(settings, read_source(settings.data)).labels
+    source = read_source(settings.data)
+    use = make_plan(settings, source).labels
     if use is not None and not use.folds and use.hold_out is None:
         raise ConfigError(
             f"{path}: no labelled rows validate, so there is no validation error to tune for; "
             "set finetune.validation: {share: 0.2}"
         )
+    return source.fingerprint
 
 
 def _row(trial: optuna.trial.FrozenTrial) -> list[str]:
@@ -205,43 +218,6 @@ def _suggest(trial: optuna.Trial, key: str, values: Range | Sequence[Any]) -> st
     if isinstance(values.low, int) and isinstance(values.high, int):
         return json.dumps(trial.suggest_int(key, values.low, values.high, log=values.log))
     return json.dumps(trial.suggest_float(key, values.low, values.high, log=values.log))
-
-
-def _optuna() -> ModuleType:
-    try:
-        import optuna
-    except ModuleNotFoundError:
-        raise ConfigError("tuning needs Optuna: pip install 'stackae[tune]'") from None
-    return optuna
-
-
-@contextmanager
-def _quiet_optuna() -> Iterator[None]:
-    library = _optuna()
-    library.logging.set_verbosity(library.logging.WARNING)
-    with warnings.catch_warnings():
-        # A killed trial is taken up again by what Optuna still calls experimental.
-        warnings.simplefilter("ignore", library.exceptions.ExperimentalWarning)
-        yield
-
-
-def _study(path: Path) -> optuna.Study:
-    """Open the study at a path, a new one if there is none."""
-    library = _optuna()
-    with _quiet_optuna():
-        storage = library.storages.RDBStorage(
-            f"sqlite:///{path.absolute()}",
-            heartbeat_interval=HEARTBEAT_SECONDS,
-            heartbeat_stale_trial_callback=library.storages.RetryHeartbeatStaleTrialCallback(),
-        )
-        study: optuna.Study = library.create_study(
-            study_name="stackae",
-            storage=storage,
-            load_if_exists=True,
-            direction="minimize",
-            pruner=library.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=5),
-        )
-    return study
 
 
 def _write_trials(study: optuna.Study, keys: Sequence[str], path: Path) -> None:

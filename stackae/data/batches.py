@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stackae.data.read_ahead import ReadAhead
 from stackae.seeds import derive
 
 # Rows are read for several batches at once, of so many bytes: each reading has a price of its own.
@@ -87,6 +88,8 @@ class Batches:
         assert not balanced or (y is not None and seed is not None)
         # Not as a memory map: every operation on one makes another of its kind.
         self._x: Indexed = np.asarray(x) if isinstance(x, np.ndarray) else x
+        # Rows in the file's order are read ahead by the system itself.
+        self._ahead = ReadAhead(x if seed is not None else None)
         self._y, self._fold = y, fold
         self._rows = np.arange(len(x)) if rows is None else rows
         self._weight = None if weight is None else (weight / weight[self._rows].mean()).astype(np.float32)
@@ -142,9 +145,12 @@ class Batches:
         edges = [len(order) * number // len(self) for number in range(len(self) + 1)]
         row_bytes = 4 * math.prod(self._x.shape[1:])
         ahead = max(1, AHEAD // max(1, self.batch_size * row_bytes))
+        asked = edges[first]
         for start in range(first, len(self), ahead):
             numbers = range(start, min(start + ahead, len(self)))
             low = edges[start]
+            self._ahead.ask_for(order[asked : edges[numbers.stop] + self._ahead.rows])
+            asked = edges[numbers.stop] + self._ahead.rows
             rows = order[low : edges[numbers.stop]].copy()
             parts = [slice(edges[number] - low, edges[number + 1] - low) for number in numbers]
             for part in parts:

@@ -111,6 +111,17 @@ def test_a_search_proposes_the_same_again(folder: Path, cli: Cli) -> None:
     with (folder / "again/trials.csv").open(newline="") as file:
         assert list(csv.DictReader(file)) == found
 
+    (folder / "other.yaml").write_text("finetune.dropout: {low: 0.0, high: 0.5}\n")
+    for others in ([*words, "layers.0.width=9"], [*words, "--space", "other.yaml"]):
+        done = cli(others, folder)
+        assert done.returncode == 2
+        assert done.stderr.startswith(
+            "runs/tiny-tune/study.db: its study 'stackae' was begun with another config"
+        )
+    # What no error depends on may change.
+    assert cli([*words, "trainer.autosave=5", "compare.scratch=false"], folder).returncode == 0
+    assert trials(folder) == found
+
 
 def test_where_nothing_validates_there_is_nothing_to_tune_for(folder: Path, cli: Cli) -> None:
     for word in ("finetune.validation=none", "data.labels={per_class: 1}"):

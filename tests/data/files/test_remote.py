@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
+import io
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import Cli
@@ -21,6 +25,16 @@ from stackae.data.read import read_source
 from stackae.errors import DataError, StorageError
 
 TABLE = "a,b,y\n" + "".join(f"{row},{row * row % 7},{'no' if row % 3 else 'yes'}\n" for row in range(60))
+
+SMALL = {
+    "layers": [{"width": 4}],
+    "pretrain": {"epochs": 2},
+    "finetune": {"epochs": 2},
+    "compare": {"scratch": False, "probe": False, "baselines": "none"},
+    "trainer": {"accelerator": "cpu"},
+    "tracking": {"wandb": "disabled"},
+    "report": False,
+}
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +96,90 @@ def test_the_command_line_reads_a_bucket(bucket: Any, cli: Cli, tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     found = pd.read_csv(tmp_path / "found.csv")
     assert found["file"].tolist() == [url] * 60 + [second] * 60
+
+
+def arrays(seed: int, rows: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, rows)
+    return {"x": (y[:, None] + rng.normal(0, 0.5, (rows, 6))).astype(np.float32), "y": y}
+
+
+def as_csv(part: dict[str, np.ndarray]) -> bytes:
+    return pd.DataFrame(part["x"], columns=list("abcdef")).assign(y=part["y"]).to_csv(index=False).encode()
+
+
+def as_parquet(part: dict[str, np.ndarray]) -> bytes:
+    return pd.DataFrame(part["x"], columns=list("abcdef")).assign(y=part["y"]).to_parquet(index=False)
+
+
+def as_npz(part: dict[str, np.ndarray]) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **part)
+    return file.getvalue()
+
+
+def as_npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+LEARN, TEST = arrays(0, 120), arrays(1, 40)
+FORMS = {
+    "csv": ({"source.csv": as_csv(LEARN), "test.csv": as_csv(TEST)}, {"target": "y"}, "test.csv"),
+    "parquet": (
+        {"source.parquet": as_parquet(LEARN), "test.parquet": as_parquet(TEST)},
+        {"target": "y"},
+        "test.parquet",
+    ),
+    "npz": ({"source.npz": as_npz(LEARN), "test.npz": as_npz(TEST)}, {}, "test.npz"),
+    "npy": (
+        {
+            "source.npy": as_npy(LEARN["x"]),
+            "test.npy": as_npy(TEST["x"]),
+            "target.npy": as_npy(np.concatenate([LEARN["y"], TEST["y"]])),
+        },
+        {},
+        "test.npy",
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_run_on_a_bucket_is_the_run_on_the_disk(form: str, bucket: Any, cli: Cli, tmp_path: Path) -> None:
+    files, words, rows = FORMS[form]
+    found = {}
+    for place in ("disk", "bucket"):
+        folder = tmp_path / place
+        folder.mkdir()
+        for name, content in files.items():
+            if place == "disk":
+                (folder / name).write_bytes(content)
+            else:
+                put(bucket, f"rows/{name}", content)
+        at = "" if place == "disk" else f"s3://{bucket.name}/rows/"
+        data = {name.partition(".")[0]: f"{at}{name}" for name in files} | words
+        (folder / "run.yaml").write_text(json.dumps({"data": data, **SMALL}))
+        # Each with a store of its own, so that the second learns all anew.
+        done = cli(["run", "run.yaml", "--out", "run"], folder)
+        assert done.returncode == 0, done.stderr
+        done = cli(["predict", "run", f"{at}{rows}", "-o", "found.parquet"], folder)
+        assert done.returncode == 0, done.stderr
+        done = cli(["encode", "run", f"{at}{rows}", "-o", "codes.npy"], folder)
+        assert done.returncode == 0, done.stderr
+        results = json.loads((folder / "run/results.json").read_text())
+        found[place] = {
+            "keys": {stage["stage"]: stage["key"] for stage in results["stages"]},
+            "test": results["classifier"]["test"],
+            "model": {
+                path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+                for path in (folder / "run/model").glob("*.safetensors")
+            },
+            "predicted": (folder / "found.parquet").read_bytes(),
+            "codes": (folder / "codes.npy").read_bytes(),
+        }
+    assert len(found["disk"]["model"]) > 1
+    assert found["bucket"] == found["disk"]
 
 
 def test_a_copy_is_used_as_long_as_the_file_is_the_same(
