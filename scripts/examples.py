@@ -64,18 +64,26 @@ def examples(
                     *words,
                     f"data.labels={wanted}",
                     f"repeat={repeat}",
-                    f"compare.baselines={_baselines(name, count)}",
                     "compare.probe=false",
                     "compare.importance=false",
                     "report=false",
                     "tracking.wandb=disabled",
                     *(override or []),
                 ]
+                # The model is that of the config as it is; the table has baselines that it may leave out.
+                more = [f"compare.baselines={_baselines(name, count)}", "compare.scratch=false"]
                 try:
-                    found = stackae.run(config, changes, out=runs / f"{name}-{count}", store=store)
+                    found, beside = (
+                        stackae.run(config, words, out=runs / f"{name}-{count}{ending}", store=store)
+                        for words, ending in (
+                            (changes, ""),
+                            ([*changes, *more, "finetune.blend=none"], "-baselines"),
+                        )
+                    )
                 except StackaeError as fault:
                     sys.exit(str(fault))
-                line = {"as": called, "set": name, "labels": count, "repeat": repeat} | _figures(found)
+                line = {"as": called, "set": name, "labels": count, "repeat": repeat}
+                line |= _figures(found) | {"baselines": _of_columns(beside)}
                 with log.open("a") as file:
                     file.write(json.dumps(line) + "\n")
                 print(json.dumps(line), flush=True)
@@ -111,18 +119,21 @@ def _baselines(name: str, labels: str) -> str:
 
 def _figures(results: Any) -> dict[str, Any]:
     """What a run found: accuracies on the test rows, and on those that validate."""
-
-    def of(metrics: Any) -> dict[str, float] | None:
-        return metrics and {
-            part: round(metrics[part]["accuracy"], 5) for part in ("val", "test") if metrics[part]
-        }
-
     return {
-        "stack": of(results.classifier),
-        "scratch": of(results.scratch),
-        "baselines": {each["name"]: of(each) for each in results.baselines if each["on"] == "columns"},
-        "blend": results.blend and {"with": results.blend["with"]} | (of(results.blend) or {}),
+        "stack": _accuracies(results.classifier),
+        "scratch": _accuracies(results.scratch),
+        "blend": results.blend and {"with": results.blend["with"]} | (_accuracies(results.blend) or {}),
         "seconds": round(sum(stage["seconds"] or 0.0 for stage in results.stages if not stage["reused"]), 1),
+    }
+
+
+def _of_columns(results: Any) -> dict[str, dict[str, float] | None]:
+    return {each["name"]: _accuracies(each) for each in results.baselines if each["on"] == "columns"}
+
+
+def _accuracies(metrics: Any) -> dict[str, float] | None:
+    return metrics and {
+        part: round(metrics[part]["accuracy"], 5) for part in ("val", "test") if metrics[part]
     }
 
 
