@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from stackae.commands.run import Jobs, run_config
+from stackae.commands.run import Jobs, refuse_devices, run_config
 from stackae.config import Config
 from stackae.config_file import dump_config, load_config, read_plain
 from stackae.console import make_progress, show_lines, show_table
@@ -59,6 +59,7 @@ def tune(
     not looked at; controls are left out. So many `jobs` carry out trials side by side.
     """
     settings = load_config(config, overrides)
+    refuse_devices(settings, "tune")
     if settings.finetune is None:
         raise ConfigError(
             f"{config}: finetune is null, so there is no validation error to tune for; set finetune"
