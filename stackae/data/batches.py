@@ -48,9 +48,9 @@ class Batch(NamedTuple):
     """The folds of all rows of a batch that is divided, on the CPU."""
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch on a device."""
-        beside = None if self.beside is None else self.beside.to(device)
-        return self._each(lambda tensor: tensor.to(device))._replace(beside=beside)
+        """Return the batch on a device, without waiting for it."""
+        beside = None if self.beside is None else _to(self.beside, device)
+        return self._each(lambda tensor: _to(tensor, device))._replace(beside=beside)
 
     def select(self, rows: slice | Tensor) -> Batch:
         """Return some of its rows, by a slice or by their numbers; those beside them stay."""
@@ -61,6 +61,13 @@ class Batch(NamedTuple):
             None if each is None else change(each) for each in (self.y, self.weight, self.fold)
         )
         return self._replace(x=change(self.x), y=y, weight=weight, fold=fold)
+
+
+def _to(tensor: Tensor, device: torch.device) -> Tensor:
+    if device.type == "cuda" and tensor.is_cpu:
+        # From memory that may be moved the host would wait until all is copied.
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 class Batches:
@@ -100,6 +107,7 @@ class Batches:
         self._balanced = balanced
         self._epoch = self._position = 0
         self._rank, self._processes = 0, 1
+        self._held: tuple[np.ndarray, Tensor] | None = None
         self.batch_size = batch_size
 
     def __len__(self) -> int:
@@ -135,6 +143,20 @@ class Batches:
         """Return the same batches, of each of which this one of so many processes has its part."""
         other = copy.copy(self)
         other._rank, other._processes = rank, processes
+        return other
+
+    def held(self, device: torch.device, most: int) -> Batches:
+        """Return the same batches of rows on a device, or these where that takes over `most` bytes."""
+        numbers = np.unique(self._rows)
+        if 4 * len(numbers) * math.prod(self._x.shape[1:]) > most:
+            return self
+        x = torch.empty(len(numbers), *self._x.shape[1:], device=device)
+        size = max(1, AHEAD // max(1, 4 * math.prod(self._x.shape[1:])))
+        for start in range(0, len(numbers), size):
+            chunk = slice(start, start + size)
+            x[chunk] = torch.from_numpy(self._x.take(numbers[chunk], axis=0))
+        other = copy.copy(self)
+        other._held = numbers, x
         return other
 
     @property
@@ -197,7 +219,13 @@ class Batches:
             None if each is None else torch.from_numpy(each[rows])
             for each in (self._y, self._weight, self._fold)
         )
-        return Batch(torch.from_numpy(self._x.take(rows, axis=0)), y, self._epoch, number, weight, fold)
+        return Batch(self._take(rows), y, self._epoch, number, weight, fold)
+
+    def _take(self, rows: np.ndarray) -> Tensor:
+        if self._held is None:
+            return torch.from_numpy(self._x.take(rows, axis=0))
+        numbers, x = self._held
+        return x[_to(torch.from_numpy(np.searchsorted(numbers, rows)), x.device)]
 
     def _order(self) -> np.ndarray:
         if self._seed is None:

@@ -47,7 +47,7 @@ def resolve(config: TrainerConfig) -> Hardware:
     if precision == "16-mixed" and accelerator == "cpu":
         raise ConfigError("trainer.precision: '16-mixed' needs a GPU; use auto, bf16-mixed or 32-true")
     here = {"gpu": torch.cuda.device_count(), "mps": 1}.get(accelerator, config.devices)
-    if config.devices > here:
+    if config.devices > max(1, here):
         raise ConfigError(
             f"trainer.devices: {config.devices} asked for, and this machine has {here} of '{accelerator}'; "
             "write so many, or trainer.accelerator=cpu"

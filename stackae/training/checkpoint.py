@@ -103,6 +103,8 @@ class Durable(TorchCheckpointIO):
         try:
             self._write(checkpoint, path)
         except (OSError, TrainingError) as fault:
+            if self._team.size == 1:
+                raise
             # The others of a team wait for the leader's writing, and not for its failure.
             self._fault = fault
 

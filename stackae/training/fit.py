@@ -169,6 +169,11 @@ def fit(
     """
     if context.team.size > 1:
         train, val = _divided(context, train, val)
+    if context.hardware.accelerator == "gpu":
+        # Half of what is free, together: the rest is for the network.
+        most = torch.cuda.mem_get_info()[0] // 4
+        device = context.hardware.device
+        train, val = train.held(device, most), val and val.held(device, most)
     guard = DivergenceGuard(context, settings.lr)
     checkpoint = usable_checkpoint(context, guard)
     steps = settings.epochs * len(train)
