@@ -14,9 +14,9 @@ def leads() -> bool:
     """
     if _leads is not None:
         return _leads
-    # NODE_RANK is what Lightning is told where it starts the processes of several machines.
-    names = ("RANK", "LOCAL_RANK", "NODE_RANK")
-    return all(os.environ.get(name, "0") == "0" for name in names)
+    # Others than torchrun may number processes that have nothing to do with each other.
+    name = "RANK" if "TORCHELASTIC_RUN_ID" in os.environ else "LOCAL_RANK"
+    return os.environ.get(name, "0") == "0"
 
 
 def settle(leader: bool) -> None:

@@ -24,8 +24,9 @@ from stackae.machine.memory import ran_out
 from stackae.ranks import start
 from stackae.ranks.team import Team
 
-# How often it looks, and how long whoever is to end may take to do so by himself, both in seconds.
-EVERY, GRACE = 0.2, 3.0
+# How often it looks, and how long whoever is to end may take to do so by himself, in seconds: the leader may
+# have to wait until what it has logged is sent.
+EVERY, GRACE, LEADERS_GRACE = 0.2, 3.0, 20.0
 LOST = (
     "one of the processes of trainer.devices ended by itself, perhaps for want of memory; what was done is "
     "kept: start the run again"
@@ -102,7 +103,7 @@ class _Watch:
                 ended = self._store.check(["failed" if self._leads else "ended"])
             except Exception:  # whoever has the store is gone, and with him the leader
                 ended = not self._leads
-            if (ended or _orphaned()) and not self.over.wait(GRACE):
+            if (ended or _orphaned()) and not self.over.wait(LEADERS_GRACE if self._leads else GRACE):
                 self._end()
 
     def _end(self) -> None:

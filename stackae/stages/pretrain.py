@@ -88,6 +88,11 @@ def unroll(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> S
     seed = derive(context.seed, context.stage)
     torch.manual_seed(derive(seed, "init"))
     data, units = entries[plan.data.name], load_units(plan, entries)
+    for unit in units[:-1]:
+        # The deviations of a variational layer's codes are not on the way: they are not trained.
+        used = {*unit.encoder.parameters(), *unit.decoder.parameters()}
+        for parameter in unit.parameters():
+            parameter.requires_grad_(parameter.requires_grad and parameter in used)
     deep = mirrored(plan.layers, units)
     objective = Reconstruction(
         build_loss(first.loss, first.blocks),

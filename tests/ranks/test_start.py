@@ -52,10 +52,10 @@ def test_a_session_without_a_script_is_told_so(monkeypatch: pytest.MonkeyPatch) 
     ("environment", "first"),
     [
         ({}, True),
-        ({"RANK": "0", "LOCAL_RANK": "0"}, True),
-        ({"RANK": "3", "LOCAL_RANK": "0"}, False),
+        ({"TORCHELASTIC_RUN_ID": "none", "RANK": "0", "LOCAL_RANK": "0"}, True),
+        ({"TORCHELASTIC_RUN_ID": "none", "RANK": "3", "LOCAL_RANK": "0"}, False),
+        ({"RANK": "3"}, True),
         ({"LOCAL_RANK": "1"}, False),
-        ({"NODE_RANK": "1"}, False),
     ],
 )
 def test_the_environment_says_who_leads(started, environment: dict[str, str], first: bool) -> None:
