@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from stackae.shallow.divided import drawn
 from stackae.shallow.normalisation import Normalisation, adopt, fold, fold_into, measure, normalise
 from stackae.stack import Classifier
 
@@ -36,7 +37,7 @@ class Entry(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.scaled(x)
-        return x + self.noise * torch.randn_like(x) if self.training and self.noise else x
+        return x + self.noise * drawn(x, torch.randn_like) if self.training and self.noise else x
 
 
 def condition(

@@ -27,13 +27,16 @@ def classification(logits: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     from torchmetrics import classification as tm
 
     rows, classes = logits.shape
+    # Of several processes the one that is here has all rows: it does not wait for the others' sums.
+    alone: Any = {"sync_on_compute": False}
     metrics = {
-        "accuracy": tm.MulticlassAccuracy(classes, average="micro"),
-        "macro_f1": tm.MulticlassF1Score(classes, average="macro"),
-        "per_class_recall": tm.MulticlassRecall(classes, average="none"),
-        "confusion": tm.MulticlassConfusionMatrix(classes),
+        "accuracy": tm.MulticlassAccuracy(classes, average="micro", **alone),
+        "macro_f1": tm.MulticlassF1Score(classes, average="macro", **alone),
+        "per_class_recall": tm.MulticlassRecall(classes, average="none", **alone),
+        "confusion": tm.MulticlassConfusionMatrix(classes, **alone),
     }
-    calibration, nll = tm.MulticlassCalibrationError(classes, n_bins=CALIBRATION_BINS), 0.0
+    calibration = tm.MulticlassCalibrationError(classes, n_bins=CALIBRATION_BINS, **alone)
+    nll = 0.0
     for start in range(0, rows, METRIC_ROWS):
         scores = torch.from_numpy(np.array(logits[start : start + METRIC_ROWS], np.float32))
         target = torch.from_numpy(np.array(y[start : start + METRIC_ROWS]))

@@ -56,7 +56,10 @@ class NoStageProgress:
 
 
 class NoProgress:
-    """Says nothing; warnings go to Python's `warnings`."""
+    """Says nothing; warnings go to Python's `warnings`, unless another process `warns` of the same."""
+
+    def __init__(self, *, warns: bool = True) -> None:
+        self._warns = warns
 
     @contextmanager
     def stage(
@@ -76,4 +79,5 @@ class NoProgress:
     def warn(self, line: str) -> None:
         import warnings
 
-        warnings.warn(line, stacklevel=2)
+        if self._warns:
+            warnings.warn(line, stacklevel=2)

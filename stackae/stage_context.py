@@ -9,6 +9,7 @@ from typing import Any
 
 from stackae.machine.hardware import Hardware
 from stackae.progress import Progress
+from stackae.ranks.team import ALONE, Team
 
 
 def called(stage: str, repeat: int | None) -> str:
@@ -34,6 +35,9 @@ class StageContext:
     """Which repetition the stage is of; None of the run's first."""
     callbacks: Sequence[Any] = ()
     """Lightning callbacks of the person's own, for what is trained."""
+    team: Team = ALONE
+    """The processes that carry the stage out, of which the leader alone has a folder to write into, but for
+    what all of them write together."""
 
     @property
     def called(self) -> str:
@@ -51,3 +55,7 @@ class StageOutput:
 
     metrics: dict[str, Any]
     files: list[str]
+
+
+NOTHING = StageOutput({}, [])
+"""What those return who have helped the leader, whose the rest is."""

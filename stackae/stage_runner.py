@@ -10,19 +10,23 @@ from typing import Any, Protocol
 
 import torch
 
-from stackae.errors import StorageError
+from stackae.config import Config
+from stackae.data.read import read_source
+from stackae.errors import DataError, StorageError
 from stackae.machine import signals
 from stackae.machine.disk import storage_faults
+from stackae.machine.hardware import resolve
 from stackae.machine.threads import threads
-from stackae.plan import Plan, Stage
-from stackae.progress import Progress
-from stackae.results import versions
+from stackae.plan import Plan, Stage, make_plans
+from stackae.progress import NoProgress, Progress
+from stackae.ranks.start import team_of
+from stackae.results import Results, versions
 from stackae.stage_context import StageContext, called
-from stackae.stages import WORK
+from stackae.stages import TRAINED, WORK
 from stackae.stages.judged import Outcome
 from stackae.stages.restore import restore
 from stackae.store import Entry, Store
-from stackae.tracking.tracker import Tracker
+from stackae.tracking.tracker import NullTracker, Tracker
 
 
 class Elsewhere(Protocol):
@@ -36,7 +40,8 @@ class Elsewhere(Protocol):
 class StageRunner:
     """Obtains the stages of one run, one after the other, and knows how those obtained so far ended.
 
-    With `elsewhere` they are carried out by others, and waited for.
+    With `elsewhere` they are carried out by others, and waited for. On several devices the leader of their
+    team obtains them, and the others help where something is trained: see `assist`.
     """
 
     def __init__(
@@ -50,12 +55,26 @@ class StageRunner:
         elsewhere: Elsewhere | None = None,
         callbacks: Sequence[Any] = (),
     ) -> None:
+        self._team = team_of(plan.hardware)
         self.plan, self._store, self._tracker = plan, store, tracker
         self._progress, self._fresh, self._elsewhere = progress, fresh, elsewhere
         self._repeat: int | None = None
         self._callbacks = callbacks
         self._initial = [copy.deepcopy(each.state_dict()) for each in callbacks]
         self.outcomes: list[Outcome] = []
+        self._check_alike()
+
+    def _check_alike(self) -> None:
+        """Check that all of the team are about to do the same; DataError where they are not."""
+        if self._team.leads:
+            # The others have waited to read what this one has read.
+            self._team.meet()
+        keys = [stage.key for stage in (self.plan.data, *self.plan.stages)]
+        if any(other != keys for other in self._team.gather(keys)):
+            raise DataError(
+                "the processes of trainer.devices do not plan the same stages: their data differ, or their "
+                "machines; put the data where all of them see it, and set trainer.precision"
+            )
 
     def repeated(self, plan: Plan) -> StageRunner:
         """Make the runner of another repetition, which has what this one obtained of shared stages."""
@@ -112,22 +131,10 @@ class StageRunner:
             threads(plan.hardware.threads),
         ):
             self.restore(stage.reads)
-            # The best score of one stage says nothing of the next one's.
-            for callback, state in zip(self._callbacks, self._initial, strict=True):
-                callback.load_state_dict(copy.deepcopy(state))
             started = time.monotonic()
-            context = StageContext(
-                stage.name,
-                stage.section,
-                folder,
-                plan.config.seed,
-                plan.hardware,
-                log.logger,
-                self._progress,
-                plan.config.trainer.autosave,
-                self._repeat,
-                self._callbacks,
-            )
+            context = self._context(stage, folder, log.logger)
+            if stage.kind in TRAINED:
+                self._team.tell({"stage": stage.key})
             output = WORK[stage.kind](context, plan, self.entries)
             entry = self._store.commit(
                 stage.name,
@@ -141,3 +148,50 @@ class StageRunner:
             signals.keep(name)
             log.finish(entry.manifest, entry.folder)
         return entry
+
+    def _context(self, stage: Stage, folder: Path, logger: Any) -> StageContext:
+        # The best score of one stage says nothing of the next one's.
+        for callback, state in zip(self._callbacks, self._initial, strict=True):
+            callback.load_state_dict(copy.deepcopy(state))
+        return StageContext(
+            stage.name,
+            stage.section,
+            folder,
+            self.plan.config.seed,
+            self.plan.hardware,
+            logger,
+            self._progress,
+            self.plan.config.trainer.autosave,
+            self._repeat,
+            self._callbacks,
+            self._team,
+        )
+
+    def help_with(self, stage: Stage) -> None:
+        """Do the part of a stage that is not the leader's."""
+        for lower in self.plan.below(stage):
+            self.recall(lower)
+        context = self._context(stage, self._store.folder(stage.name, stage.key), False)
+        with torch.random.fork_rng(), threads(self.plan.hardware.threads):
+            WORK[stage.kind](context, self.plan, self.entries)
+
+
+def assist(config: Config, store: Store, callbacks: Sequence[Any] = ()) -> Results:
+    """Help the leader of a config's team with all that it trains, until it tells the results of the run."""
+    team = team_of(resolve(config.trainer))
+    # What the leader has read and checked is on this machine's disk, or an error that ends all.
+    team.meet()
+    plans = make_plans(config, read_source(config.data), callbacks=[each.state_key for each in callbacks])
+    silent = NoProgress(warns=False)
+    first = StageRunner(plans[0], store, NullTracker(), silent, fresh=False, callbacks=callbacks)
+    while True:
+        signals.check()
+        told = team.tell(None)
+        if "results" in told:
+            return Results(**told["results"])
+        plan, stage = next(
+            (plan, stage) for plan in plans for stage in plan.stages if stage.key == told["stage"]
+        )
+        helper = first if plan is plans[0] else first.repeated(plan)
+        helper.outcomes = []
+        helper.help_with(stage)

@@ -17,10 +17,15 @@ from stackae.config import FinetuneConfig, FitConfig
 from stackae.data.batches import Batch
 from stackae.errors import DataError
 from stackae.machine.memory import by_chunks
+from stackae.ranks.team import ALONE, Team
 from stackae.seeds import derive
+from stackae.shallow.divided import dividing
 from stackae.shallow.normalisation import measure
 from stackae.side_by_side import SideBySide
 from stackae.stack import Classifier
+
+SUMS = "sums"
+"""Where in a checkpoint the epoch's sums are: those of each process."""
 
 
 class Sums:
@@ -41,6 +46,24 @@ class Sums:
     def mean(self, name: str) -> float:
         """Return the mean of a term over the rows."""
         return float(self.totals[name]) / self.rows
+
+    def means(self) -> dict[str, float]:
+        """Return the mean of each term over the rows."""
+        return {name: self.mean(name) for name in self.totals}
+
+    def state(self) -> dict[str, Any]:
+        """Return the sums as plain data, from which `joined` makes them again."""
+        return {"sums": {name: float(total) for name, total in self.totals.items()}, "rows": self.rows}
+
+    @classmethod
+    def joined(cls, states: Iterable[Mapping[str, Any]]) -> Sums:
+        """Return the sums over the rows of all that have such a state."""
+        joined = cls()
+        for state in states:
+            joined.rows += state["rows"]
+            for name, total in state["sums"].items():
+                joined.totals[name] = joined.totals[name] + total if name in joined.totals else total
+        return joined
 
 
 class Task(pl.LightningModule):
@@ -65,6 +88,7 @@ class Task(pl.LightningModule):
     def __init__(self, seed: int) -> None:
         super().__init__()
         self.seed = seed
+        self.team: Team = ALONE
         self.stepped: Callable[[Batch, Tensor], object] = lambda batch, loss: None
         self.sums = Sums()
         self._trained = self.sums
@@ -110,16 +134,21 @@ class Task(pl.LightningModule):
         assert not isinstance(schedule, list)
         assert not isinstance(of_lightning, list)
         # Gradients that are scaled, as those of float16, are Lightning's to unscale.
-        scaled, watched = self.trainer.scaler is not None, self.watched
+        scaled, watched, together = self.trainer.scaler is not None, self.watched, self.team.size > 1
         for batch in batches:
             moved = batch if device.type == "cpu" else batch.to(device)
             optimizer.zero_grad()
-            loss = self.loss(moved)
+            with dividing(batch.part):
+                loss = self.loss(moved)
             if scaled:
                 self.manual_backward(loss)
                 of_lightning.step()
             else:
-                loss.backward()  # type: ignore[no-untyped-call]
+                if together:
+                    # Lightning's, because it has the processes' gradients averaged.
+                    self.manual_backward(loss)
+                else:
+                    loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 if watched:
                     # As Lightning counts its own: callbacks ask how many steps there were.
@@ -132,13 +161,16 @@ class Task(pl.LightningModule):
             self.stepped(batch, loss)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return what a step on a batch makes small, and add its terms to the sums."""
+        """Return what a step on a batch makes small, and add its terms to the sums.
+
+        Of a batch that is divided it is such that the mean over the processes is that of the whole.
+        """
         raise NotImplementedError
 
     def take(self) -> dict[str, float]:
         """Return the means over the rows since the last call, and start the sums anew."""
         sums, self.sums = self.sums, Sums()
-        return {name: sums.mean(name) for name in sums.totals}
+        return Sums.joined(self.team.gather(sums.state())).means()
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         whole = self.numbered(batch, batch_idx)
@@ -186,10 +218,14 @@ class Task(pl.LightningModule):
             self.log_dict(dict(means), logger=logger, batch_size=1, sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["sums"], checkpoint["rows"] = dict(self.sums.totals), self.sums.rows
+        checkpoint[SUMS] = self.team.gather(self.sums.state())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.sums.totals, self.sums.rows = checkpoint["sums"], checkpoint["rows"]
+        states = checkpoint[SUMS]
+        if len(states) == self.team.size:
+            self.sums = Sums.joined([states[self.team.rank]])
+        else:  # begun by another number of processes, whose sums are together what they were
+            self.sums = Sums.joined(states if self.team.leads else [])
 
 
 class PretrainTask(Task):
@@ -210,7 +246,7 @@ class PretrainTask(Task):
         terms = self._terms(batch)
         loss = reduce(torch.add, terms.values())
         self.sums.add(len(batch.x), {"loss": loss} | terms)
-        return loss
+        return loss if batch.part is None else loss * batch.part.weight
 
     def validate(self, batch: Batch) -> None:
         # The unit is in eval mode: a clean reconstruction, comparable across corruptions.
@@ -282,19 +318,21 @@ class FinetuneTask(Task):
         if batch.beside is not None:
             terms = _with_joint(loss, [joint(batch.beside) for joint in self.joint])
         loss = terms["loss"]
-        if networks > 1:
+        if batch.part is not None:
+            networks *= batch.part.weight
+        if networks != 1:
             terms = {name: term / networks for name, term in terms.items()}
         self.sums.add(len(batch.x), terms)
         return loss
 
-    def _cross_entropy(self, batch: Batch) -> tuple[Tensor, int]:
+    def _cross_entropy(self, batch: Batch) -> tuple[Tensor, float]:
         """Return the sum over the networks of each one's mean over its own rows, and how many there are.
 
         With the sum each learns as if it were alone.
         """
         network, weights, smoothing = self.classifier, self.weights, self._fit.label_smoothing
         if isinstance(network, Classifier):
-            return _mean_loss(network(batch.x), batch, weights, smoothing), 1
+            return _mean_loss(network, batch, weights, smoothing), 1
         # What is not learnt from is not seen either: it would have a part in the batch's statistics.
         assert batch.fold is not None
         if isinstance(network, SideBySide):
@@ -305,7 +343,10 @@ class FinetuneTask(Task):
         means = []
         for number, member in enumerate(network.members):
             own = batch.select((batch.fold != number).nonzero().squeeze(1))
-            means.append(_mean_loss(member(own.x), own, weights, smoothing))
+            if batch.part is not None:
+                assert batch.whole_fold is not None
+                own = own._replace(part=batch.part.among(batch.whole_fold != number))
+            means.append(_mean_loss(member, own, weights, smoothing))
         return reduce(torch.add, means), len(means)
 
     def validate(self, batch: Batch) -> None:
@@ -342,14 +383,19 @@ def _with_joint(loss: Tensor, costs: list[Tensor]) -> dict[str, Tensor]:
     return {"loss": loss + cost, "cross_entropy": loss, "unlabelled": cost}
 
 
-def _mean_loss(logits: Tensor, batch: Batch, weights: Tensor | None, smoothing: float) -> Tensor:
+def _mean_loss(network: nn.Module, batch: Batch, weights: Tensor | None, smoothing: float) -> Tensor:
     """Return the mean cross-entropy of a batch; it is 0 where there are no rows."""
     assert batch.y is not None
-    if weights is None and batch.weight is None and len(logits):
-        return F.cross_entropy(logits.float(), batch.y, label_smoothing=smoothing)
+    with dividing(batch.part):
+        logits = network(batch.x).float()
+    if weights is None and batch.weight is None and batch.part is None and len(logits):
+        return F.cross_entropy(logits, batch.y, label_smoothing=smoothing)
+    losses = _losses(logits, batch, weights, smoothing)
     # Divided by the rows, not by their weights as PyTorch does: a batch without a rare class would otherwise
     # count as much as one with it, and the classes would not weigh alike.
-    return _losses(logits, batch, weights, smoothing).sum() / max(1, len(logits))
+    if batch.part is not None:
+        return losses.sum() * (batch.part.processes / max(1, batch.part.rows))
+    return losses.sum() / max(1, len(losses))
 
 
 def _losses(logits: Tensor, batch: Batch, weights: Tensor | None, smoothing: float) -> Tensor:

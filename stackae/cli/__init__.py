@@ -13,6 +13,7 @@ from stackae.cli import data, model, run, store, study
 from stackae.errors import StackaeError, StorageError, TrackingError, TrainingError
 from stackae.machine import signals
 from stackae.machine.memory import ran_out
+from stackae.ranks.place import leads
 from stackae.version import VERSION
 
 app = typer.Typer(
@@ -96,6 +97,8 @@ def main() -> NoReturn:
 
 
 def _last_words(number: int) -> str:
+    if not leads():
+        return ""
     how = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
     if sys.argv[1:2] == ["run"] and not signals.kept():
         return f"{how}; nothing was finished yet. To start again: {shlex.join(['stackae', *sys.argv[1:]])}"
@@ -112,5 +115,6 @@ def _going_on() -> str:
 
 
 def _fail(message: object, code: int) -> NoReturn:
-    print(message, file=sys.stderr)
+    if leads():
+        print(message, file=sys.stderr)
     sys.exit(code)

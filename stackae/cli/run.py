@@ -43,7 +43,9 @@ def run(
     results = command(
         config, words, out=out, store=store, fresh=fresh, quiet=quiet, show=not as_json, jobs=jobs
     )
-    if as_json:
+    from stackae.ranks.place import leads
+
+    if as_json and leads():
         typer.echo(results.json(), nl=False)
 
 

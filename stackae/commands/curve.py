@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stackae.commands.run import Jobs, run_config, working
+from stackae.commands.run import Jobs, refuse_devices, run_config, working
 from stackae.config import Config
 from stackae.config_file import load_config
 from stackae.console import make_progress, show_lines, show_table
@@ -52,6 +52,7 @@ def curve(
     numbers, separated by commas. ConfigError where it holds none, or the config leaves out what is compared.
     """
     settings = load_config(config, overrides)
+    refuse_devices(settings, "curve")
     counts = _counts(labels)
     if settings.finetune is None or not (settings.compare.scratch and settings.compare.probe):
         raise ConfigError(

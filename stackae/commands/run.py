@@ -13,11 +13,13 @@ from rich.table import Table
 from stackae.config import Config
 from stackae.config_file import load_config
 from stackae.console import make_console, make_progress, show_table
+from stackae.errors import ConfigError
 from stackae.machine.disk import check_folder
-from stackae.progress import Progress
+from stackae.progress import NoProgress, Progress
 
 if TYPE_CHECKING:
     from stackae.jobs import Crew
+    from stackae.ranks.team import Team
     from stackae.results import Results
 
 Jobs = int | Literal["auto"]
@@ -42,18 +44,49 @@ def run(
     """Carry out a config file and show its results.
 
     `quiet` silences progress and results, `show=False` the results alone. Stages that do not need each other
-    are carried out by so many `jobs` side by side. `callbacks` are Lightning's, and for one job.
+    are carried out by so many `jobs` side by side. `callbacks` are Lightning's, and for one job. On several
+    devices the same is carried out by a process for each, of which the leader alone shows anything.
     """
     settings = load_config(config, overrides)
     folder = run_folder(settings, out)
-    progress = make_progress(quiet=quiet)
-    with working(jobs, Path(store), progress, fresh=fresh) as crew:
-        results = run_config(
-            settings, folder, Path(store), progress, fresh=fresh, crew=crew, callbacks=callbacks
-        )
-    if show and not quiet:
+    with teamed(settings, jobs) as team:
+        progress = make_progress(quiet=quiet) if team.leads else NoProgress(warns=False)
+        with working(jobs, Path(store), progress, fresh=fresh) as crew:
+            results = run_config(
+                *(settings, folder, Path(store), progress),
+                fresh=fresh,
+                crew=crew,
+                callbacks=callbacks,
+                team=team,
+            )
+    if show and not quiet and team.leads:
         show_results(results, folder)
     return results
+
+
+@contextmanager
+def teamed(settings: Config, jobs: Jobs) -> Iterator[Team]:
+    """Have a process for each device that a config asks for, which fail and are stopped together."""
+    from stackae.ranks.start import assemble
+    from stackae.ranks.watch import together
+
+    if settings.trainer.devices * settings.trainer.num_nodes > 1 and jobs != 1:
+        raise ConfigError(
+            f"--jobs {jobs}: stages follow each other where each is trained on several devices "
+            f"(trainer.devices: {settings.trainer.devices}); leave one of the two out"
+        )
+    team = assemble(settings.trainer)
+    with together(team):
+        yield team
+
+
+def refuse_devices(settings: Config, command: str) -> None:
+    """Refuse several devices to a command that computes on one: ConfigError."""
+    if settings.trainer.devices * settings.trainer.num_nodes > 1:
+        raise ConfigError(
+            f"trainer.devices: {settings.trainer.devices} is for 'stackae run', and 'stackae {command}' "
+            "computes on one: write trainer.devices=1, and --jobs to have several runs at once"
+        )
 
 
 def run_config(
@@ -65,19 +98,26 @@ def run_config(
     fresh: bool = False,
     crew: Crew | None = None,
     callbacks: Sequence[Any] = (),
+    team: Team | None = None,
 ) -> Results:
     """Carry out a config that was read, with the tracker it asks for; show nothing but progress."""
     check_folder("out", out)
     check_folder("store", store)
     from stackae import pipeline
+    from stackae.stage_runner import assist
     from stackae.store import Store
     from stackae.tracking.tracker import open_tracker
 
-    tracker = open_tracker(settings.tracking, settings.name, out, progress.warn)
     kept = Store(store, progress.warn)
-    return pipeline.run(
+    if team is not None and not team.leads:
+        return assist(settings, kept, callbacks)
+    tracker = open_tracker(settings.tracking, settings.name, out, progress.warn)
+    results = pipeline.run(
         settings, kept, tracker, progress, out=out, fresh=fresh, crew=crew, callbacks=callbacks
     )
+    if team is not None:
+        team.tell({"results": asdict(results)})
+    return results
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stackae.commands.run import Jobs, run_config
+from stackae.commands.run import Jobs, refuse_devices, run_config
 from stackae.commands.shared_study import (
     Place,
     begin,
@@ -67,6 +67,7 @@ def tune(
     not looked at; controls are left out. So many `jobs` carry out trials side by side.
     """
     settings = load_config(config, overrides)
+    refuse_devices(settings, "tune")
     if settings.finetune is None:
         raise ConfigError(
             f"{config}: finetune is null, so there is no validation error to tune for; set finetune"

@@ -33,9 +33,12 @@ class TrainerConfig(Section):
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     """Where to compute; `auto` takes an accelerator if there is one."""
     devices: PositiveInt = 1
-    """How many devices."""
+    """How many devices on each machine, a process for each; on `cpu` so many processes. Each batch is divided
+    over them, so that batch size and learning rate mean the same as with one. See docs/scale.md."""
+    num_nodes: PositiveInt = 1
+    """How many machines, each with so many devices; the store lies where all of them see it."""
     strategy: Literal["auto", "ddp"] = "auto"
-    """Lightning's strategy."""
+    """Lightning's strategy for several devices; both are its DDP."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     """`auto` takes bf16-mixed where the hardware multiplies in it, else 32-true. Part of the store's keys."""
     threads: Literal["auto"] | PositiveInt = "auto"
@@ -131,6 +134,17 @@ class Config(Section):
             raise ValueError(
                 f"finetune.semi_supervised.weights: {len(method.weights)} weights for {levels} levels (the "
                 "input, the layers, the logits); remove the last ones"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _divides_batches(self) -> Self:
+        number = self.trainer.devices * self.trainer.num_nodes
+        if number > 1 and self.finetune and self.finetune.semi_supervised:
+            raise ValueError(
+                f"finetune.semi_supervised: {self.finetune.semi_supervised.type} is for one device; remove "
+                f"it, or trainer.devices: {self.trainer.devices}"
+                + (f" and trainer.num_nodes: {self.trainer.num_nodes}" if self.trainer.num_nodes > 1 else "")
             )
         return self
 

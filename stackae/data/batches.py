@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from stackae.data.read_ahead import ReadAhead
 from stackae.seeds import derive
+from stackae.shallow.divided import Part, evenly
 
 # Rows are read for several batches at once, of so many bytes: each reading has a price of its own.
 AHEAD = 1 << 20
@@ -41,11 +43,15 @@ class Batch(NamedTuple):
     """The fold of each row (rows,), where there are folds."""
     beside: Tensor | None = None
     """Rows without labels (any number, *shape) that are learnt from in the same step."""
+    part: Part | None = None
+    """Which rows of a batch that is divided over processes these are; None where they are all of it."""
+    whole_fold: Tensor | None = None
+    """The folds of all rows of a batch that is divided, on the CPU."""
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch on a device."""
-        beside = None if self.beside is None else self.beside.to(device)
-        return self._each(lambda tensor: tensor.to(device))._replace(beside=beside)
+        """Return the batch on a device, without waiting for it."""
+        beside = None if self.beside is None else _to(self.beside, device)
+        return self._each(lambda tensor: _to(tensor, device))._replace(beside=beside)
 
     def select(self, rows: slice | Tensor) -> Batch:
         """Return some of its rows, by a slice or by their numbers; those beside them stay."""
@@ -56,6 +62,13 @@ class Batch(NamedTuple):
             None if each is None else change(each) for each in (self.y, self.weight, self.fold)
         )
         return self._replace(x=change(self.x), y=y, weight=weight, fold=fold)
+
+
+def _to(tensor: Tensor, device: torch.device) -> Tensor:
+    if device.type == "cuda" and tensor.is_cpu:
+        # From memory that may be moved the host would wait until all is copied.
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 class Batches:
@@ -96,6 +109,8 @@ class Batches:
         self._seed = seed
         self._balanced = balanced
         self._epoch = self._position = 0
+        self._rank, self._processes = 0, 1
+        self._held: tuple[np.ndarray, Tensor] | None = None
         self.batch_size = batch_size
 
     def __len__(self) -> int:
@@ -127,6 +142,31 @@ class Batches:
         """Go on from a position that `state_dict` returned."""
         self._position = state["position"]
 
+    def divided(self, rank: int, processes: int) -> Batches:
+        """Return the same batches, of each of which this one of so many processes has its part."""
+        other = copy.copy(self)
+        other._rank, other._processes = rank, processes
+        return other
+
+    def held(self, device: torch.device, most: int) -> Batches:
+        """Return the same batches of rows on a device, or these where that takes over `most` bytes."""
+        numbers = np.unique(self._rows)
+        if 4 * len(numbers) * math.prod(self._x.shape[1:]) > most:
+            return self
+        x = torch.empty(len(numbers), *self._x.shape[1:], device=device)
+        size = max(1, AHEAD // max(1, 4 * math.prod(self._x.shape[1:])))
+        for start in range(0, len(numbers), size):
+            chunk = slice(start, start + size)
+            x[chunk] = torch.from_numpy(self._x.take(numbers[chunk], axis=0))
+        other = copy.copy(self)
+        other._held = numbers, x
+        return other
+
+    @property
+    def smallest(self) -> int:
+        """Number of rows of the smallest batch."""
+        return len(self._rows) // len(self)
+
     @property
     def numbers(self) -> np.ndarray:
         """The numbers of the rows, in no random order."""
@@ -144,7 +184,7 @@ class Batches:
         """Read rows in an order, from the batch of this number on."""
         edges = [len(order) * number // len(self) for number in range(len(self) + 1)]
         row_bytes = 4 * math.prod(self._x.shape[1:])
-        ahead = max(1, AHEAD // max(1, self.batch_size * row_bytes))
+        ahead = max(1, AHEAD * self._processes // max(1, self.batch_size * row_bytes))
         asked = edges[first]
         for start in range(first, len(self), ahead):
             numbers = range(start, min(start + ahead, len(self)))
@@ -156,6 +196,9 @@ class Batches:
             for part in parts:
                 # Reading in the file's order is faster, and a batch has no order of its own.
                 rows[part].sort()
+            if self._processes > 1:
+                yield from self._read_parts(start, [rows[part] for part in parts])
+                continue
             every = self._batch(rows, start)
             for number, part in zip(numbers, parts, strict=True):
                 # A copy, at an address that torch chose: to which bits a product is rounded depends on how
@@ -166,12 +209,29 @@ class Batches:
                 )
                 yield Batch(x, y, every.epoch, number, weight, fold)
 
+    def _read_parts(self, start: int, batches: Sequence[np.ndarray]) -> Iterator[Batch]:
+        """Read the own part of each of some batches, the first of which has the number `start`."""
+        parts = [evenly(len(rows), self._processes, self._rank) for rows in batches]
+        own = [rows[part.own] for rows, part in zip(batches, parts, strict=True)]
+        every, first = self._batch(np.concatenate(own), start), 0
+        for number, (rows, part) in enumerate(zip(batches, parts, strict=True), start):
+            here = slice(first, first := first + len(own[number - start]))
+            fold = None if self._fold is None else torch.from_numpy(self._fold[rows])
+            batch = every.select(here)._replace(number=number, part=part, whole_fold=fold)
+            yield batch._replace(x=batch.x.clone())
+
     def _batch(self, rows: np.ndarray, number: int) -> Batch:
         y, weight, fold = (
             None if each is None else torch.from_numpy(each[rows])
             for each in (self._y, self._weight, self._fold)
         )
-        return Batch(torch.from_numpy(self._x.take(rows, axis=0)), y, self._epoch, number, weight, fold)
+        return Batch(self._take(rows), y, self._epoch, number, weight, fold)
+
+    def _take(self, rows: np.ndarray) -> Tensor:
+        if self._held is None:
+            return torch.from_numpy(self._x.take(rows, axis=0))
+        numbers, x = self._held
+        return x[_to(torch.from_numpy(np.searchsorted(numbers, rows)), x.device)]
 
     def _order(self) -> np.ndarray:
         if self._seed is None:

@@ -18,6 +18,8 @@ from stackae.data.rows import chunk_rows
 from stackae.errors import ArtifactError
 from stackae.machine.disk import allocate, storage_faults
 from stackae.machine.memory import by_chunks
+from stackae.ranks.team import ALONE, Team
+from stackae.shallow.divided import evenly
 
 SPLITS = ("train", "val", "test")
 FEATURES = tuple(f"features-{split}.npy" for split in SPLITS)
@@ -100,16 +102,29 @@ def flat(x: np.ndarray) -> np.ndarray:
     return x.reshape(len(x), -1)
 
 
-def encode_parts(module: nn.Module, file: Callable[[str], Path], folder: Path, device: torch.device) -> None:
+def encode_parts(
+    module: nn.Module,
+    file: Callable[[str], Path],
+    folder: Path,
+    device: torch.device,
+    team: Team = ALONE,
+) -> None:
     """Write a module's features of every part into `folder`; `file` gives the path of its input's files."""
     for split, name in zip(SPLITS, FEATURES, strict=True):
-        encode(module, open_features(file, split), folder / name, device)
+        encode(module, open_features(file, split), folder / name, device, team)
 
 
 @torch.no_grad()
-def encode(module: nn.Module, x: np.ndarray, path: Path, device: torch.device) -> None:
-    """Write module(x) in eval mode and float32, chunk by chunk, into a memory map at `path`."""
+def encode(module: nn.Module, x: np.ndarray, path: Path, device: torch.device, team: Team = ALONE) -> None:
+    """Write module(x) in eval mode and float32, chunk by chunk, into a memory map at `path`.
+
+    Each of a team writes the features of its part of the rows.
+    """
     module.eval().to(device)
+    if team.size > 1:
+        _encode_together(module, x, path, device, team)
+        module.cpu()
+        return
     out: np.memmap | None = None
 
     def work(rows: slice) -> None:
@@ -123,6 +138,27 @@ def encode(module: nn.Module, x: np.ndarray, path: Path, device: torch.device) -
     assert out is not None
     out.flush()
     module.cpu()
+
+
+def _encode_together(module: nn.Module, x: np.ndarray, path: Path, device: torch.device, team: Team) -> None:
+    width = module(torch.from_numpy(np.array(x[:1])).to(device)).shape[1:]
+    if team.leads:
+        create(path, (len(x), *width))
+    team.meet()
+    own = evenly(len(x), team.size, team.rank).own
+    row_bytes = 4 * math.prod(width)
+    # Not through a map: machines that share a disk write pages of one, and two of them may share a page.
+    with path.open("r+b") as written:
+        first = path.stat().st_size - len(x) * row_bytes
+
+        def work(rows: slice) -> None:
+            here = slice(own.start + rows.start, own.start + rows.stop)
+            codes = module(torch.from_numpy(np.array(x[here])).to(device)).cpu().numpy()
+            written.seek(first + here.start * row_bytes)
+            written.write(np.ascontiguousarray(codes, np.float32).data)
+
+        by_chunks(own.stop - own.start, chunk_rows(x.shape[1:]), work)
+    team.meet()
 
 
 def mean_row(x: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 
 from stackae.data.batches import Batch, Batches
 
@@ -43,6 +44,10 @@ class Paired:
         """Return the first labelled rows, in no random order, with others beside them."""
         beside = self._others.head(self._others.batch_size)
         return self._labelled.head(rows)._replace(beside=beside.x)
+
+    def held(self, device: torch.device, most: int) -> Paired:
+        """Return the same batches of rows on a device, those that together take no more bytes than `most`."""
+        return Paired(self._labelled.held(device, most // 2), self._others.held(device, most // 2))
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, on which the order of the rows depends."""

@@ -21,6 +21,10 @@ class Hardware:
     precision: str
     threads: int | None = None
     """Threads on the CPU; None where each fit is to find out."""
+    devices: int = 1
+    """Devices on each machine, a process for each."""
+    nodes: int = 1
+    """Machines."""
 
     @property
     def device(self) -> torch.device:
@@ -31,10 +35,6 @@ class Hardware:
 def resolve(config: TrainerConfig) -> Hardware:
     """Resolve the settings that are `auto`; raise ConfigError where others ask for what is not there."""
     available = {"cpu": True, "gpu": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if config.devices > 1:
-        raise ConfigError(
-            f"trainer.devices: {config.devices} devices asked for; one is used at present, write 1"
-        )
     if config.accelerator == "auto":
         accelerator = next(name for name in ("gpu", "mps", "cpu") if available[name])
     elif available[config.accelerator]:
@@ -46,8 +46,14 @@ def resolve(config: TrainerConfig) -> Hardware:
         precision = "bf16-mixed" if multiplies_in_bf16(accelerator) else "32-true"
     if precision == "16-mixed" and accelerator == "cpu":
         raise ConfigError("trainer.precision: '16-mixed' needs a GPU; use auto, bf16-mixed or 32-true")
+    here = {"gpu": torch.cuda.device_count(), "mps": 1}.get(accelerator, config.devices)
+    if config.devices > max(1, here):
+        raise ConfigError(
+            f"trainer.devices: {config.devices} asked for, and this machine has {here} of '{accelerator}'; "
+            "write so many, or trainer.accelerator=cpu"
+        )
     threads = None if config.threads == "auto" else config.threads
-    return Hardware(accelerator, config.strategy, precision, threads)
+    return Hardware(accelerator, config.strategy, precision, threads, config.devices, config.num_nodes)
 
 
 def multiplies_in_bf16(accelerator: str) -> bool:

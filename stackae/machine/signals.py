@@ -38,30 +38,43 @@ class _Watch:
         self, last_words: Callable[[int], str], tell_kept: Callable[[str, str], object] | None
     ) -> None:
         self._last_words, self.tell_kept = last_words, tell_kept
-        self._number: int | None = None
+        self.number: int | None = None
         self._heeded = False
+        self._told = False
         self.over = threading.Event()
         self.deferring = False
+        self.pass_on: Callable[[int], object] | None = None
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        first = self._number is None
+        # One that others have told of already may yet come itself, and is the same one.
+        first, self._told = self.number is None or self._told, False
         if first:
-            self._number = number
+            self.number = number
         if not (first and self.deferring):
             self.stop()
 
+    def ask(self, number: int) -> None:
+        if self.number is None:
+            if self.deferring:
+                self.number, self._told = number, True
+            else:
+                os.kill(os.getpid(), number)
+
     def asked(self) -> bool:
-        self._heeded = self._number is not None
+        self._heeded = self.number is not None
         return self._heeded
 
     def stop(self) -> NoReturn:
-        assert self._number is not None
+        assert self.number is not None
         self._heeded = True
-        raise Stopped(self._number)
+        raise Stopped(self.number)
 
     def listen(self, pipe: int, main_thread: int) -> None:
         """Wait, in a thread of its own, for a byte with a signal's number, and then for its being heeded."""
         number = next((byte[0] for byte in iter(lambda: os.read(pipe, 1), b"") if byte[0] in SIGNALS), None)
+        if number is not None and self.pass_on is not None:
+            with suppress(Exception):  # of what it is passed on through
+                self.pass_on(number)
         if number is None or self.over.wait(PATIENCE):
             return
         if not self._heeded:
@@ -141,6 +154,33 @@ def deferred() -> Iterator[None]:
     check()
 
 
+@contextmanager
+def relayed(pass_on: Callable[[int], object]) -> Iterator[None]:
+    """Call `pass_on`, from another thread, with the number of a signal that comes while the context lasts."""
+    if _watch is None:
+        yield
+        return
+    _watch.pass_on = pass_on
+    try:
+        yield
+    finally:
+        if _watch is not None:
+            _watch.pass_on = None
+
+
+def ask(number: int) -> None:
+    """Ask for an end as this signal would, for which another process got it; from any thread."""
+    if _watch is None:
+        os.kill(os.getpid(), number)
+    else:
+        _watch.ask(number)
+
+
+def number_asked() -> int:
+    """Return the number of the signal that has come, 0 for none; as `asked` does."""
+    return (_watch.number or 0) if _watch is not None and _watch.asked() else 0
+
+
 def asked() -> bool:
     """Tell whether a signal has come; whoever asks saves what is to be saved, and then calls `check`."""
     return _watch is not None and _watch.asked()
@@ -171,11 +211,16 @@ def end(number: int, last_words: str) -> NoReturn:
     What else happens at the end of a process takes seconds on a busy machine, and libraries wait there for
     servers; nothing of it is needed.
     """
+    end_with(128 + number, last_words)
+
+
+def end_with(code: int, last_words: str) -> NoReturn:
+    """End the process at once with an exit code."""
     with suppress(OSError):
         if last_words:
             # Not through sys.stderr, which another thread may be in the middle of.
             os.write(2, f"{last_words}\n".encode())
-    os._exit(128 + number)
+    os._exit(code)
 
 
 def _in_main_thread() -> bool:

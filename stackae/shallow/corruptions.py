@@ -8,6 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from stackae.shallow.divided import dividing, drawn, gathered, own_rows
+
 
 class Corruption(Protocol):
     """Returns a corrupted copy of `x` (rows, *shape), drawing from `rng` alone."""
@@ -21,6 +23,10 @@ def survivors(like: Tensor, rate: float, rng: torch.Generator | None) -> Tensor:
     The probability is met to 2**-17. Without `rng` the global generator draws. Four decisions come from one
     number of 64 bits, and the comparison writes numbers: a sixth of the time of `torch.rand(…) >= rate`.
     """
+    return drawn(like, lambda whole: _survivors(whole, rate, rng))
+
+
+def _survivors(like: Tensor, rate: float, rng: torch.Generator | None) -> Tensor:
     size = like.numel()
     draws = torch.empty(-(-size // 4), dtype=torch.int64, device=like.device)
     bits = draws.random_(-(2**63), None, generator=rng).view(torch.int16)
@@ -59,7 +65,7 @@ class Gaussian:
     clip: bool = False
 
     def __call__(self, x: Tensor, rng: torch.Generator) -> Tensor:
-        noise = torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
+        noise = drawn(x, lambda rows: torch.randn(rows.shape, generator=rng, device=x.device, dtype=x.dtype))
         noisy = noise.mul_(self.sigma).add_(x)
         return noisy.clamp_(0.0, 1.0) if self.clip else noisy
 
@@ -74,7 +80,7 @@ class SaltPepper:
     rate: float
 
     def __call__(self, x: Tensor, rng: torch.Generator) -> Tensor:
-        draw = torch.rand(x.shape, generator=rng, device=x.device)
+        draw = drawn(x, lambda rows: torch.rand(rows.shape, generator=rng, device=x.device))
         return torch.where(draw < self.rate, (draw < self.rate / 2).to(x.dtype), x)
 
 
@@ -91,6 +97,12 @@ class Swap:
     columns: tuple[int, ...] | None = None
 
     def __call__(self, x: Tensor, rng: torch.Generator) -> Tensor:
+        whole, own = gathered(x), own_rows(len(x))
+        # Values come from all rows of the batch, whichever process has them.
+        with dividing(None):
+            return self._swapped(whole, rng)[own]
+
+    def _swapped(self, x: Tensor, rng: torch.Generator) -> Tensor:
         if len(x) == 1:
             return x.clone()
         if self.columns is not None:
@@ -125,7 +137,8 @@ class Mix:
         assert abs(sum(probability for probability, _ in self.parts) - 1) <= 1e-6, self.parts
 
     def __call__(self, x: Tensor, rng: torch.Generator) -> Tensor:
-        draw = torch.rand(len(x), generator=rng, device=x.device).view(-1, *[1] * (x.ndim - 1))
+        draw = drawn(x, lambda rows: torch.rand(len(rows), generator=rng, device=x.device))
+        draw = draw.view(-1, *[1] * (x.ndim - 1))
         # The last way takes what the others leave, so that no rounding leaves a row uncorrupted.
         mixed, upper = self.parts[-1][1](x, rng), 1.0 - self.parts[-1][0]
         for probability, corruption in reversed(self.parts[:-1]):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from stackae.shallow.activations import Activation
+from stackae.shallow.divided import drawn
 from stackae.shallow.units import Trace, connect, unflatten
 
 LOG_VARIANCE_RANGE = (-20.0, 10.0)
@@ -51,5 +52,5 @@ class GaussianUnit(nn.Module):
         log_variance = self.log_variance(x).float().clamp(*LOG_VARIANCE_RANGE)
         if not self.training:
             return Trace(x, mean, mean, log_variance)
-        noise = torch.randn(mean.shape, generator=rng, device=mean.device)
+        noise = drawn(mean, lambda rows: torch.randn(rows.shape, generator=rng, device=mean.device))
         return Trace(x, mean + torch.exp(log_variance / 2) * noise, mean, log_variance)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from stackae.shallow.divided import are_divided, drawn, of_each, rows_of_each, whole_rows
 
 VARIANCE = 1e-5
 """Added to each variance, so that what is the same for all rows is not divided by nothing."""
@@ -43,16 +46,16 @@ class Normalisation(nn.Module):
             self.mean.copy_(mean)
             self.variance.copy_(variance)
         # One value has no variance of its own.
-        if not self.training or x.numel() <= x.shape[1]:
+        if not self.training or whole_rows(len(x)) * math.prod(x.shape[2:]) <= 1:
             return F.batch_norm(x, self.mean, self.variance, self.gain, self.bias, eps=VARIANCE)
-        if not self.noise:
+        if not self.noise and not are_divided():
             return F.batch_norm(x, None, None, self.gain, self.bias, training=True, eps=VARIANCE)
         return self.scaled(self.standardised(x))
 
     def standardised(self, x: Tensor) -> Tensor:
         """Normalise over the batch and add the noise, without gain and bias: the first half of training."""
         x = standardise(x)
-        return x + self.noise * torch.randn_like(x) if self.noise else x
+        return x + self.noise * drawn(x, torch.randn_like) if self.noise else x
 
     def scaled(self, x: Tensor) -> Tensor:
         """Scale and shift what is normalised: the second half."""
@@ -62,7 +65,18 @@ class Normalisation(nn.Module):
 
 def standardise(x: Tensor) -> Tensor:
     """Give each channel mean 0 and variance 1 over the batch: (rows, channels, *sizes) -> the same."""
-    return F.batch_norm(x.float(), None, None, training=True, eps=VARIANCE)
+    x = x.float()
+    if not are_divided():
+        return F.batch_norm(x, None, None, training=True, eps=VARIANCE)
+    others = [axis for axis in range(x.ndim) if axis != 1]
+    own = x.sum(others, keepdim=True) / max(1, x.numel() // x.shape[1])
+    # Means and sums of squares about them, put together (Chan et al. 1979, equation 1.5b): the difference of
+    # two large sums would not be a variance to rely on.
+    means, squares = of_each(torch.stack([own, (x - own).square().sum(others, keepdim=True)])).unbind(1)
+    counts = x.new_tensor(rows_of_each(len(x))).view(-1, *[1] * x.ndim) * math.prod(x.shape[2:])
+    mean = (counts * means).sum(0) / counts.sum()
+    variance = (squares + counts * (means - mean).square()).sum(0) / counts.sum()
+    return (x - mean) * torch.rsqrt(variance + VARIANCE)
 
 
 def standardise_present(x: Tensor, share: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from stackae.shallow.divided import batch_mean, drawn
 from stackae.shallow.units import DenseUnit, SparseLinear, Trace, Unit
 
 MOMENTUM = 0.9
@@ -33,7 +34,7 @@ class KLSparsity(nn.Module):
         self.register_buffer("running_mean", torch.full((units,), rho) if running else None)
 
     def forward(self, unit: Unit, trace: Trace, rng: torch.Generator, epoch: float) -> Tensor:
-        mean = trace.code.float().flatten(1).mean(0)
+        mean = batch_mean(trace.code.float().flatten(1))
         if self.running_mean is not None:
             mean = MOMENTUM * self.running_mean + (1 - MOMENTUM) * mean
             self.running_mean.copy_(mean.detach())
@@ -120,7 +121,8 @@ def hutchinson(
     y = function(x)
     total = torch.zeros(len(x), device=x.device)
     for _ in range(probes):
-        signs = torch.randint(0, 2, y.shape, generator=rng, device=y.device).to(y.dtype).mul_(2).sub_(1)
+        signs = drawn(y, lambda rows: torch.randint(0, 2, rows.shape, generator=rng, device=rows.device))
+        signs = signs.to(y.dtype).mul_(2).sub_(1)
         (product,) = torch.autograd.grad(y, x, signs, create_graph=True)
         total = total + product.float().square().flatten(1).sum(1)
     return total / probes

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stackae.shallow.divided import drawn, gathered, own_rows, whole_rows
 from stackae.shallow.losses import Loss
 from stackae.shallow.units import DenseUnit, TiedLinear, Unit
 
@@ -86,15 +87,15 @@ class ContrastiveDivergence(nn.Module):
 
     def _continue_chains(self, unit: Unit, x: Tensor, rng: torch.Generator) -> Tensor:
         """Move the chains, and start at x those that have not been started: (rows, *shape)."""
-        rows = len(x)
+        rows, own = whole_rows(len(x)), own_rows(len(x))
         if rows > len(self.chains):
             raise ValueError(
                 f"a batch of {rows} rows, but batch_size, the number of chains, is {len(self.chains)}"
             )
         # Chosen row by row on the device: a test in Python would wait for it at every step.
-        started = self.started[:rows].view(-1, *[1] * (x.ndim - 1))
-        sample = self._gibbs(unit, torch.where(started, self.chains[:rows], x), rng)
-        self.chains[:rows] = sample
+        started = self.started[own].view(-1, *[1] * (x.ndim - 1))
+        sample = self._gibbs(unit, torch.where(started, self.chains[own], x), rng)
+        self.chains[:rows] = gathered(sample)
         self.started[:rows] = True
         return sample
 
@@ -127,6 +128,7 @@ def _mean(field: Tensor, units: UnitType) -> Tensor:
 
 def _draw(mean: Tensor, units: UnitType, rng: torch.Generator) -> Tensor:
     if units == "gaussian":
-        return mean + torch.randn(mean.shape, generator=rng, device=mean.device)
+        return mean + drawn(mean, lambda rows: torch.randn(rows.shape, generator=rng, device=mean.device))
     # Much faster than torch.bernoulli.
-    return (torch.rand(mean.shape, generator=rng, device=mean.device) < mean).to(mean.dtype)
+    draw = drawn(mean, lambda rows: torch.rand(rows.shape, generator=rng, device=mean.device))
+    return (draw < mean).to(mean.dtype)

@@ -41,3 +41,6 @@ WORK: Mapping[str, Callable[[StageContext, Plan, Mapping[str, Entry]], StageOutp
     "blend": blend,
 }
 """The function that carries out a stage, by its kind in the plan."""
+
+TRAINED = frozenset(WORK) - {"data", "importance", "probe", "baselines", "blend"}
+"""The kinds of stages that all processes of a team carry out together; the leader does the others alone."""

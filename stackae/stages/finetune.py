@@ -21,7 +21,7 @@ from stackae.metrics import classification
 from stackae.plan import Plan, build_members, learn_side_by_side
 from stackae.seeds import derive
 from stackae.side_by_side import SideBySide
-from stackae.stage_context import StageContext, StageOutput
+from stackae.stage_context import NOTHING, StageContext, StageOutput
 from stackae.stages.finished import load_units
 from stackae.stages.input_scale import importances
 from stackae.stages.joint_cost import build_joint
@@ -157,7 +157,8 @@ class _Fit:
         steps = settings.epochs * len(train)
         lr, network = settings.lr * self.scale, self.network
         learner: SideBySide | None = None
-        if not self.frozen and learn_side_by_side(self.plan.layers, settings, len(self.members)):
+        small = learn_side_by_side(self.plan.layers, settings, len(self.members))
+        if small and not self.frozen and self.context.team.size == 1:
             learner = SideBySide(self.classifiers)
         task = FinetuneTask(
             learner or network,
@@ -177,7 +178,8 @@ class _Fit:
         for classifier, sampled in zip(self.classifiers, samples, strict=False):
             unconditioned(classifier, sampled)
         self.network.eval()
-        write_history(fitted.history, self.context.folder)
+        if self.context.team.leads:
+            write_history(fitted.history, self.context.folder)
         return fitted.metrics | {"train_loss": fitted.history[fitted.kept_epoch - 1]["train_loss"]}
 
     def _condition(self, learnt: Sequence[np.ndarray]) -> list[torch.Tensor]:
@@ -220,10 +222,14 @@ def _train(fit: _Fit, entries: Mapping[str, Entry]) -> StageOutput:
     context, use, files = fit.context, fit.use, [WEIGHTS, "metrics.csv", "logits-test.npy"]
     if use.hold_out is not None and not use.refit:
         metrics = _keep_best(fit, files)
+        if not context.team.leads:
+            return NOTHING
     else:
         found = entries[LENGTHS[context.stage]].metrics if use.refit else {}
         epochs = found.get("kept_epoch")
         metrics = fit.train(fit.batches(use.learn), None, epochs=epochs, keep_best=False)
+        if not context.team.leads:
+            return NOTHING
         metrics["val"] = found.get("val")
         if use.folds:
             logits = fit.out_of_fold()
@@ -249,6 +255,8 @@ def _keep_best(fit: _Fit, files: list[str]) -> dict[str, Any]:
     assert use.hold_out is not None
     held_out = fit.judged(use.hold_out)
     metrics = fit.train(fit.batches(use.first), held_out, keep_best=True)
+    if not fit.context.team.leads:
+        return metrics
     logits = _logits(fit.network, held_out)
     np.save(fit.context.folder / "logits-val.npy", logits)
     files.append("logits-val.npy")

@@ -39,7 +39,7 @@ from stackae.shallow.losses import Loss
 from stackae.shallow.normalisation import fold, measure, normalise
 from stackae.shallow.objectives import Reconstruction
 from stackae.stack import Decoder, Encoder
-from stackae.stage_context import StageContext, StageOutput
+from stackae.stage_context import NOTHING, StageContext, StageOutput
 from stackae.stages.finished import load_units
 from stackae.stages.snapshots import pictures_of
 from stackae.store import Entry
@@ -75,8 +75,9 @@ def pretrain(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) ->
     if layer.batch_norm:
         measure(unit.encoder, sample(open_features(below.file, "train")))
         fold(unit.encoder)
-    save_weights(context.folder / WEIGHTS, {"": unit})
-    encode_parts(unit.encoder, below.file, context.folder, context.hardware.device)
+    _write(context, unit, unit.encoder, below)
+    if not context.team.leads:
+        return NOTHING
     metrics |= _code_metrics(context, nn.Sequential(unit.decoder, layer.output()), below)
     _warn_of_nothing_learnt(context, layer, metrics)
     metrics |= _unit_activity(context, layer)
@@ -97,6 +98,11 @@ def unroll(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> S
     if settings.untie:
         for unit in units:
             untie(unit)
+    for unit in units[:-1]:
+        # The deviations of a variational layer's codes are not on the way: they are not trained.
+        used = {*unit.encoder.parameters(), *unit.decoder.parameters()}
+        for parameter in unit.parameters():
+            parameter.requires_grad_(parameter.requires_grad and parameter in used)
     deep = mirrored(plan.layers, units)
     objective = Reconstruction(
         build_loss(first.loss, first.blocks),
@@ -105,12 +111,20 @@ def unroll(context: StageContext, plan: Plan, entries: Mapping[str, Entry]) -> S
     )
     watched = pictures_of(plan, units, data)
     metrics = _fit(context, deep, objective, settings, data, seed, watched)
-    save_weights(context.folder / WEIGHTS, {"": deep})
     encoder, decoder = stacked(plan.layers, units)
-    encode_parts(encoder, data.file, context.folder, context.hardware.device)
+    _write(context, deep, encoder, data)
+    if not context.team.leads:
+        return NOTHING
     metrics |= _code_metrics(context, decoder, data) | _unit_activity(context, last)
     metrics |= _data_metrics(context, plan, encoder, decoder, data)
     return StageOutput(metrics, [WEIGHTS, "metrics.csv", *FEATURES])
+
+
+def _write(context: StageContext, network: nn.Module, encoder: nn.Module, inputs: Entry) -> None:
+    """Write the weights of a network and, with all of a team, its encoder's features."""
+    if context.team.leads:
+        save_weights(context.folder / WEIGHTS, {"": network})
+    encode_parts(encoder, inputs.file, context.folder, context.hardware.device, context.team)
 
 
 @torch.no_grad()
@@ -145,7 +159,8 @@ def _fit(
     x_val = open_features(inputs.file, "val")
     val = Batches(x_val, batch_size=chunk_rows(x_val.shape[1:]))
     if not settings.epochs:
-        write_history([], context.folder)
+        if context.team.leads:
+            write_history([], context.folder)
         return {"epochs": 0}
     steps = int(settings.epochs) * len(train)
     task = PretrainTask(unit, objective, settings, seed=seed, steps=steps)
@@ -153,7 +168,8 @@ def _fit(
         task.measure_before_validation(normalised, sample(open_features(inputs.file, "train")))
     keep_best = settings.patience is not None
     fitted = fit(context, task, train, val, settings, keep_best=keep_best, pictures=pictures)
-    write_history(fitted.history, context.folder)
+    if context.team.leads:
+        write_history(fitted.history, context.folder)
     kept_row = fitted.history[fitted.kept_epoch - 1]
     metrics = {name: value for name, value in kept_row.items() if name not in ("epoch", "seconds")}
     return metrics | fitted.metrics

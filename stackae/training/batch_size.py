@@ -18,7 +18,7 @@ def batch_size_error(context: StageContext, task: Task, train: TrainingBatches) 
     configured = min(train.batch_size, train.rows)
     size = configured // 2
     # With a quarter to spare: a whole fit needs a little more than one step of it.
-    while size and not _fits(context, task, train, size + size // 4):
+    while size and not _fits(context, task, train, -(-(size + size // 4) // context.team.size)):
         size //= 2
     remedy = (
         f"{size:,} fit: set {context.setting('batch_size')}={size}"

@@ -15,9 +15,12 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from stackae.data.batches import Batch
+from stackae.errors import TrainingError
 from stackae.machine import signals
 from stackae.machine.disk import replacing
 from stackae.stage_context import StageContext
+from stackae.tasks import SUMS
+from stackae.training.agreement import Agreement
 from stackae.training.divergence import DivergenceGuard
 
 CHECKPOINT = "checkpoint.ckpt"
@@ -31,8 +34,10 @@ class Autosave(Checkpoint):
     A `Checkpoint`, because Lightning calls those after all other callbacks.
     """
 
-    def __init__(self, context: StageContext, guard: DivergenceGuard) -> None:
-        self._context, self._guard = context, guard
+    def __init__(
+        self, context: StageContext, guard: DivergenceGuard, durable: Durable, agreement: Agreement
+    ) -> None:
+        self._context, self._guard, self._durable, self._agreement = context, guard, durable, agreement
         self._restore_handlers = signals.save_handlers()
         self._due = time.monotonic() + context.autosave
         self._epoch = self._batch = 0
@@ -56,15 +61,16 @@ class Autosave(Checkpoint):
             self._at_safe_point(trainer, trainer.current_epoch + 1, 0)
 
     def _at_safe_point(self, trainer: pl.Trainer, epoch: int, batch: int) -> None:
-        if signals.asked() or time.monotonic() >= self._due:
+        if self._agreement.reached(due=time.monotonic() >= self._due, ends=not batch):
             self._epoch, self._batch = epoch, batch
             self._save(trainer)
-        signals.check()
+        self._agreement.stop()
 
     def _save(self, trainer: pl.Trainer) -> None:
         started = time.monotonic()
         try:
             trainer.save_checkpoint(self._context.folder / CHECKPOINT)
+            self._durable.settle()
         except OSError as fault:
             self._warn(fault)
         else:
@@ -87,20 +93,39 @@ class Autosave(Checkpoint):
 class Durable(TorchCheckpointIO):
     """Writes a checkpoint so that the one before it stays until the new one is whole and on the disk."""
 
-    def __init__(self, guard: DivergenceGuard) -> None:
-        self._guard = guard
+    def __init__(self, context: StageContext, guard: DivergenceGuard) -> None:
+        self._team, self._guard = context.team, guard
+        self._fault: OSError | TrainingError | None = None
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
     ) -> None:
+        try:
+            self._write(checkpoint, path)
+        except (OSError, TrainingError) as fault:
+            if self._team.size == 1:
+                raise
+            # The others of a team wait for the leader's writing, and not for its failure.
+            self._fault = fault
+
+    def settle(self) -> None:
+        """Raise, in all processes, what the last writing failed of: OSError or TrainingError."""
+        fault, self._fault = self._fault, None
+        told = self._team.tell(fault and [isinstance(fault, OSError), str(fault)])
+        if fault is not None:
+            raise fault
+        if told is not None:
+            raise OSError(told[1]) if told[0] else TrainingError(told[1])
+
+    def _write(self, checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> None:
         self._guard.check_state(checkpoint, _place_of(checkpoint))
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as part, part.open("xb") as file:
-            _write(checkpoint, file)
+            _dump(checkpoint, file)
 
 
-def _write(checkpoint: dict[str, Any], file: BinaryIO) -> None:
+def _dump(checkpoint: dict[str, Any], file: BinaryIO) -> None:
     try:
         torch.save(checkpoint, file)
     except RuntimeError as fault:
@@ -111,7 +136,17 @@ def _write(checkpoint: dict[str, Any], file: BinaryIO) -> None:
 
 
 def usable_checkpoint(context: StageContext, guard: DivergenceGuard) -> Path | None:
-    """Return the path of a checkpoint to resume from, or None; remove a damaged one. Tells of either."""
+    """Return the path of a checkpoint to resume from, or None; remove a damaged one. Tells of either.
+
+    All of a team take the leader's word for it, who looks first.
+    """
+    team = context.team
+    if not team.tell(_usable(context, guard) is not None if team.leads else None):
+        return None
+    return context.folder / CHECKPOINT if team.leads else _usable(context, guard)
+
+
+def _usable(context: StageContext, guard: DivergenceGuard) -> Path | None:
     path = context.folder / CHECKPOINT
     if not path.exists():
         return None
@@ -120,12 +155,18 @@ def usable_checkpoint(context: StageContext, guard: DivergenceGuard) -> Path | N
             checkpoint: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         place = _place_of(checkpoint)
         complete = {"state_dict", "loops", "optimizer_states"} <= checkpoint.keys()
+        processes = len(list(checkpoint[SUMS]))
     except Exception:  # whatever a damaged file makes the reader raise
         complete = False
     if complete:
         guard.kept_place = place
         signals.keep(context.called, place)
         context.progress.resumed(context.called, place)
+        if processes != context.team.size:
+            context.progress.warn(
+                f"{context.called}: was begun by {processes} process{'es' * (processes > 1)} and goes on "
+                f"with {context.team.size}; it ends as with either, but for rounding"
+            )
         return path
     context.progress.warn(f"{context.called}: the checkpoint {path} is damaged; this stage starts anew")
     path.unlink()

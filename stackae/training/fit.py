@@ -17,14 +17,17 @@ from pytorch_lightning.plugins.environments import LightningEnvironment  # type:
 
 from stackae.config import FitConfig
 from stackae.data.batches import Batch, Batches
-from stackae.data.paired import TrainingBatches
+from stackae.data.paired import Paired, TrainingBatches
+from stackae.errors import ConfigError, TrainingError
 from stackae.machine import signals
 from stackae.machine.memory import ran_out
 from stackae.machine.threads import threads
 from stackae.progress import StageProgress
+from stackae.ranks.start import ddp
 from stackae.stage_context import StageContext
 from stackae.tasks import Task
 from stackae.tracking.logger import StageLogger
+from stackae.training.agreement import Agreement
 from stackae.training.batch_size import batch_size_error
 from stackae.training.checkpoint import Autosave, Durable, usable_checkpoint
 from stackae.training.divergence import DivergenceGuard
@@ -67,8 +70,9 @@ class Recorder(pl.Callback):
         line: StageProgress,
         guard: DivergenceGuard,
         pictures: Pictures | None,
+        agreement: Agreement,
     ) -> None:
-        self._line, self._guard, self._pictures = line, guard, pictures
+        self._line, self._guard, self._pictures, self._agreement = line, guard, pictures, agreement
         self._asynchronous = context.hardware.accelerator != "cpu"
         self.history: list[dict[str, float]] = []
         self._earlier_seconds, self._started = 0.0, time.monotonic()
@@ -91,10 +95,13 @@ class Recorder(pl.Callback):
 
     def stepped(self, task: Task, batch: Batch, batches: int, loss: torch.Tensor) -> None:
         """Look at the loss of a step, on one of so many batches."""
-        if not self._asynchronous:
-            self._guard.check_loss(loss.item(), batch)
-        elif batch.number % LOOK_EVERY == 0:
-            self._guard.check_loss(task.sums.mean("loss"), batch)
+        try:
+            if not self._asynchronous:
+                self._guard.check_loss(loss.item(), batch)
+            elif batch.number % LOOK_EVERY == 0:
+                self._guard.check_loss(task.sums.mean("loss"), batch)
+        except TrainingError as fault:
+            self._agreement.hold(fault)
         self._unchecked += 1
         now = time.monotonic()
         if now - self._shown > 0.2:
@@ -104,6 +111,7 @@ class Recorder(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         epoch = trainer.current_epoch + 1
+        self._agreement.reached(due=False, ends=True)
         row: dict[str, float] = {"epoch": epoch} | _task(pl_module).close_epoch()
         self._guard.check_means(row)
         if self._unchecked >= LOOK_EVERY or epoch == trainer.max_epochs:
@@ -165,6 +173,13 @@ def fit(
     weight is NaN or infinite and where memory runs out, and at a signal what `signals.watched` says, or
     KeyboardInterrupt.
     """
+    if context.team.size > 1:
+        train, val = _divided(context, train, val)
+    if context.hardware.accelerator == "gpu":
+        # Half of what is free, together: the rest is for the network.
+        most = torch.cuda.mem_get_info()[0] // 4
+        device = context.hardware.device
+        train, val = train.held(device, most), val and val.held(device, most)
     guard = DivergenceGuard(context, settings.lr)
     checkpoint = usable_checkpoint(context, guard)
     steps = settings.epochs * len(train)
@@ -174,18 +189,22 @@ def fit(
         context.progress.stage(context.called, settings.epochs, train.rows, threads=number) as line,
         _QuietLightning(),
     ):
-        recorder = Recorder(context, line, guard, pictures)
+        agreement = Agreement(context.team, always=context.autosave == 0)
+        recorder = Recorder(context, line, guard, pictures, agreement)
         best = KeepBest(settings.patience) if keep_best else None
-        autosave = Autosave(context, guard)
+        durable = Durable(context, guard)
+        autosave = Autosave(context, guard, durable, agreement)
+        environment = context.team.environment or LightningEnvironment()
         trainer = pl.Trainer(
             accelerator=context.hardware.accelerator,
-            devices=1,
-            strategy=context.hardware.strategy,
+            devices=context.hardware.devices,
+            num_nodes=context.hardware.nodes,
+            strategy=ddp() if context.team.size > 1 else context.hardware.strategy,
             precision=context.hardware.precision,  # type: ignore[arg-type]  # one of the config's literals
             max_epochs=settings.epochs,
             callbacks=[recorder, *([best] if best else []), *context.callbacks, autosave],
             # Under SLURM, Lightning would otherwise take its signals for itself and queue the job anew.
-            plugins=[Durable(guard), LightningEnvironment()],
+            plugins=[durable, environment],
             logger=context.logger,
             enable_checkpointing=True,
             enable_progress_bar=False,
@@ -201,6 +220,7 @@ def fit(
 
         task.stage, task.stepped = context.called, stepped
         task.watched = bool(context.callbacks)
+        task.team = context.team
         task.automatic_optimization = False
         with signals.deferred():
             completed = _run(trainer, task, train, val, checkpoint)
@@ -211,6 +231,20 @@ def fit(
     task.cpu().eval()
     kept_epoch = best.epoch if best else len(recorder.history)
     return Fitted(recorder.history, kept_epoch, recorder.seconds, number)
+
+
+def _divided(
+    context: StageContext, train: TrainingBatches, val: Batches | None
+) -> tuple[Batches, Batches | None]:
+    """Return this process's parts of the batches; ConfigError where there are more processes than rows."""
+    team = context.team
+    assert not isinstance(train, Paired)
+    if train.smallest < team.size:
+        raise ConfigError(
+            f"{context.called}: batches of {train.smallest} rows cannot be divided over {team.size} "
+            f"processes; set trainer.devices lower, or {context.setting('batch_size')} higher"
+        )
+    return train.divided(team.rank, team.size), val and val.divided(team.rank, team.size)
 
 
 def _run(

@@ -36,11 +36,13 @@ def choose_threads(
     with all. A fit that resumes takes the number that it began with, so that it goes on bit by bit.
     """
     noted = context.folder / THREADS
-    number = _read(noted) if resumes else None
-    if number is None:
-        number = context.hardware.threads or _fastest(context, task, train, steps)
-        write_atomically(noted, json.dumps({"threads": number}))
-    return number
+    number = None
+    if context.team.leads:
+        number = _read(noted) if resumes else None
+        if number is None:
+            number = context.hardware.threads or _fastest(context, task, train, steps)
+            write_atomically(noted, json.dumps({"threads": number}))
+    return int(context.team.tell(number))
 
 
 def _read(path: Path) -> int | None:
@@ -66,7 +68,8 @@ def _fastest(context: StageContext, task: Task, train: TrainingBatches, steps: i
     if not trials or _crowded():
         return 1
     try:
-        step = steps_on_trial(context, copy.deepcopy(task), train.head(train.batch_size))
+        rows = -(-train.batch_size // context.team.size)
+        step = steps_on_trial(context, copy.deepcopy(task), train.head(rows))
         seconds: dict[int, list[float]] = {1: [], every: []}
         began = time.monotonic()
         # In turn, so that what else the machine does is the same for both; the first of each warms up.

@@ -85,6 +85,21 @@ CASES: dict[str, tuple[Prepare, str, list[str]]] = {
     "width 0": (nothing, "run x.yaml layers.1.width=0", ["layers[1].width", "0", "at least 1"]),
     "no layers": (config("data: {source: digits}\n"), "run x.yaml", ["layers"]),
     "empty layers": (nothing, "run x.yaml layers=[]", ["layers", "at least"]),
+    "jobs on several devices": (
+        nothing,
+        "run x.yaml trainer.devices=2 --jobs 3",
+        ["--jobs 3", "trainer.devices: 2", "leave one"],
+    ),
+    "a curve on several devices": (
+        nothing,
+        "curve x.yaml --labels 10,20 trainer.devices=2",
+        ["trainer.devices: 2", "'stackae curve'", "write trainer.devices=1"],
+    ),
+    "a ladder on several devices": (
+        nothing,
+        "run x.yaml trainer.devices=2 finetune.semi_supervised.type=ladder",
+        ["finetune.semi_supervised: ladder", "one device", "trainer.devices: 2"],
+    ),
     "unknown override": (nothing, "run x.yaml finetune.epocs=3", ["finetune.epocs", "'epochs'"]),
     "override without value": (nothing, "plan x.yaml seed", ["'seed'", "key=value"]),
     "out is a file": (a_file("taken"), "run x.yaml --out taken", ["out 'taken'", "file", "name a folder"]),

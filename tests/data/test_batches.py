@@ -199,3 +199,50 @@ def test_balanced_draws_depend_on_seed_and_epoch_alone_and_go_on_where_they_stoo
     again.load_state_dict(loader.state_dict())
     again.set_epoch(1)
     assert numbers(list(again)) == second[4:]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.integers(4, ROWS),
+    batch_size=st.integers(4, 30),
+    processes=st.integers(1, 4),
+    seed=st.none() | st.integers(0, 2**62),
+)
+def test_processes_have_parts_of_the_batches_that_one_has(
+    rows: int, batch_size: int, processes: int, seed: int | None
+) -> None:
+    fold = np.arange(ROWS) % 3
+    whole = Batches(X, Y, batch_size=batch_size, rows=np.arange(rows), seed=seed, fold=fold)
+    whole.set_epoch(3)
+    parts = [list(whole.divided(rank, processes)) for rank in range(processes)]
+    for batch, *shares in zip(whole, *parts, strict=True):
+        assert torch.equal(torch.cat([share.x for share in shares]), batch.x)
+        assert batch.y is not None
+        assert torch.equal(torch.cat([share.y for share in shares]), batch.y)
+        sizes = [len(share.x) for share in shares]
+        assert max(sizes) - min(sizes) <= 1
+        assert min(sizes) > 0 or whole.smallest < processes
+        for share, size in zip(shares, sizes, strict=True):
+            assert (share.epoch, share.number) == (batch.epoch, batch.number)
+            if processes > 1:
+                assert share.part is not None
+                assert (share.part.sizes[share.part.rank], share.part.rows) == (size, len(batch.x))
+                assert torch.equal(share.whole_fold, batch.fold)
+
+
+def test_a_part_goes_on_from_where_it_stood() -> None:
+    loader = Batches(X, Y, batch_size=5, seed=1).divided(1, 2)
+    every = epoch(loader, 2)
+    loader.load_state_dict({"position": 2})
+    assert epoch(loader, 2) == every[2:]
+
+
+def test_rows_that_are_held_make_the_same_batches() -> None:
+    rows, here = np.arange(3, 19), torch.device("cpu")
+    read = Batches(X, Y, batch_size=5, rows=rows, seed=1)
+    held = read.held(here, len(rows) * 8)
+    assert held is not read
+    assert read.held(here, len(rows) * 8 - 1) is read
+    for number in range(2):
+        assert epoch(held, number) == epoch(read, number)
+    assert epoch(held.divided(1, 2), 5) == epoch(read.divided(1, 2), 5)

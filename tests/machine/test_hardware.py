@@ -66,10 +66,18 @@ def test_half_precision_needs_a_gpu(has) -> None:
         resolve(trainer(accelerator="cpu", precision="16-mixed"))
 
 
-def test_more_than_one_device_is_refused(has) -> None:
+def test_more_devices_than_there_are_are_refused(has, monkeypatch: pytest.MonkeyPatch) -> None:
     has("gpu")
-    with pytest.raises(ConfigError, match=r"trainer\.devices: 4 devices .* write 1"):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ConfigError, match=r"trainer\.devices: 4 asked for, .* has 2 of 'gpu'; write so many"):
         resolve(trainer(devices=4))
+    assert resolve(trainer(devices=2)).devices == 2
+
+
+def test_on_a_cpu_there_are_as_many_devices_as_are_asked_for(has) -> None:
+    has()
+    hardware = resolve(trainer(devices=9, num_nodes=2))
+    assert (hardware.accelerator, hardware.devices, hardware.nodes) == ("cpu", 9, 2)
 
 
 def test_lightnings_names_become_torchs() -> None:

@@ -19,7 +19,8 @@ from stackae.data.batches import Batch
 from stackae.progress import NoProgress
 from stackae.stage_context import StageContext
 from stackae.training import CHECKPOINT, checkpoint
-from stackae.training.checkpoint import Autosave
+from stackae.training.agreement import Agreement
+from stackae.training.checkpoint import Autosave, Durable
 from stackae.training.divergence import DivergenceGuard
 
 
@@ -79,7 +80,8 @@ def test_saving_takes_no_more_than_a_twentieth_of_the_time(
 
     trainer = SimpleNamespace(save_checkpoint=save)
     context = StageContext("pretrain-1", "layers.0", tmp_path, 0, CPU, False, NoProgress(), seconds)
-    saver = Autosave(context, DivergenceGuard(context, 1.0))
+    guard, agreement = DivergenceGuard(context, 1.0), Agreement(context.team, always=False)
+    saver = Autosave(context, guard, Durable(context, guard), agreement)
     for number in range(1000):
         now += 1
         batch = Batch(torch.zeros(1, 1), None, 0, number)

@@ -23,6 +23,7 @@ from stackae.shallow.objectives import Reconstruction
 from stackae.shallow.units import DenseUnit
 from stackae.stage_context import StageContext
 from stackae.tasks import PretrainTask
+from stackae.training.agreement import Agreement
 from stackae.training.divergence import DivergenceGuard
 from stackae.training.fit import LOOK_EVERY, Recorder
 
@@ -149,7 +150,8 @@ def test_on_an_accelerator_the_sum_so_far_is_looked_at_now_and_then(tmp_path: Pa
     context = StageContext(
         "finetune", "finetune", tmp_path, 0, Hardware("gpu", "auto", "32-true"), False, NoProgress(), 30.0
     )
-    recorder = Recorder(context, NoStageProgress(), DivergenceGuard(context, 0.5), None)
+    agreement = Agreement(context.team, always=False)
+    recorder = Recorder(context, NoStageProgress(), DivergenceGuard(context, 0.5), None, agreement)
     task = Scripted([])
     ended = []
 
