@@ -17,53 +17,17 @@ from stackae.config import FinetuneConfig, FitConfig
 from stackae.data.batches import Batch
 from stackae.errors import DataError
 from stackae.machine.memory import by_chunks
+from stackae.optimizer import build_optimizer
 from stackae.ranks.team import ALONE, Team
 from stackae.seeds import derive
 from stackae.shallow.divided import dividing
 from stackae.shallow.normalisation import measure
 from stackae.side_by_side import SideBySide
 from stackae.stack import Classifier
+from stackae.sums import Sums
 
 SUMS = "sums"
 """Where in a checkpoint the epoch's sums are: those of each process."""
-
-
-class Sums:
-    """Sums over an epoch's rows, by name."""
-
-    def __init__(self) -> None:
-        self.totals: dict[str, float | Tensor] = {}
-        self.rows = 0
-
-    def add(self, rows: int, terms: Mapping[str, Tensor]) -> None:
-        """Add a batch's mean terms, without waiting for a device."""
-        self.rows += rows
-        for name, term in terms.items():
-            # A number is cheaper than a tensor where it can be had at once.
-            value = term.item() if term.is_cpu else term.detach()
-            self.totals[name] = self.totals.get(name, 0.0) + value * rows
-
-    def mean(self, name: str) -> float:
-        """Return the mean of a term over the rows."""
-        return float(self.totals[name]) / self.rows
-
-    def means(self) -> dict[str, float]:
-        """Return the mean of each term over the rows."""
-        return {name: self.mean(name) for name in self.totals}
-
-    def state(self) -> dict[str, Any]:
-        """Return the sums as plain data, from which `joined` makes them again."""
-        return {"sums": {name: float(total) for name, total in self.totals.items()}, "rows": self.rows}
-
-    @classmethod
-    def joined(cls, states: Iterable[Mapping[str, Any]]) -> Sums:
-        """Return the sums over the rows of all that have such a state."""
-        joined = cls()
-        for state in states:
-            joined.rows += state["rows"]
-            for name, total in state["sums"].items():
-                joined.totals[name] = joined.totals[name] + total if name in joined.totals else total
-        return joined
 
 
 class Task(pl.LightningModule):
@@ -421,48 +385,3 @@ def _seed_dropout(task: Task, batch: Batch) -> None:
 def _mean(figures: Tensor, batch: Batch) -> Tensor:
     """Take the mean of a figure of each row of a batch, by the rows' weights."""
     return (figures if batch.weight is None else batch.weight * figures).mean()
-
-
-def build_optimizer(
-    fit: FitConfig, parts: Sequence[tuple[nn.Module, float]], steps: int
-) -> OptimizerLRScheduler:
-    """Build an optimiser and its schedule over so many steps for modules, each with its learning rate.
-
-    They come in the form that Lightning takes. Biases are not decayed, and frozen parameters are left out.
-    """
-    # Parameters that are treated alike share a group: an optimiser's step costs so much for each.
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    seen = set[nn.Parameter]()
-    for module, lr in parts:
-        # A weight that is shared, as a tied one, is trained as a part of what has it first.
-        own = [each for each in module.parameters() if each.requires_grad and each not in seen]
-        seen.update(own)
-        for parameter in own:
-            decay = fit.weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((lr, decay), []).append(parameter)
-    given = [{"params": params, "lr": lr, "weight_decay": decay} for (lr, decay), params in groups.items()]
-    optimizer: torch.optim.Optimizer
-    if fit.optimizer == "sgd":
-        optimizer = torch.optim.SGD(given, momentum=fit.momentum, fused=True)
-    else:
-        optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[fit.optimizer](given, fused=True)
-    schedule = _schedule(fit, optimizer, steps)
-    if schedule is None:
-        return optimizer
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def _schedule(
-    fit: FitConfig, optimizer: torch.optim.Optimizer, steps: int
-) -> torch.optim.lr_scheduler.LRScheduler | None:
-    schedulers = torch.optim.lr_scheduler
-    peak_rates = [group["lr"] for group in optimizer.param_groups]
-    if fit.schedule == "one_cycle":
-        # By default it cycles the momentum too, over the configured one.
-        return schedulers.OneCycleLR(optimizer, peak_rates, total_steps=steps, cycle_momentum=False)
-    warmup = round(min(fit.warmup * steps / fit.epochs, steps - 1))
-    rise = schedulers.LinearLR(optimizer, 1 / (warmup + 1), 1.0, total_iters=warmup) if warmup else None
-    if fit.schedule == "constant":
-        return rise
-    fall = schedulers.CosineAnnealingLR(optimizer, T_max=steps - warmup)
-    return schedulers.SequentialLR(optimizer, [rise, fall], milestones=[warmup]) if rise else fall

@@ -33,6 +33,8 @@ FLOORS = {
     "weights": 3,
     "outputs": 3,
     "committee": 3,
+    "optimizer": 2,
+    "sums": 1,
     "side_by_side": 4,
     "conditioning": 3,
     "joint": 4,

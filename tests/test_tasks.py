@@ -15,13 +15,14 @@ from stackae.committee import Committee
 from stackae.conditioning import condition
 from stackae.config import FinetuneConfig, FitConfig, PretrainConfig
 from stackae.data.batches import Batch
+from stackae.optimizer import build_optimizer
 from stackae.shallow.activations import ACTIVATIONS
 from stackae.shallow.corruptions import Masking
 from stackae.shallow.losses import LOSSES
 from stackae.shallow.objectives import Reconstruction
 from stackae.shallow.units import DenseUnit
 from stackae.stack import Classifier, Encoder
-from stackae.tasks import FinetuneTask, PretrainTask, build_optimizer
+from stackae.tasks import FinetuneTask, PretrainTask
 
 # ---- schedules
 
