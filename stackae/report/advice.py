@@ -73,9 +73,13 @@ def advise(repetitions: Sequence[Candidates], *, folds: bool, blended: str | Non
     use = max(("stack", "baseline", "mean"), key=lambda name: val.get(name, 0.0))
     how = "cross-validation" if folds else "the rows held out"
     over = f", means of {len(repetitions)} repetitions" if len(repetitions) > 1 else ""
-    text = _compared(best, val, test, certainty, f"{how}{over}")
+    better = blended is not None and val.get("mean", 0.0) >= val["baseline"]
+    text = _compared(best, val, test, certainty, f"{how}{over}", use_it=not better)
     if blended is not None:
-        text += f" The model averages the stack's probabilities with those of {named(blended)}."
+        figures = ""
+        if mean_with is not None:
+            figures = f": {_percent(val['mean'])}, and {_percent(test['mean'])} on the test rows"
+        text += f" The model averages the stack's probabilities with those of {named(blended)}{figures}."
     elif use == "mean" and mean_with is not None:
         figures = f"{_percent(val['mean'])}; {_percent(test['mean'])} on the test rows"
         text += (
@@ -117,9 +121,15 @@ def _accuracy(repetitions: Sequence[Judged], part: Literal["val", "test"]) -> fl
 
 
 def _compared(
-    best: Baseline, val: Mapping[str, float], test: Mapping[str, float], certainty: _Certainty, how: str
+    best: Baseline,
+    val: Mapping[str, float],
+    test: Mapping[str, float],
+    certainty: _Certainty,
+    how: str,
+    *,
+    use_it: bool,
 ) -> str:
-    """Say in a sentence whether the best baseline or the stack is ahead, and what to do."""
+    """Say in a sentence whether the best baseline or the stack is ahead and, with `use_it`, what to do."""
     ahead = val["baseline"] > val["stack"]
     first, second = ("baseline", "stack") if ahead else ("stack", "baseline")
     sure = ""
@@ -132,7 +142,8 @@ def _compared(
     several = best.name == "extra_trees"
     if ahead:
         is_ahead, it = ("are", "them") if several else ("is", "it")
-        return f"{_upper(str(best))} {is_ahead} ahead of the stack {figures}: use {it} instead."
+        end = f": use {it} instead" if use_it and not sure else ""
+        return f"{_upper(str(best))} {is_ahead} ahead of the stack {figures}{end}."
     if val["baseline"] == val["stack"]:
         return (
             f"The best of the baselines, {best}, {'are' if several else 'is'} as good as the stack {figures}."

@@ -55,7 +55,7 @@ def test_a_small_lead_is_said_to_be_none_that_is_sure() -> None:
         "Logistic regression on the columns and codes is ahead of the stack (67.0 % to 66.9 % by "
         "cross-validation; no clear difference, McNemar p = 1; "
     )
-    assert found.text.endswith("use it instead.")
+    assert "instead" not in found.text
 
 
 def test_equals_are_called_so_and_the_stack_is_kept() -> None:
@@ -77,9 +77,12 @@ def test_a_mean_that_is_best_is_offered_and_one_that_is_there_is_told() -> None:
     blended = advised(*given, blended="extra_trees, svm, logistic_regression on columns and codes")
     assert blended.text.endswith(
         "The model averages the stack's probabilities with those of extra trees, the SVM and logistic "
-        "regression on the columns and codes."
+        "regression on the columns and codes: 69.5 %, and 69.0 % on the test rows."
     )
     assert "set finetune.blend" not in blended.text
+    assert "instead" not in blended.text
+    worse = advised(given[0], given[1], given[2], right(668, 690), blended="extra_trees")
+    assert "use them instead. The model averages" in worse.text
 
 
 def test_held_out_rows_are_called_by_their_name() -> None:
