@@ -19,8 +19,10 @@ The config is the one that `stackae init` writes. Of the training rows only so m
 known, other ones in each repetition; all other rows are unlabelled, and no label beyond these is used, not
 for stopping either. Accuracies are of the test rows, in per cent, the best of what one could use in bold:
 the published ones of isolet, adult and nsl_kdd (normal or an attack), a quarter of those of the KEEL
-tables. *The model* is what `predict` uses: the network, mixed with the baseline that `finetune.blend: auto`
-chose. *From scratch* is the control of the network. The baselines see the same labelled rows, their
+tables. *The model* is what `predict` uses: the network, averaged with baselines on the columns and on the
+codes, in shares that rows left out make likely. With 50 and all labels it was measured when there was one
+baseline, on the columns alone ([recipe.md](recipe.md#several-at-once-codes-among-them) says what several
+are worth). *From scratch* is the control of the network. The baselines see the same labelled rows, their
 strengths chosen by cross-validation on them, or on rows held out, and label spreading 4,000 rows, most of
 them unlabelled; it is left out with 50 labels, which were measured before there was one, boosting where it
 takes too long, and the SVM with all labels. The gain is the network's over its control, with its interval
