@@ -229,7 +229,7 @@ def predict(
         )
 
         def flagged() -> None:
-            path, out = str(folder / "rows.csv"), folder / "found.csv"
+            path, out = [str(folder / "rows.csv")], folder / "found.csv"
             predict_rows(folder / "run", path, out, keep=(), only_flagged=False, quiet=True)
 
         def read() -> None:

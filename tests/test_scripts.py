@@ -73,6 +73,17 @@ def test_the_benchmarks_of_encoding_and_of_peers_have_a_row_for_each_layer(
     assert ours == ["64-32", "784-1000"]
 
 
+def test_the_benchmark_of_predictions_has_a_row_for_each_part(carry_out: Callable[..., str]) -> None:
+    printed = carry_out("bench", "predict", "--rows", "200", "--rounds", "1")
+    rows = [line.split("|")[1].strip() for line in printed.splitlines() if line.startswith("| ")]
+    assert rows[1:] == [
+        "predict, with flags, CSV to CSV",
+        "of which checking the file",
+        "predict rows in memory, with flags",
+        "read once and predict, without flags",
+    ]
+
+
 def test_the_benchmark_of_scale_prints_each_stage_and_leaves_nothing(
     tmp_path: Path, carry_out: Callable[..., str]
 ) -> None:
