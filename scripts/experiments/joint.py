@@ -45,10 +45,10 @@ def _found(lab: Lab, config: str, published: str) -> Found:
         if errors:
             rows.append((name, _mean(errors), ", ".join(f"{error:.2f}" for error in errors)))
     rows.append(("published", published, ""))
-    minutes = [run.stage("finetune")["seconds"] / 60 for run in runs]
+    minutes = sorted({f"{run.stage('finetune')['seconds'] / 60:.0f}" for run in runs}, key=int)
     notes = [
         *(f"Seed {run.results.seed}: {run.results.verdict['text']}" for run in runs if run.results.verdict),
-        f"Fine-tuning took {min(minutes):.0f} to {max(minutes):.0f} minutes each, on one core beside others.",
+        f"Fine-tuning took {', '.join(minutes)} minutes, on one core beside others.",
     ]
     return Found(HEADER, rows, notes)
 
