@@ -32,6 +32,8 @@ def mnist_k_sparse(lab: Lab) -> Found:
         HEADER,
         [*rows, ("fine-tuned", _error(tuned), _scratch(tuned), "")],
         notes=[_verdict(tuned)],
+        why="30 epochs of pretraining, and 25 active units from the start, where the authors lower their "
+        "number slowly; 12 epochs ended at 3.13 %.",
     )
 
 
@@ -55,8 +57,8 @@ def mnist_contractive(lab: Lab) -> Found:
     _draw(lab, run, 16)
     row = ("fine-tuned", _error(run), _scratch(run), "1.14 % (Rifai et al. 2011)")
     why = (
-        "10 epochs of pretraining, and 12 of fine-tuning with half of the sigmoid units dropped, which is "
-        "far from converged: from scratch it is no better."
+        "one strength of the penalty and one learning rate, where the authors searched both. Half of the "
+        "sigmoid units dropped and 12 epochs of fine-tuning ended at 4.14 %."
     )
     return Found(HEADER, [row], notes=[_verdict(run)], why=why)
 
