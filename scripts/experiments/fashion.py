@@ -124,10 +124,10 @@ def fashion_conv_sparse(lab: Lab) -> Found:
             ),
         ],
         notes=[
-            "A code's mean is what the network starts with: our sigmoid layers draw weights four times as "
-            "large, for its slope of 1/4. The dense one from a quarter of them, all else the same, has a "
-            f"mean of {small.encode(data.train).mean():.2f}, a standard deviation of "
-            f"{small.encode(data.train).std():.2f}, and an error of {_error(small, data.train, data.train)}."
+            "Why the dense code's mean is another is not known. It is not what it starts from: our sigmoid "
+            "layers draw weights four times as large, for the slope of 1/4, and from a quarter of them, all "
+            f"else the same, it has a mean of {small.encode(data.train).mean():.2f}, a standard deviation of "
+            f"{small.encode(data.train).std():.2f} and an error of {_error(small, data.train, data.train)}."
         ],
     )
 
