@@ -30,7 +30,8 @@ from stackae.progress import NoProgress
 from stackae.store import Store
 from stackae.tracking.tracker import NullStageLog, NullTracker
 
-COLUMNS, GROUP = 1_000, 2_000
+CELLS = 2_000_000
+"""Cells of a group of rows of the Parquet file."""
 BATCH = 256
 READ_FOR = 5.0
 """Seconds for which each way of reading is timed: too few for much of the file to be in memory by then."""
@@ -39,17 +40,18 @@ READ_FOR = 5.0
 def scale(
     folder: Annotated[Path, typer.Option(help="Where to write the rows and the store; all is removed.")],
     rows: Annotated[int, typer.Option(help="Rows of the table.")] = 20_000,
+    columns: Annotated[int, typer.Option(help="Columns of numbers.")] = 1_000,
     gib: Annotated[float, typer.Option(help="Size of the file that is read at random; 0 for none.")] = 4.0,
 ) -> None:
-    """Takes the processor time of a run on 1,000 columns of numbers, and reads of a cold file.
+    """Takes the processor time of a run on a wide table, and reads of a cold file.
 
     Layers of 256 and 64 units, an epoch each. Cold: what Linux keeps of the file is dropped first.
     """
-    print(f"{rows:,} rows of {COLUMNS:,} columns, one thread, processor time\n")
+    print(f"{rows:,} rows of {columns:,} columns, one thread, processor time\n")
     print("| work | Parquet, s | rows/s | .npy, s | rows/s |")
     print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(dir=folder) as made:
-        data = _write(Path(made), rows)
+        data = _write(Path(made), rows, columns)
         found = [_run(Path(made) / name, words) for name, words in data.items()]
         for work in found[0]:
             cells = (f"{seconds[work]:.2f} | {rows / seconds[work]:,.0f}" for seconds in found)
@@ -57,21 +59,21 @@ def scale(
         _hashes(next(Path(made).rglob("features-train.npy")))
     if gib:
         with tempfile.TemporaryDirectory(dir=folder) as made:
-            _reads(Path(made) / "x.npy", max(BATCH * 16, int(gib * 2**30) // (4 * COLUMNS)))
+            _reads(Path(made) / "x.npy", max(BATCH * 16, int(gib * 2**30) // (4 * columns)), columns)
 
 
-def _write(folder: Path, rows: int) -> dict[str, dict[str, str]]:
+def _write(folder: Path, rows: int, columns: int) -> dict[str, dict[str, str]]:
     """Writes rows around one of two directions, and which it is, in two forms; what a config says of each."""
-    rng = np.random.default_rng(0)
-    middles = rng.normal(0, 1, (2, COLUMNS)).astype(np.float32)
+    rng, group = np.random.default_rng(0), max(1, CELLS // columns)
+    middles = rng.normal(0, 1, (2, columns)).astype(np.float32)
     y = rng.integers(0, 2, rows)
-    x = create(folder / "x.npy", (rows, COLUMNS))
-    names = [f"c{at}" for at in range(COLUMNS)]
+    x = create(folder / "x.npy", (rows, columns))
+    names = [f"c{at}" for at in range(columns)]
     schema = pa.schema([*((name, pa.float32()) for name in names), ("label", pa.string())])
     with pq.ParquetWriter(folder / "rows.parquet", schema) as file:
-        for start in range(0, rows, GROUP):
-            here = slice(start, start + GROUP)
-            x[here] = middles[y[here]] + rng.standard_normal((len(y[here]), COLUMNS), dtype=np.float32)
+        for start in range(0, rows, group):
+            here = slice(start, start + group)
+            x[here] = middles[y[here]] + rng.standard_normal((len(y[here]), columns), dtype=np.float32)
             cells = [*np.ascontiguousarray(x[here].T), np.array(["no", "yes"])[y[here]]]
             file.write_table(pa.table(cells, schema=schema))
     x.flush()
@@ -133,16 +135,16 @@ def _hashes(path: Path) -> None:
         print(f"| {name} | {path.stat().st_size / seconds / 2**20:,.0f} |", flush=True)
 
 
-def _reads(path: Path, rows: int) -> None:
+def _reads(path: Path, rows: int, columns: int) -> None:
     """Reads batches at random and in the order of a file, as training and encoding do."""
-    made = create(path, (rows, COLUMNS))
-    block = np.random.default_rng(0).random((BATCH * 16, COLUMNS), dtype=np.float32)
+    made = create(path, (rows, columns))
+    block = np.random.default_rng(0).random((BATCH * 16, columns), dtype=np.float32)
     for start in range(0, rows, len(block)):
         made[start : start + len(block)] = block[: rows - start]
     made.flush()
     del made
     size = path.stat().st_size / 2**30
-    print(f"\n{size:.1f} GiB of rows of {4 * COLUMNS:,} bytes, cold, each way for {READ_FOR:g} s\n")
+    print(f"\n{size:.1f} GiB of rows of {4 * columns:,} bytes, cold, each way for {READ_FOR:g} s\n")
     print(f"| batches of {BATCH} rows | rows/s | MiB/s | read from the disk, bytes a row |")
     print("|---|---|---|---|")
     held = memory.size
@@ -156,13 +158,13 @@ def _reads(path: Path, rows: int) -> None:
 
 def _read(called: str, path: Path, batches: Callable[[np.ndarray], Iterator[int]]) -> None:
     _drop(path)
-    read, before, start = 0, _from_disk(), time.monotonic()
-    for count in batches(np.load(path, mmap_mode="r")):
+    x, read, before, start = np.load(path, mmap_mode="r"), 0, _from_disk(), time.monotonic()
+    for count in batches(x):
         read += count
         if time.monotonic() - start > READ_FOR:
             break
     speed, fetched = read / (time.monotonic() - start), (_from_disk() - before) / read
-    print(f"| {called} | {speed:,.0f} | {speed * 4 * COLUMNS / 2**20:,.1f} | {fetched:,.0f} |", flush=True)
+    print(f"| {called} | {speed:,.0f} | {speed * x.strides[0] / 2**20:,.1f} | {fetched:,.0f} |", flush=True)
 
 
 def _from_disk() -> int:

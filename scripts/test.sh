@@ -16,6 +16,14 @@ unset WANDB_MODE FORCE_COLOR CLICOLOR_FORCE PY_COLORS MYPY_FORCE_COLOR
 # Else every worker and every run in a process of its own would compile the project and the tests anew.
 unset PYTHONDONTWRITEBYTECODE
 
+# Tests write and sync 1 GB, mostly small files; a folder in memory, where there is one with room, saves a quarter
+# of their time.
+if [[ -z "${TMPDIR:-}" && -w /dev/shm ]] && (($(df --output=avail -k /dev/shm | tail -n 1) > 4 << 20)); then
+  TMPDIR="$(mktemp -d /dev/shm/stackae-tests.XXXXXX)" || exit
+  export TMPDIR
+  trap 'rm -rf "$TMPDIR"' EXIT
+fi
+
 failed=()
 check() { # name, command…
   printf '== %s\n' "$1"

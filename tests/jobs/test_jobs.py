@@ -130,7 +130,8 @@ def test_a_stage_that_fails_ends_the_run_in_its_line(tmp_path: Path) -> None:
 
 
 def test_a_curve_obtains_what_its_runs_share_once(tmp_path: Path) -> None:
-    words = ["curve", "tiny.yaml", "finetune.blend=none", "--labels", "40,80", "--seeds", "2", "--quiet"]
+    fewer = ["finetune.blend=none", "compare.baselines=none"]
+    words = ["curve", "tiny.yaml", *fewer, "--labels", "40,80", "--seeds", "2", "--quiet"]
     found = []
     for jobs in ("1", "2"):
         folder = tmp_path / jobs

@@ -19,7 +19,7 @@ data: {source: digits}
 layers: [{width: 12}]
 pretrain: {epochs: 1}
 finetune: {epochs: 2}
-compare: {baselines: [extra_trees]}
+compare: {baselines: [svm]}
 tracking: {wandb: offline}
 """
 
@@ -43,7 +43,7 @@ def test_a_curve_is_a_plot_in_a_run_of_its_own_and_once_only(tmp_path: Path) -> 
     found = {(line, labels): error for line, labels, error in cells}
     with (out / "curve.csv").open(newline="") as opened:
         rows = list(csv.DictReader(opened))
-    lines = ["pretrained", "scratch", "logistic", "baseline", "extra_trees"]
+    lines = ["pretrained", "scratch", "logistic", "baseline", "svm"]
     assert {line for line, _ in found} >= set(lines)
     for line in lines:
         for labels in (50, 200):
