@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -169,6 +169,22 @@ def show_results(results: Results, folder: Path) -> None:
     console.print(f"{line[0].upper()}{line[1:]}.", soft_wrap=True)
 
 
+def _blend_figures(blend: Mapping[str, Any] | None) -> str:
+    """What the mean gets on the test rows, and of whom it is: the network and those that count most."""
+    if blend is None:
+        return "no mean is better than the classifier"
+    partners = blend["partners"]
+    shares = [("network", 1 - sum(each["share"] for each in partners))]
+    named = len(partners) if len(partners) < 4 else 2
+    for each in partners[:named]:
+        on = "" if each["on"] == "columns" else f" on {each['on']}"
+        shares.append((each["name"].replace("_", " ") + on, each["share"]))
+    if rest := partners[named:]:
+        shares.append((f"{len(rest)} others", sum(each["share"] for each in rest)))
+    told = ", ".join(f"{share:.0%} {name}" for name, share in shares)
+    return f"test {blend['test']['accuracy']:.2%}, the mean of {told}"
+
+
 def _stage_figures(name: str, results: Results) -> str:
     parts = {"scratch": results.scratch, "labels-alone": results.labels_alone}
     part = parts.get(name.removesuffix("-length"), results.classifier)
@@ -195,9 +211,7 @@ def _stage_figures(name: str, results: Results) -> str:
             if each["on"] == BASELINE_STAGES[name]
         )
     if name == "blend":
-        if results.blend is None:
-            return "no mean is better than the classifier"
-        return f"with {results.blend['with'].replace('_', ' ')} {results.blend['test']['accuracy']:.2%}"
+        return _blend_figures(results.blend)
     if "reconstruction_ratio" in metrics:
         ratio, rank = metrics["reconstruction_ratio"], metrics["effective_rank"]
         return f"error ratio {ratio:.3f}, effective rank {rank:.0f}"

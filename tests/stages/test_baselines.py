@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -330,7 +331,8 @@ def test_a_forest_loads_in_less_than_a_second(boxes: Path) -> None:
 
 def test_auto_blends_with_all_that_have_a_share_and_with_none_untold(boxes: Path, cli: Cli) -> None:
     words = ["run", "boxes.yaml", "finetune.blend=auto", "report=false", "--out", "runs/auto"]
-    assert cli(words, boxes).returncode == 0
+    done = cli(words, boxes)
+    assert done.returncode == 0, done.stderr
     results = results_of(boxes, "auto")
     best = results["verdict"]["baseline"]
     assert results["blend"]["with"] == best["mean_with"]
@@ -338,6 +340,12 @@ def test_auto_blends_with_all_that_have_a_share_and_with_none_untold(boxes: Path
     partners = results["blend"]["partners"]
     assert len(partners) == len(results["blend"]["with"].split(", "))
     assert all(each["share"] >= LEAST for each in partners)
+    told = re.search(r"^blend .*, the mean of (.*)$", done.stdout, re.MULTILINE)
+    assert told
+    shares = [int(share) for share in re.findall(r"(\d+)% ", told[1])]
+    assert len(shares) == (len(partners) + 1 if len(partners) < 4 else 4)
+    assert sum(shares) == pytest.approx(100, abs=2)
+    assert shares[0] == round(100 * (1 - sum(each["share"] for each in partners)))
 
     # No rows tell which is best.
     words = [*words[:-1], "runs/none", "finetune.validation=none"]
