@@ -14,6 +14,7 @@ from stackae.config_file import load_config
 from stackae.console import make_progress, show_lines, show_table
 from stackae.errors import ConfigError
 from stackae.machine.disk import check_folder, write_atomically
+from stackae.machine.processes import prepare
 from stackae.progress import Progress
 from stackae.report.label_curve import (
     CODES,
@@ -59,6 +60,7 @@ def curve(
             f"{config}: a curve compares the fine-tuned network with scratch and a linear probe; "
             "set finetune, compare.scratch: true and compare.probe: true"
         )
+    prepare(jobs)
     folder = out or Path("runs") / f"{settings.name}-curve"
     check_folder("out", folder)
     progress = make_progress(quiet=quiet)

@@ -15,6 +15,7 @@ from stackae.config_file import load_config
 from stackae.console import make_console, make_progress, show_table
 from stackae.errors import ConfigError
 from stackae.machine.disk import check_folder
+from stackae.machine.processes import count, prepare
 from stackae.progress import NoProgress, Progress
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def run(
     devices the same is carried out by a process for each, of which the leader alone shows anything.
     """
     settings = load_config(config, overrides)
+    prepare(jobs)
     folder = run_folder(settings, out)
     with teamed(settings, jobs) as team:
         progress = make_progress(quiet=quiet) if team.leads else NoProgress(warns=False)
@@ -123,7 +125,7 @@ def run_config(
 @contextmanager
 def working(jobs: Jobs, store: Path, progress: Progress, *, fresh: bool = False) -> Iterator[Crew | None]:
     """Have so many processes carry out stages while the context lasts; one job is nobody but this process."""
-    from stackae.jobs import Crew, count
+    from stackae.jobs import Crew
 
     check_folder("store", store)
     number = count(jobs)

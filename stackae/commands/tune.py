@@ -26,6 +26,7 @@ from stackae.config_file import dump_config, load_config, read_plain
 from stackae.console import make_progress, show_lines, show_table
 from stackae.errors import ConfigError, TrainingError
 from stackae.machine.disk import check_folder, write_atomically
+from stackae.machine.processes import count, prepare
 from stackae.progress import Progress, StageProgress
 from stackae.seeds import derive
 
@@ -77,12 +78,13 @@ def tune(
         load_config(config, [*overrides, *_corner(searched, end)])
     folder = out or Path("runs") / f"{settings.name}-tune"
     check_folder("out", folder)
+    prepare(jobs)
     place = place_of(database, settings.name, folder)
     fingerprint = _checked_data(config, settings)
     folder.mkdir(parents=True, exist_ok=True)
     progress = make_progress(quiet=quiet)
 
-    from stackae.jobs import Workers, count
+    from stackae.jobs import Workers
 
     search = Search(config, tuple(overrides), space, trials, folder, store, place)
     study = begin(place, what_is_searched(settings, searched, fingerprint))

@@ -1,6 +1,6 @@
 """Work that is done side by side, by processes that share a store: one display, and one signal for all."""
 
 from stackae.jobs.crew import Crew
-from stackae.jobs.workers import Workers, count
+from stackae.jobs.workers import Workers
 
-__all__ = ["Crew", "Workers", "count"]
+__all__ = ["Crew", "Workers"]

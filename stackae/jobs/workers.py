@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import queue
 import signal
@@ -13,28 +12,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from stackae import errors
 from stackae.errors import StackaeError, TrainingError
 from stackae.jobs.told import Showing, Telling
 from stackae.machine import signals
+from stackae.machine.processes import context, hear_interrupts
 from stackae.progress import Progress
 
-# What takes seconds to import is imported once, in the process that all others are forked from.
-LIBRARIES = ["pytorch_lightning", "sklearn.linear_model", "scipy.stats", "pandas", "stackae.jobs.stage_work"]
 # After a signal everything ends within two seconds, this process's own last words included.
 PATIENCE = 1.3
 
 Work = Callable[[Any, Progress], Any]
 """Carries out an order and returns a result, both plain data; a function of a module."""
-
-
-def count(jobs: int | Literal["auto"]) -> int:
-    """Return how many processes that makes: with `auto` one for each core."""
-    if jobs != "auto":
-        return jobs
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Workers:
@@ -93,12 +84,9 @@ class Workers:
 
 class _Worker:
     def __init__(self, work: Work, progress: Progress) -> None:
-        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-        context: Any = multiprocessing.get_context(method)
-        if method == "forkserver":
-            context.set_forkserver_preload(LIBRARIES)
-        self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=_live, args=(theirs, work), daemon=True)
+        made = context()
+        self.connection, theirs = made.Pipe()
+        self._process = made.Process(target=_live, args=(theirs, work), daemon=True)
         self._process.start()
         theirs.close()
         self._showing = Showing(progress)
@@ -150,6 +138,7 @@ def _live(connection: Connection, work: Work) -> None:
     # A terminal's Ctrl-C is this process's to hear of from the one that it works for, and from no other.
     if hasattr(os, "setsid"):
         os.setsid()
+    hear_interrupts()
     orders: queue.SimpleQueue[Any] = queue.SimpleQueue()
     lock = threading.Lock()
 

@@ -96,8 +96,9 @@ def watched(
 
     `last_words` makes the line that is printed where the process has to be ended by force, from the
     signal's number. `tell_kept` is called with what `keep` is, for whoever prints such a line instead. What
-    was ignored before, as SIGHUP by `nohup`, stays so, Ctrl-C aside. Nothing is changed outside of the main
-    thread, where Python allows no handlers, and where threads cannot be sent signals.
+    was ignored before, as SIGHUP by `nohup`, stays so, Ctrl-C aside. Where a signal broke a library's import,
+    what comes of that is the signal's doing. Nothing is changed outside of the main thread, where Python
+    allows no handlers, and where threads cannot be sent signals.
     """
     global _watch
     if not (_in_main_thread() and hasattr(signal, "pthread_kill")):
@@ -116,6 +117,11 @@ def watched(
             if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, watch.handle)
         yield
+    except (ImportError, AttributeError, TypeError, NameError, SystemError):
+        # A library that a signal fell upon while it was imported fails wherever it is used next.
+        if watch.number is None:
+            raise
+        raise Stopped(watch.number) from None
     finally:
         restore_handlers()
         signal.set_wakeup_fd(wakeup_before)

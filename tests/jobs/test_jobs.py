@@ -7,6 +7,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -119,6 +121,36 @@ def test_a_signal_stops_all_at_safe_points_and_what_is_kept_is_said(
     )
     assert "pretrain-1 up to" in last
     assert "scratch-length up to" in last
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for a process of Linux")
+def test_a_terminals_interrupt_while_libraries_are_imported_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    command = [sys.executable, "-m", "stackae", "run", "tiny.yaml", "--jobs", "2"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        while not _imports(process.pid):
+            assert process.poll() is None
+    finally:
+        # As a terminal does: all of its group hear of it.
+        os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.splitlines() == [
+        "interrupted; nothing was finished yet. To start again: stackae run tiny.yaml --jobs 2"
+    ]
+
+
+def _imports(pid: int) -> bool:
+    """Whether the process that jobs are forked from, a child of a process, has begun to import torch."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return any(
+        "forkserver" in Path(f"/proc/{child}/cmdline").read_text()
+        and "libtorch_cpu" in Path(f"/proc/{child}/maps").read_text()
+        for child in children
+    )
 
 
 def test_a_stage_that_fails_ends_the_run_in_its_line(tmp_path: Path) -> None:

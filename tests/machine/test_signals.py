@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -49,6 +50,21 @@ def test_each_signal_stops_and_is_named(name: str, deferred: bool) -> None:
     assert stop.value.number == signal.Signals[name]
     assert handlers() == before
     signals.check()
+
+
+def import_broken(*, interrupted: bool) -> None:
+    with signals.watched(unused):
+        if interrupted:
+            with suppress(Stopped):
+                signal.raise_signal(signal.SIGINT)
+        raise ImportError("cannot load module more than once per process")
+
+
+def test_what_comes_of_an_interrupted_import_is_the_signals_doing() -> None:
+    with pytest.raises(Stopped):
+        import_broken(interrupted=True)
+    with pytest.raises(ImportError):
+        import_broken(interrupted=False)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
