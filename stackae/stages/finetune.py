@@ -188,11 +188,13 @@ class _Fit:
         assert settings.noise != "auto"
         input_noise = settings.noise if settings.input_noise == "auto" else settings.input_noise
         around = sample(open_features(self.data.file, "train"))
+        # A control multiplies its inputs by what the stack does.
+        paired = self.plan.seed("length" if self.context.stage in LENGTHS.values() else "finetune")
         samples = []
         for number, (classifier, rows) in enumerate(zip(self.classifiers, learnt, strict=True)):
             scale = None
             if settings.input_scale == "importance":
-                seed = derive(self.seed, "scale", number)
+                seed = derive(paired, "scale", number)
                 scale = importances(self.x, self.y, rows, seed, weight=self.weight)
             torch.manual_seed(derive(self.seed, "condition", number))
             condition(

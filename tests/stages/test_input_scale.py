@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from stackae.stages import input_scale
 from stackae.stages.input_scale import LARGEST, importances
 
 ROWS = 200
@@ -36,6 +37,7 @@ def test_rows_that_are_not_given_have_no_part_in_it() -> None:
     before = importances(x, y, given, 0, weight=None)
     others = np.setdiff1d(np.arange(ROWS), given)
     x[others], y[others] = np.nan, 7
+    input_scale._found.clear()
     assert np.array_equal(importances(x, y, given, 0, weight=None), before)
 
 
@@ -49,3 +51,25 @@ def test_rows_of_no_weight_have_no_part_in_it() -> None:
 def test_of_rows_of_one_class_all_inputs_count_alike() -> None:
     x, y = table()
     assert (importances(x, np.zeros_like(y), np.arange(ROWS), 0, weight=None) == 1).all()
+
+
+def test_what_was_found_before_answers_the_same_question_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(input_scale, "FOUND", 2)
+    x, y = table()
+    rows, weight = np.arange(ROWS), np.linspace(0.1, 1, ROWS)
+    first = importances(x, y, rows, 0, weight=None)
+    kept = first.clone()
+    first += 1
+    assert np.array_equal(importances(x, y, rows, 0, weight=None), kept)
+    others = [
+        importances(x, y, rows, 1, weight=None),
+        importances(x, y, rows[:-20], 0, weight=None),
+        importances(x, y, rows, 0, weight=weight),
+        importances(x, (x[:, 0, 0] > 0).astype(int), rows, 0, weight=None),
+        importances(x + x[::-1], y, rows, 0, weight=None),
+    ]
+    for other in others:
+        assert not np.array_equal(other, kept)
+    for seed in (2, 3):
+        importances(x[:20], y[:20], np.arange(20), seed, weight=None)
+    assert np.array_equal(importances(x, y, rows, 0, weight=None), kept)
