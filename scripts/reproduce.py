@@ -43,7 +43,9 @@ EXPERIMENTS: dict[str, Callable[[Lab], Found]] = {
         classifiers.mnist_sparse_kl,
         classifiers.mnist_conv_stack,
         joint.mnist_100_labels,
+        joint.mnist_100_labels_consistency,
         joint.mnist_ladder_1000,
+        joint.mnist_ladder_1000_all_costs,
         joint.mnist_ladder_all,
         joint.mnist_ladder_basic,
     )
@@ -77,7 +79,7 @@ def reproduce(
     """Redoes an experiment and writes its section of docs/experiments.md; run it in the repository's root."""
     if list_ or name is None:
         for known in EXPERIMENTS:
-            print(f"{known:<24}{redoes(known)}")
+            print(f"{known:<30}{redoes(known)}")
         return
     if name != "all" and name not in EXPERIMENTS:
         raise typer.BadParameter(f"'{name}'; use all, or one of {', '.join(EXPERIMENTS)}", param_hint="NAME")
