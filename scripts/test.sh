@@ -16,12 +16,14 @@ unset WANDB_MODE FORCE_COLOR CLICOLOR_FORCE PY_COLORS MYPY_FORCE_COLOR
 # Else every worker and every run in a process of its own would compile the project and the tests anew.
 unset PYTHONDONTWRITEBYTECODE
 
-# Tests write and sync 1 GB, mostly small files; a folder in memory, where there is one with room, saves a quarter
-# of their time.
+# Tests write and sync 1 GB, mostly small files. A folder in memory, where there is one with room from which programs
+# can be started, saves a fifth of their time.
 if [[ -z "${TMPDIR:-}" && -w /dev/shm ]] && (($(df --output=avail -k /dev/shm | tail -n 1) > 4 << 20)); then
-  TMPDIR="$(mktemp -d /dev/shm/stackae-tests.XXXXXX)" || exit
-  export TMPDIR
-  trap 'rm -rf "$TMPDIR"' EXIT
+  memory="$(mktemp -d /dev/shm/stackae-tests.XXXXXX)" || exit
+  trap 'rm -rf "$memory"' EXIT
+  printf '#!/bin/sh\n' >"$memory/program"
+  chmod +x "$memory/program"
+  if "$memory/program" 2>/dev/null; then export TMPDIR="$memory"; fi
 fi
 
 failed=()
