@@ -31,8 +31,7 @@ def mnist_100_labels_consistency(lab: Lab) -> Found:
 
 
 def mnist_ladder_1000(lab: Lab) -> Found:
-    """The same with 100 labels of each digit and no other; here, as in what follows, the first seed alone has
-    controls."""
+    """The same with 100 labels of each digit and no other."""
     return _found(lab, "mnist_ladder_1000", "0.90 % with one cost, 0.84 % with all (Rasmus et al. 2015)")
 
 
