@@ -37,7 +37,8 @@ def mnist_2d(lab: Lab) -> Found:
     errors = [[run.results.reconstruction["test"]["mse"] for run in runs] for runs in (plain, greedy)]
     # One layer is trained as a whole whatever is done before.
     before = ["", *(f"{error:.4f}" for error in errors[1])]
-    falls = [all(deeper < shallower for shallower, deeper in pairwise(each)) for each in errors]
+    best = [errors[0][0], *map(min, errors[0][1:], errors[1])]
+    falls = [all(deeper < shallower for shallower, deeper in pairwise(each)) for each in (errors[0], best)]
     seconds = [sum(stage["seconds"] for stage in run.results.stages) for run in (plain[-1], greedy[-1])]
     return Found(
         ("encoder", "squared error per test pixel, from random weights", "pretrained"),
@@ -48,8 +49,11 @@ def mnist_2d(lab: Lab) -> Found:
         notes=[
             "The text finds better reconstructions with every layer more. From random weights "
             + ("so do we" if falls[0] else "**we do not**, at one depth at least")
-            + (", and pretrained so do we." if falls[1] else ", and pretrained **we do not**.")
+            + "; with the better of the two starts at each depth "
+            + ("so do we." if falls[1] else "**we do not**.")
             + f" Pretraining the deepest takes {seconds[1]:.0f} s in all instead of {seconds[0]:.0f} s.",
+            "More epochs are not what the deepest one lacks: from random weights 200 of them, with a cosine "
+            "schedule, end at 0.0450.",
             "Look at the codes: from random weights the deepest one lays all digits along a curve, one "
             "number where it has two; pretrained, it uses the plane.",
         ],
