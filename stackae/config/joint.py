@@ -29,8 +29,9 @@ class ConsistencyConfig(_Beside):
     type: Literal["consistency"]
     """Rows that are moved a little, in the direction that changes the prediction most, keep their prediction
     (virtual adversarial training, Miyato et al. 2018)."""
-    epsilon: PositiveFloat = 1.0
-    """How far rows are moved, in units of the square root of the inputs' total variance."""
+    epsilon: PositiveFloat | Literal["auto"] = "auto"
+    """How far rows are moved, in units of the square root of the inputs' total variance. `auto`: 0.03 in a
+    table and 0.3 elsewhere."""
     weight: NonNegativeFloat = 1.0
     """How much the divergence of the predictions counts beside the cross-entropy."""
 

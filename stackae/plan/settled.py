@@ -6,7 +6,13 @@ import math
 from collections.abc import Sequence
 
 from stackae.build import Shape
-from stackae.config import FinetuneConfig, LayerConfig, PretrainConfig
+from stackae.config import (
+    ConsistencyConfig,
+    FinetuneConfig,
+    LayerConfig,
+    PretrainConfig,
+    SemiSupervisedConfig,
+)
 
 PRETRAIN_STEPS, PRETRAIN_EPOCHS = 1500, (20, 500)
 """Optimiser steps of a layer's pretraining, within a least and a greatest number of epochs."""
@@ -18,6 +24,8 @@ MANY_LABELS = 5000
 """Labelled rows from which on batches are larger."""
 NARROW = 64
 """Units of a layer below which a classifier gets a shortcut around it, and less noise in it."""
+MOVE_IN_TABLE, MOVE = 0.03, 0.3
+"""How far virtual adversarial training moves rows; more makes all of a table's rows of one class."""
 WIDEST_SCALED = 5000
 """Features beyond which trees take too long to say which of them matter."""
 
@@ -80,8 +88,15 @@ def settled_finetuning(
             "noise": noise,
             "input_scale": scale,
             "shortcut": shortcut,
+            "semi_supervised": _settled_joint(settings.semi_supervised, table=table),
         }
     )
+
+
+def _settled_joint(joint: SemiSupervisedConfig | None, *, table: bool) -> SemiSupervisedConfig | None:
+    if isinstance(joint, ConsistencyConfig) and joint.epsilon == "auto":
+        return joint.model_copy(update={"epsilon": MOVE_IN_TABLE if table else MOVE})
+    return joint
 
 
 def labels_alone(settings: FinetuneConfig) -> FinetuneConfig:

@@ -26,6 +26,7 @@ def build_joint(
         case LadderConfig(weights=weights):
             return Ladder(member.classifier, list(map(_decoder, member.units)), weights)
         case ConsistencyConfig(epsilon=epsilon, weight=weight):
+            assert epsilon != "auto"
             return Consistency(member.classifier, epsilon * spread, weight)
     first = layers[0]
     return Reconstructing(

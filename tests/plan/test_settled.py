@@ -91,3 +91,12 @@ def test_what_is_given_is_kept() -> None:
     given = {"noise": 0.7, "shortcut": True, "input_scale": "none", "epochs": 3, "batch_size": 9}
     found = settled(**given).model_dump()
     assert {name: found[name] for name in given} == given
+
+
+@pytest.mark.parametrize(("table", "epsilon"), [(True, 0.03), (False, 0.3)])
+def test_rows_of_a_table_are_moved_less_far(table: bool, epsilon: float) -> None:
+    for given, expected in (({}, epsilon), ({"epsilon": 0.1}, 0.1)):
+        words = {"semi_supervised": {"type": "consistency", **given}}
+        joint = settled(table=table, **words).semi_supervised
+        assert joint is not None
+        assert joint.model_dump()["epsilon"] == expected
