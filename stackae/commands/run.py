@@ -175,7 +175,7 @@ def _blend_figures(blend: Mapping[str, Any] | None) -> str:
     """What the mean gets on the test rows, and of whom it is: the network and those that count most."""
     if blend is None:
         return "no mean is better than the classifier"
-    partners = blend["partners"]
+    partners = sorted(blend["partners"], key=lambda each: -each["share"])
     shares = [("network", 1 - sum(each["share"] for each in partners))]
     named = len(partners) if len(partners) < 4 else 2
     for each in partners[:named]:

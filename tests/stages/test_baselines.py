@@ -345,6 +345,7 @@ def test_auto_blends_with_all_that_have_a_share_and_with_none_untold(boxes: Path
     shares = [int(share) for share in re.findall(r"(\d+)% ", told[1])]
     assert len(shares) == (len(partners) + 1 if len(partners) < 4 else 4)
     assert sum(shares) == pytest.approx(100, abs=2)
+    assert shares[1] == round(100 * max(each["share"] for each in partners))
     assert shares[0] == round(100 * (1 - sum(each["share"] for each in partners)))
 
     # No rows tell which is best.
