@@ -21,7 +21,7 @@ from stackae.optimizer import build_optimizer
 from stackae.ranks.team import ALONE, Team
 from stackae.seeds import derive
 from stackae.shallow.divided import dividing
-from stackae.shallow.normalisation import measure
+from stackae.shallow.normalisation import Normalisation, measure
 from stackae.side_by_side import SideBySide
 from stackae.stack import Classifier
 from stackae.sums import Sums
@@ -351,7 +351,7 @@ def _mean_loss(network: nn.Module, batch: Batch, weights: Tensor | None, smoothi
     """Return the mean cross-entropy of a batch; it is 0 where there are no rows."""
     assert batch.y is not None
     with dividing(batch.part):
-        logits = network(batch.x).float()
+        logits = _logits(network, batch).float()
     if weights is None and batch.weight is None and batch.part is None and len(logits):
         return F.cross_entropy(logits, batch.y, label_smoothing=smoothing)
     losses = _losses(logits, batch, weights, smoothing)
@@ -360,6 +360,20 @@ def _mean_loss(network: nn.Module, batch: Batch, weights: Tensor | None, smoothi
     if batch.part is not None:
         return losses.sum() * (batch.part.processes / max(1, batch.part.rows))
     return losses.sum() / max(1, len(losses))
+
+
+def _logits(network: nn.Module, batch: Batch) -> Tensor:
+    """Return the logits of a batch's rows, which are normalised together with those beside them.
+
+    Apart, a network may learn to tell labelled rows by their statistics, and to say the same of all others.
+    Not so a ladder's, which alone normalises its logits: what it says of the others it cannot neglect, as it
+    denoises them (Rasmus et al. 2015 keep the statistics apart).
+    """
+    if batch.beside is None or isinstance(network.top, Normalisation):
+        logits: Tensor = network(batch.x)
+        return logits
+    together: Tensor = network(torch.cat([batch.x, batch.beside]))
+    return together[: len(batch.x)]
 
 
 def _losses(logits: Tensor, batch: Batch, weights: Tensor | None, smoothing: float) -> Tensor:

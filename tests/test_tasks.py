@@ -504,3 +504,34 @@ def test_a_frozen_encoder_of_folds_stays() -> None:
     assert isinstance(used, torch.optim.Optimizer)
     trained = {id(p) for group in used.param_groups for p in group["params"]}
     assert trained == {id(p) for member in task.classifier.members for p in member.head.parameters()}
+
+
+# ---- rows without labels
+
+
+class _Free(nn.Module):
+    """What costs nothing, whatever the rows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.new_zeros(())
+
+
+@pytest.mark.parametrize("ladder", [True, False])
+def test_labelled_rows_share_their_statistics_with_those_beside_them_but_in_a_ladder(ladder: bool) -> None:
+    torch.manual_seed(0)
+    x, beside = torch.randn(6, 4), torch.randn(9, 4)
+    network = Classifier(
+        Encoder([DenseUnit((4,), 5, ACTIVATIONS["relu"]).encoder]), (5,), 3, dropout=0.0, input_dropout=0.0
+    )
+    given: dict[str, Any] = {"noise": 0.0, "input_noise": 0.0, "scale": None, "pretrained": False}
+    condition(network, x, batch_norm=True, top=ladder, **given)
+    nn.init.normal_(network.head.weight)
+    task = FinetuneTask(
+        network.train(), FinetuneConfig(epochs=1), encoder_lr=0.1, seed=0, steps=1, joint=[_Free()]
+    )
+    y = torch.tensor([0, 1, 2, 0, 1, 2])
+    with torch.no_grad():
+        found = [task.loss(Batch(x, y, 0, 0, beside=rows)).item() for rows in (beside, 5 + 3 * beside)]
+        own = network(x) if ladder else network(torch.cat([x, beside]))[:6]
+    assert found[0] == pytest.approx(nn.functional.cross_entropy(own, y).item(), rel=1e-5)
+    assert (found[0] == pytest.approx(found[1], rel=1e-6)) == ladder
