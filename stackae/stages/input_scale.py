@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ FOUND = 32
 """How many of the last answers are kept: the control asks what was asked for the stack before it."""
 
 _found: dict[bytes, torch.Tensor] = {}
+_keeping = threading.Lock()
 
 
 def importances(
@@ -33,11 +35,15 @@ def importances(
     given, classes = flat(x.take(rows, axis=0)), y[rows]
     weights = None if weight is None else weight[rows]
     key = _digest(seed, given, classes, weights)
-    if key not in _found:
-        while len(_found) >= FOUND:
-            _found.pop(next(iter(_found)))
-        _found[key] = _fitted(given, classes, seed, weights)
-    return _found[key].clone()
+    scale = _found.get(key)
+    if scale is None:
+        scale = _fitted(given, classes, seed, weights)
+        # Estimators may be fitted in threads.
+        with _keeping:
+            while len(_found) >= FOUND:
+                _found.pop(next(iter(_found)))
+            _found[key] = scale
+    return scale.clone()
 
 
 def _digest(seed: int, *arrays: np.ndarray | None) -> bytes:
