@@ -54,7 +54,6 @@ def test_of_rows_of_one_class_all_inputs_count_alike() -> None:
 
 
 def test_what_was_found_before_answers_the_same_question_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(input_scale, "FOUND", 2)
     x, y = table()
     rows, weight = np.arange(ROWS), np.linspace(0.1, 1, ROWS)
     first = importances(x, y, rows, 0, weight=None)
@@ -70,6 +69,7 @@ def test_what_was_found_before_answers_the_same_question_alone(monkeypatch: pyte
     ]
     for other in others:
         assert not np.array_equal(other, kept)
+    monkeypatch.setattr(input_scale, "FOUND", 2)
     for seed in (2, 3):
         importances(x[:20], y[:20], np.arange(20), seed, weight=None)
     assert np.array_equal(importances(x, y, rows, 0, weight=None), kept)
