@@ -21,6 +21,8 @@ unset PYTHONDONTWRITEBYTECODE
 if [[ -z "${TMPDIR:-}" && -w /dev/shm ]] && (($(df --output=avail -k /dev/shm | tail -n 1) > 4 << 20)); then
   memory="$(mktemp -d /dev/shm/stackae-tests.XXXXXX)" || exit
   trap 'rm -rf "$memory"' EXIT
+  # A database server that a test starts as another user, if root tests, has its folder in there.
+  chmod 711 "$memory"
   printf '#!/bin/sh\n' >"$memory/program"
   chmod +x "$memory/program"
   if "$memory/program" 2>/dev/null; then export TMPDIR="$memory"; fi
