@@ -13,7 +13,9 @@ from stackae.config_file import dump_config, load_config
 
 CONFIGS = sorted(path for path in (REPOSITORY / "configs").glob("*.yaml") if path.name != "sweep.yaml")
 NEED_FILES = {"mnist", "fashion_mnist"}
-SMALL = ["layers.*.width=32", "layers.*.epochs=1", "tracking.wandb=disabled"]
+SMALL = ["layers.*.width=32", "layers.*.epochs=1", "tracking.wandb=disabled", "compare.baselines=none"]
+# Trees and what is mixed with take longer than all else here, and have tests of their own.
+QUICK = ["finetune.epochs=1", "finetune.blend=none", "finetune.input_scale=none"]
 FEW_ROWS = ["data.split.train=300", "data.split.val=100", "data.split.test=100"]
 
 
@@ -91,7 +93,7 @@ def test_can_be_carried_out(path: Path, request: pytest.FixtureRequest, tmp_path
     if not config.data.source.endswith(".npz"):
         small += [*FEW_ROWS, "data.labels=100"]
     if config.finetune:
-        small.append("finetune.epochs=1")
+        small += QUICK
         if config.finetune.semi_supervised:
             # The control with labels alone has a length of its own.
             small.append("compare.scratch=false")

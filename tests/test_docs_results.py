@@ -26,7 +26,7 @@ layers:
   - {kind: variational, width: 4}
 pretrain: {epochs: 1}
 unroll: {epochs: 1}
-finetune: {epochs: 1, validation: {share: 0.2}, blend: svm, semi_supervised: {type: ladder}}
+finetune: {epochs: 1, patience: 9, validation: {share: 0.2}, blend: svm, semi_supervised: {type: ladder}}
 compare: {baselines: [extra_trees, logistic_regression, svm, boosting, label_spreading]}
 tracking: {wandb: disabled}
 """

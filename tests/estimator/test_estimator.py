@@ -35,7 +35,14 @@ from stackae.estimator.messages import as_value_errors
 from stackae.estimator.validation import number_labels
 
 QUICK: dict[str, Any] = {"layers": (8,), "epochs": 2, "lr": 0.01, "accelerator": "cpu"}
-TUNED: dict[str, Any] = {"finetune_epochs": 15, "finetune_lr": 0.05, "dropout": 0.0, "input_dropout": 0.0}
+TUNED: dict[str, Any] = {
+    "finetune_epochs": 15,
+    "finetune_lr": 0.05,
+    "dropout": 0.0,
+    "input_dropout": 0.0,
+    # Trees would take half of each fit's time; tests/stages/test_input_scale.py grows them.
+    "input_scale": "none",
+}
 
 
 def transformer(**parameters: Any) -> StackedAutoencoder:
