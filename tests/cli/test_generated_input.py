@@ -172,7 +172,7 @@ def assert_ends_well(cli: Cli, words: list[str], folder: Path, *, codes: tuple[i
     return done.returncode
 
 
-@settings(max_examples=110, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=70, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(config=mutated())
 def test_a_config_with_mistakes(config: dict[str, Any], folder: Path, cli: Cli) -> None:
     fresh(folder)

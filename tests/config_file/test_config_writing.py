@@ -76,7 +76,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 RAW = values(schema(), schema()["$defs"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(raw=RAW)
 def test_a_written_configuration_reads_back_equal(path: Path, raw: dict[str, Any]) -> None:
     try:

@@ -21,8 +21,8 @@ TINY = """\
 data: {source: digits, labels: 200}
 layers: [{width: 24, activation: leaky_relu}, {width: 12, activation: leaky_relu}]
 pretrain: {epochs: 2}
-finetune: {epochs: 4, validation: {share: 0.3}, blend: extra_trees}
-compare: {baselines: [extra_trees, logistic_regression]}
+finetune: {epochs: 4, validation: {share: 0.3}, blend: svm}
+compare: {baselines: [svm, logistic_regression]}
 tracking: {wandb: disabled}
 trainer: {accelerator: cpu, threads: 1}
 report: false
