@@ -27,9 +27,9 @@ def mnist_deep_denoising(lab: Lab) -> Found:
         "not for want of epochs: from epoch 150 to 200 the loss of the validation rows falls from 58.16 to "
         "57.97 nats only. It is not what is learnt that falls short but how much of it holds for other rows: "
         "training rows end at 53.99, those of mnist_deep_belief, after as many epochs, at 53.24, but its "
-        "validation rows at 55.68. "
-        "With 60 epochs, noise of 0.1 and no weight decay it was 3.93. Squared error instead of "
-        "cross-entropy on the pixels was tried and ended at 5.91: the rectified decoders start dead."
+        "validation rows at 55.68. With 60 epochs, noise of 0.1 and no weight decay it was 3.93. Squared "
+        "error instead of cross-entropy on the pixels was tried and ended at 5.91: the rectified decoders "
+        "start dead."
     )
     return _beside_pca(lab, lab.carry_out("mnist_deep_denoising"), why)
 
